@@ -1,0 +1,42 @@
+//! The AllAI REST API, v2: a typed client, its rate budget, and the records it returns.
+
+pub mod model;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What is mirrored: one entry per kind of data the API offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Resource {
+    /// `/contacts`.
+    Contacts,
+    /// `/conversations`.
+    Conversations,
+    /// `/conversations/{id}/messages`.
+    Messages,
+    /// The three reports under `/analytics`.
+    Analytics,
+}
+
+impl Resource {
+    /// All resources, in the order in which they are synced: messages need the conversations first.
+    pub const ALL: [Self; 4] = [Self::Contacts, Self::Conversations, Self::Messages, Self::Analytics];
+
+    /// The name users see: in the configuration, on the command line and in the warehouse.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Contacts => "contacts",
+            Self::Conversations => "conversations",
+            Self::Messages => "messages",
+            Self::Analytics => "analytics",
+        }
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

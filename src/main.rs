@@ -1,0 +1,3 @@
+//! The `allai-sync` binary.
+
+fn main() {}
