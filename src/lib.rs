@@ -3,3 +3,4 @@
 pub mod allai;
 pub mod clock;
 pub mod sync;
+pub mod warehouse;

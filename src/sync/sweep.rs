@@ -143,6 +143,8 @@ pub struct Sweep {
     /// Whether all pages are, because none could be anchored.
     unanchored: bool,
     looks_behind: u32,
+    /// How many rows the first answer held, if the server said that they were all.
+    claimed_end: Option<u64>,
     first_total: Option<u64>,
     last_total: Option<u64>,
     total_varied: bool,
@@ -221,6 +223,7 @@ impl Sweep {
             bridging: false,
             unanchored: false,
             looks_behind: 0,
+            claimed_end: None,
             first_total: None,
             last_total: None,
             total_varied: false,
@@ -293,10 +296,10 @@ impl Sweep {
         self.evidence.order()
     }
 
-    /// Whether the whole list came in one answer whose total was later confirmed: `Some(true)` if the total told the
-    /// truth, `Some(false)` if it did not, `None` if it said nothing.
-    pub fn total_was_true(&self) -> Option<bool> {
-        self.first_total.map(|total| total == self.rows_seen())
+    /// Whether the server told the truth when it said that its first answer was the whole list; `None` if it did not say
+    /// so.
+    pub fn claim_was_true(&self) -> Option<bool> {
+        self.claimed_end.map(|rows| rows == self.rows_seen())
     }
 
     /// Whether the finished sweep is a proof.
@@ -366,8 +369,9 @@ impl Sweep {
         }
     }
 
-    /// Takes in an anchored page; `marks` says for each of its rows what became of it.
-    pub fn absorb(&mut self, page: &PageView<'_>, marks: &[Mark]) {
+    /// Takes in an anchored page; `marks` says for each of its rows what became of it. Returns for each row whether this
+    /// sweep sees it for the first time.
+    pub fn absorb(&mut self, page: &PageView<'_>, marks: &[Mark]) -> Vec<bool> {
         debug_assert_eq!(page.items.len(), marks.len());
         self.pages += 1;
         self.step_back = 0;
@@ -380,10 +384,10 @@ impl Sweep {
             && !marks.iter().any(|mark| is_settled(mark, watermark))
         {
             self.offset = self.offset.saturating_sub(u64::from(self.limit));
-            return;
+            return self.note_seen(page.items, marks).0;
         }
 
-        let found = self.note_seen(page.items, marks);
+        let (first_seen, found) = self.note_seen(page.items, marks);
         let reach = self.offset + page.items.len() as u64;
         if found.new > 0 || reach > self.furthest {
             self.breaks = 0;
@@ -402,6 +406,7 @@ impl Sweep {
             Phase::Settle { pass, quiet, added } => self.settle(page, &found, pass, quiet, added + found.new),
             Phase::Done => {}
         }
+        first_seen
     }
 
     fn forward(&mut self, page: &PageView<'_>, marks: &[Mark], found: &Found, pass: u32, added: u64) {
@@ -444,12 +449,12 @@ impl Sweep {
             return (short && (nothing_behind_anchor || known_empty_behind))
                 || (self.largest_page == 1 && known_empty_behind);
         }
-        if self.trust_total
-            && self.offset == 0
-            && size < u64::from(self.limit)
-            && (page.total == Some(reach) || (page.total.is_none() && page.has_more == Some(false)))
-        {
-            return true;
+        let claims_to_end = page.total.map_or(page.has_more == Some(false), |total| total == reach);
+        if self.offset == 0 && claims_to_end && size < u64::from(self.limit) {
+            self.claimed_end.get_or_insert(size);
+            if self.trust_total {
+                return true;
+            }
         }
         if found.old == 0 && short {
             return true;
@@ -582,8 +587,9 @@ impl Sweep {
         self.last_total = Some(total);
     }
 
-    fn note_seen(&mut self, items: &[Item], marks: &[Mark]) -> Found {
+    fn note_seen(&mut self, items: &[Item], marks: &[Mark]) -> (Vec<bool>, Found) {
         let mut found = Found::default();
+        let mut first_seen = Vec::with_capacity(items.len());
         for (item, mark) in items.iter().zip(marks) {
             found.changed += u64::from(mark.changed);
             let new = match mark.num {
@@ -595,8 +601,9 @@ impl Sweep {
                 found.undated += u64::from(item.created_at.is_none());
                 found.old += u64::from(item.created_at.is_none_or(|at| at < self.started_at));
             }
+            first_seen.push(new);
         }
-        found
+        (first_seen, found)
     }
 }
 

@@ -4,6 +4,7 @@
 //! not fit its column is kept, as it came, under its own name in `extra`; a row without a usable `id` is
 //! [`Rejected`].
 
+mod analytics;
 mod contact;
 mod conversation;
 mod message;
@@ -14,6 +15,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub use analytics::{Day, DailyReport, Overview, Satisfaction};
 pub use contact::Contact;
 pub use conversation::Conversation;
 pub use message::Message;
