@@ -96,6 +96,17 @@ impl Evidence {
         }
     }
 
+    /// Whether a page has shown that the list is not in `order`.
+    pub const fn contradicts(&self, order: Order) -> bool {
+        match order {
+            Order::CreatedDesc => self.created.rising > 0,
+            Order::CreatedAsc => self.created.falling > 0,
+            Order::UpdatedDesc => self.updated.rising > 0,
+            Order::UpdatedAsc => self.updated.falling > 0,
+            Order::Unknown => false,
+        }
+    }
+
     /// The order the evidence allows. Where creation and last change agree, a moving order is assumed: reading it takes
     /// two pages more, and assuming the other could lose rows.
     pub const fn order(&self) -> Order {

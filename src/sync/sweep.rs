@@ -296,6 +296,11 @@ impl Sweep {
         self.evidence.order()
     }
 
+    /// Whether this sweep's pages have shown that the list is not in `order`.
+    pub const fn contradicts(&self, order: Order) -> bool {
+        self.evidence.contradicts(order)
+    }
+
     /// Whether the server told the truth when it said that its first answer was the whole list; `None` if it did not say
     /// so.
     pub fn claim_was_true(&self) -> Option<bool> {
