@@ -4,9 +4,13 @@
 //! not fit its column is kept, as it came, under its own name in `extra`; a row without a usable `id` is
 //! [`Rejected`].
 
+mod canonical;
 mod contact;
 mod conversation;
+mod decode;
+mod members;
 mod message;
+mod timestamp;
 
 use std::fmt;
 
@@ -16,6 +20,7 @@ use serde_json::value::RawValue;
 
 pub use contact::Contact;
 pub use conversation::Conversation;
+pub(crate) use members::Members;
 pub use message::Message;
 
 use super::Resource;
