@@ -37,7 +37,11 @@ pub(super) async fn candidates(
     rows_listed: u64,
     up_to_row_num: u64,
 ) -> Result<Candidates, Error> {
-    let unseen = run.job.warehouse.unseen(run.account(), resource, seen, up_to_row_num).await?;
+    let unseen = run
+        .job
+        .warehouse
+        .unseen(run.account(), resource, seen, up_to_row_num)
+        .await?;
     let missing = unseen.rows.len() as u64;
     if run.job.options.allow_mass_delete || missing == 0 {
         return Ok(Candidates::Allowed(unseen.rows));

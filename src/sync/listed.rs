@@ -17,7 +17,12 @@ pub(super) struct ListRun<'a> {
 
 impl<'a> ListRun<'a> {
     pub(super) async fn start(run: &'a Run<'a>, resource: Resource) -> Result<Self, Error> {
-        let state = run.job.warehouse.state(run.account(), resource).await?.unwrap_or_default();
+        let state = run
+            .job
+            .warehouse
+            .state(run.account(), resource)
+            .await?
+            .unwrap_or_default();
         Ok(Self { run, resource, state })
     }
 
@@ -44,7 +49,12 @@ impl<'a> ListRun<'a> {
     pub(super) async fn sweep(&self, mode: Mode) -> Result<Sweep, Error> {
         let job = self.run.job;
         let highest = job.warehouse.highest_row_num(self.run.account(), self.resource).await?;
-        Ok(Sweep::new(mode, job.account.page_size, self.run.client.server_now(), highest))
+        Ok(Sweep::new(
+            mode,
+            job.account.page_size,
+            self.run.client.server_now(),
+            highest,
+        ))
     }
 
     /// Reads the whole list, going on where an interrupted run stopped.
@@ -76,7 +86,12 @@ impl<'a> ListRun<'a> {
         let mode = match order {
             Order::CreatedDesc | Order::UpdatedDesc => Mode::Head { watermark },
             Order::CreatedAsc | Order::UpdatedAsc => {
-                let live = self.run.job.warehouse.live_rows(&self.run.account(), self.resource).await?;
+                let live = self
+                    .run
+                    .job
+                    .warehouse
+                    .live_rows(&self.run.account(), self.resource)
+                    .await?;
                 Mode::Tail {
                     watermark,
                     start: live.saturating_sub(u64::from(self.run.job.account.page_size)),
@@ -115,7 +130,8 @@ impl<'a> ListRun<'a> {
         .await?;
         if matches!(&found, Candidates::Allowed(rows) if !rows.is_empty()) {
             // What follows asks the API again: a run cut short there need not sweep again.
-            self.run.job
+            self.run
+                .job
                 .warehouse
                 .save_checkpoint(&self.run.account(), self.resource, Some(&sweep.checkpoint()))
                 .await?;
@@ -139,13 +155,19 @@ impl<'a> ListRun<'a> {
         let update = StateUpdate {
             order: whole_list_read.then(|| sweep.order().as_str().to_owned()),
             watermark: self
+                .run
                 .job
                 .warehouse
                 .highest_row_num(&self.run.account(), self.resource)
                 .await?,
             complete_at: held_back.is_none().then_some(now),
             verified_at: verified.then_some(now),
-            rows: self.run.job.warehouse.live_rows(&self.run.account(), self.resource).await?,
+            rows: self
+                .run
+                .job
+                .warehouse
+                .live_rows(&self.run.account(), self.resource)
+                .await?,
             clear_checkpoint: true,
         };
         Ok(Finding {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{TryStreamExt as _, stream};
 use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
 
@@ -27,8 +27,15 @@ struct Checkpoint {
 
 pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
     let (job, account) = (run.job, run.account());
-    let state = job.warehouse.state(account, Resource::Messages).await?.unwrap_or_default();
-    let resumed: Option<Checkpoint> = state.checkpoint.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let state = job
+        .warehouse
+        .state(account, Resource::Messages)
+        .await?
+        .unwrap_or_default();
+    let resumed: Option<Checkpoint> = state
+        .checkpoint
+        .as_deref()
+        .and_then(|text| serde_json::from_str(text).ok());
     let full = job.options.full || state.last_complete_at.is_none() || resumed.is_some();
 
     let messages = MessagesRun {
@@ -41,7 +48,10 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
     };
     let mut after_row_num = resumed.map_or(0, |checkpoint| checkpoint.after_row_num);
     loop {
-        let batch = job.warehouse.conversations_to_read(account, after_row_num, BATCH, full).await?;
+        let batch = job
+            .warehouse
+            .conversations_to_read(account, after_row_num, BATCH, full)
+            .await?;
         let Some(last) = batch.last() else { break };
         after_row_num = last.row_num;
         job.progress.expect_more(batch.len() as u64);
@@ -50,8 +60,14 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
             .await?;
         if full {
             let verified = messages.all_verified.load(Ordering::Relaxed);
-            let checkpoint = serde_json::to_string(&Checkpoint { after_row_num, verified }).unwrap_or_default();
-            job.warehouse.save_checkpoint(account, Resource::Messages, Some(&checkpoint)).await?;
+            let checkpoint = serde_json::to_string(&Checkpoint {
+                after_row_num,
+                verified,
+            })
+            .unwrap_or_default();
+            job.warehouse
+                .save_checkpoint(account, Resource::Messages, Some(&checkpoint))
+                .await?;
         }
     }
     messages.conclude(full).await
@@ -82,7 +98,10 @@ impl MessagesRun<'_> {
         };
         let mut settled = true;
         if sweep.proof() == Proof::Verified {
-            let unseen = job.warehouse.unseen_messages(account, &conversation.id, sweep.seen()).await?;
+            let unseen = job
+                .warehouse
+                .unseen_messages(account, &conversation.id, sweep.seen())
+                .await?;
             if !unseen.is_empty() {
                 settled = self.delete_missing(conversation, &sweep, unseen).await?;
             }
@@ -99,10 +118,10 @@ impl MessagesRun<'_> {
     }
 
     async fn sweep(&self, conversation: &ConversationToRead, counted: Option<&RoaringTreemap>) -> Result<Sweep, Error> {
-        let trusted =
-            self.confirmations.load(Ordering::Relaxed) >= CONFIRMATIONS && !self.lied.load(Ordering::Relaxed);
+        let trusted = self.confirmations.load(Ordering::Relaxed) >= CONFIRMATIONS && !self.lied.load(Ordering::Relaxed);
         let started_at = self.run.client.server_now();
-        let mut sweep = Sweep::new(Mode::Full, self.run.job.account.page_size, started_at, u64::MAX).trusting_total(trusted);
+        let mut sweep =
+            Sweep::new(Mode::Full, self.run.job.account.page_size, started_at, u64::MAX).trusting_total(trusted);
         let reader = Reader {
             run: self.run,
             listing: Listing::Messages {
@@ -142,7 +161,9 @@ impl MessagesRun<'_> {
             } else {
                 let row_nums: Vec<u64> = unsure.iter().map(|row| row.row_num).collect();
                 let warehouse = self.run.job.warehouse;
-                warehouse.mark_missing(self.run.account(), Resource::Messages, &row_nums).await?;
+                warehouse
+                    .mark_missing(self.run.account(), Resource::Messages, &row_nums)
+                    .await?;
             }
         }
         let rows = gone.len() as u64;

@@ -160,7 +160,11 @@ struct Finding {
 pub async fn run(job: &Job<'_>, resource: Resource) -> Outcome {
     let started_at = job.clock.now();
     let started = job.clock.monotonic();
-    let priority = if job.options.full { Priority::Full } else { Priority::Incremental };
+    let priority = if job.options.full {
+        Priority::Full
+    } else {
+        Priority::Incremental
+    };
     let run = Run {
         job,
         client: job.account.client.with_priority(priority),
@@ -211,7 +215,11 @@ pub async fn run(job: &Job<'_>, resource: Resource) -> Outcome {
                 Error::Cancelled => RunStatus::Incomplete,
                 Error::Api(_) | Error::Warehouse(_) => RunStatus::Failed,
             };
-            (record(status, false, Some(error.to_string())), None, error.stops_account())
+            (
+                record(status, false, Some(error.to_string())),
+                None,
+                error.stops_account(),
+            )
         }
     };
     if let Err(error) = job.warehouse.finish_run(&record, update.as_ref()).await {

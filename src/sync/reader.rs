@@ -42,7 +42,10 @@ impl Reader<'_> {
                 status: self.status.map(str::to_owned),
                 search: None,
             };
-            let page = self.run.unless_cancelled(self.run.client.list(&self.listing, &query)).await??;
+            let page = self
+                .run
+                .unless_cancelled(self.run.client.list(&self.listing, &query))
+                .await??;
             let rows = Rows::decode(&self.listing, &page);
             let view = PageView {
                 items: &rows.items,
@@ -90,7 +93,10 @@ impl Reader<'_> {
     pub(super) async fn fetch_conversation(&self, id: &str) -> Result<Fetched, Error> {
         let job = self.run.job;
         let fields = job.account.fields(Resource::Conversations);
-        let found = self.run.unless_cancelled(self.run.client.conversation_raw(id, fields)).await??;
+        let found = self
+            .run
+            .unless_cancelled(self.run.client.conversation_raw(id, fields))
+            .await??;
         let Some(raw) = found else {
             return Ok(Fetched::Gone);
         };
@@ -128,6 +134,7 @@ impl Reader<'_> {
 }
 
 /// What the API answered when asked for one row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fetched {
     /// It exists, and is stored.
     Found,
@@ -231,5 +238,8 @@ fn fingerprint(bytes: &[u8]) -> u64 {
 }
 
 fn leading_u64(digest: &[u8]) -> u64 {
-    digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+    digest
+        .iter()
+        .take(8)
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }

@@ -5,9 +5,13 @@
 //! [`Rejected`].
 
 mod analytics;
+mod canonical;
 mod contact;
 mod conversation;
+mod decode;
+mod members;
 mod message;
+mod timestamp;
 
 use std::fmt;
 
@@ -15,9 +19,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-pub use analytics::{Day, DailyReport, Overview, Satisfaction};
+pub use analytics::{DailyReport, Day, Overview, Satisfaction};
 pub use contact::Contact;
 pub use conversation::Conversation;
+pub(crate) use members::Members;
 pub use message::Message;
 
 use super::Resource;
