@@ -416,9 +416,10 @@ impl Sweep {
 
     fn forward(&mut self, page: &PageView<'_>, marks: &[Mark], found: &Found, pass: u32, added: u64) {
         self.phase = Phase::Forward { pass, added };
-        let whole_page_settled = |watermark| !marks.is_empty() && marks.iter().all(|mark| is_settled(mark, watermark));
+        // A row in quarantine has no number: it neither stops the reading nor keeps it going.
         if let Mode::Head { watermark } = self.mode
-            && whole_page_settled(watermark)
+            && marks.iter().any(|mark| is_settled(mark, watermark))
+            && marks.iter().all(|mark| mark.num.is_none() || is_settled(mark, watermark))
         {
             self.phase = Phase::Done;
             return;
@@ -626,7 +627,7 @@ struct Found {
 
 /// Whether the row was known when the list was last read completely, and is unchanged.
 fn is_settled(mark: &Mark, watermark: u64) -> bool {
-    !mark.changed && mark.num.is_none_or(|num| num <= watermark)
+    !mark.changed && mark.num.is_some_and(|num| num <= watermark)
 }
 
 /// The bitmap in its portable serialization, as base64: runs of numbers, which is what a sweep sees, take a few bytes.
