@@ -3,3 +3,4 @@
 pub mod allai;
 pub mod clock;
 pub mod config;
+pub mod telemetry;
