@@ -122,16 +122,32 @@ impl Account {
             base_url.validate(&at.join("base_url"), report);
         }
         if !(0.0..=0.9).contains(&self.reserve) {
-            report.wrong(&at.join("reserve"), "not between 0 and 0.9", "write e.g. reserve = 0.2 to leave a fifth");
+            report.wrong(
+                &at.join("reserve"),
+                "not between 0 and 0.9",
+                "write e.g. reserve = 0.2 to leave a fifth",
+            );
         }
         if !(1..=1000).contains(&self.page_size) {
-            report.wrong(&at.join("page_size"), "not between 1 and 1000", "write e.g. page_size = 100");
+            report.wrong(
+                &at.join("page_size"),
+                "not between 1 and 1000",
+                "write e.g. page_size = 100",
+            );
         }
         if !(Duration::from_secs(1)..=Duration::from_mins(10)).contains(&self.timeout) {
-            report.wrong(&at.join("timeout"), "not between 1s and 10m", "write e.g. timeout = \"30s\"");
+            report.wrong(
+                &at.join("timeout"),
+                "not between 1s and 10m",
+                "write e.g. timeout = \"30s\"",
+            );
         }
         for resource in [Resource::Contacts, Resource::Conversations, Resource::Messages] {
-            validate_fields(self.fields(resource), &at.join(resource.as_str()).join("fields"), report);
+            validate_fields(
+                self.fields(resource),
+                &at.join(resource.as_str()).join("fields"),
+                report,
+            );
         }
         self.analytics.validate(&at.join("analytics"), report);
         if let Some(webhook) = &self.webhook {
@@ -142,7 +158,7 @@ impl Account {
 
 pub(super) fn validate(accounts: &BTreeMap<String, Account>, at: &KeyPath, report: &mut Report) {
     if accounts.is_empty() {
-        report.wrong(
+        report.empty(
             at,
             "no account is configured",
             "write a file with `allai-sync config example > config.toml` and put the account's API key in it",
@@ -217,16 +233,16 @@ pub struct BaseUrl(#[schemars(with = "String")] Url);
 
 impl<'de> Deserialize<'de> for BaseUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let mut url = Url::parse(&text)
-            .map_err(|_| D::Error::custom("not a URL; write e.g. \"https://api.allai.ro/v2\""))?;
+        let mut url: Url = words::parsed(deserializer, "a URL such as \"https://api.allai.ro/v2\"")?;
         if !url.path().ends_with('/') {
             let path = format!("{}/", url.path());
             url.set_path(&path);
         }
         let plain = url.username().is_empty() && url.password().is_none();
         if !plain || url.query().is_some() || url.fragment().is_some() {
-            return Err(D::Error::custom("a base URL has no user, query or fragment; the key goes into `api_key`"));
+            return Err(D::Error::custom(
+                "a base URL has no user, query or fragment; the key goes into `api_key`",
+            ));
         }
         Ok(Self(url))
     }
@@ -248,7 +264,11 @@ impl BaseUrl {
                 "plain http would send the API key in the clear",
                 "use https:// (http:// is for 127.0.0.1, ::1 and localhost only)",
             ),
-            _ => report.wrong(key, "neither https nor http", "write e.g. base_url = \"https://api.allai.ro/v2\""),
+            _ => report.wrong(
+                key,
+                "neither https nor http",
+                "write e.g. base_url = \"https://api.allai.ro/v2\"",
+            ),
         }
     }
 }
@@ -272,9 +292,17 @@ fn validate_fields(fields: &[String], key: &KeyPath, report: &mut Report) {
         return;
     }
     if !fields.iter().all(name) {
-        report.wrong(key, "holds what is not a member's name", "use letters, digits, _, - and . only");
+        report.wrong(
+            key,
+            "holds what is not a member's name",
+            "use letters, digits, _, - and . only",
+        );
     } else if !fields.iter().any(|field| field == "id") {
-        report.wrong(key, "lacks \"id\", without which no row can be stored", "add \"id\" to the list");
+        report.wrong(
+            key,
+            "lacks \"id\", without which no row can be stored",
+            "add \"id\" to the list",
+        );
     }
 }
 
@@ -302,7 +330,11 @@ impl AnalyticsOptions {
             days.and_then(|days| days.parse::<u16>().ok()).is_some()
         };
         if !self.periods.iter().all(days) {
-            report.wrong(&key, "holds what is not a number of days", "write e.g. periods = [\"7d\", \"30d\"]");
+            report.wrong(
+                &key,
+                "holds what is not a number of days",
+                "write e.g. periods = [\"7d\", \"30d\"]",
+            );
         }
         let mut seen = std::collections::BTreeSet::new();
         if !self.periods.iter().all(|period| seen.insert(period)) {

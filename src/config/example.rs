@@ -110,7 +110,12 @@ mod tests {
         for variant in schema.get("anyOf").and_then(Value::as_array).into_iter().flatten() {
             paths_of(root, variant, at, paths);
         }
-        for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        for (name, property) in schema
+            .get("properties")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
             let path = at.join(name);
             paths.push(path.clone());
             paths_of(root, property, &path, paths);

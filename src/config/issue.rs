@@ -54,17 +54,21 @@ impl fmt::Display for Errors {
     }
 }
 
+/// Remedies that make sense in TOML alone: an environment variable has no quotes.
+const QUOTE: &str = "put the value in quotes";
+const UNQUOTE: &str = "write the value without quotes";
+
 /// Collects what is wrong while the configuration is read and checked.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    problems: Vec<Problem>,
+    found: Vec<Finding>,
     /// Keys already complained about, or meant by a misspelt key: a second complaint would only confuse.
     settled: Vec<KeyPath>,
     warnings: Vec<String>,
 }
 
 #[derive(Debug)]
-struct Problem {
+struct Finding {
     key: KeyPath,
     problem: String,
     remedy: String,
@@ -75,11 +79,22 @@ struct Problem {
 impl Report {
     /// Notes that the value of `key` is wrong, unless the key was complained about before.
     pub(super) fn wrong(&mut self, key: &KeyPath, problem: impl Into<String>, remedy: impl Into<String>) {
-        if self.is_settled(key) {
+        if self.settled.iter().any(|settled| key.is_within(settled)) {
             return;
         }
         self.settle(key.clone());
-        self.problems.push(Problem {
+        self.push(key, problem, remedy);
+    }
+
+    /// Notes that the table at `key` is empty, unless that is because what it holds was wrong.
+    pub(super) fn empty(&mut self, key: &KeyPath, problem: &str, remedy: &str) {
+        if !self.settled.iter().any(|settled| settled.is_within(key)) {
+            self.wrong(key, problem, remedy);
+        }
+    }
+
+    fn push(&mut self, key: &KeyPath, problem: impl Into<String>, remedy: impl Into<String>) {
+        self.found.push(Finding {
             key: key.clone(),
             problem: problem.into(),
             remedy: remedy.into(),
@@ -89,7 +104,7 @@ impl Report {
 
     /// Notes that something is wrong that concerns no key.
     pub(super) fn wrong_at(&mut self, place: Place, problem: &str, remedy: &str) {
-        self.problems.push(Problem {
+        self.found.push(Finding {
             key: KeyPath::root(),
             problem: problem.into(),
             remedy: remedy.into(),
@@ -107,12 +122,6 @@ impl Report {
         self.settled.push(key);
     }
 
-    fn is_settled(&self, key: &KeyPath) -> bool {
-        self.settled
-            .iter()
-            .any(|settled| settled.is_within(key) || key.is_within(settled))
-    }
-
     /// Notes what serde found at `key`.
     pub(super) fn refused(&mut self, key: &KeyPath, kind: &Kind) {
         match kind {
@@ -125,12 +134,7 @@ impl Report {
                     }
                     None => format!("known keys here: {}", known.join(", ")),
                 };
-                self.problems.push(Problem {
-                    key: key.clone(),
-                    problem: "unknown key".into(),
-                    remedy,
-                    place: None,
-                });
+                self.push(key, "unknown key", remedy);
             }
             Kind::UnknownVariant(value, known) => {
                 let meant = nearest(value, known).map_or_else(String::new, |near| format!("did you mean \"{near}\"? "));
@@ -138,16 +142,20 @@ impl Report {
                 self.wrong(key, "not a known value", format!("{meant}use one of: {list}"));
             }
             Kind::MissingField(name) => {
-                self.wrong(&key.join(name.as_ref()), "missing", format!("add `{name} = …` to this table"));
+                self.wrong(
+                    &key.join(name.as_ref()),
+                    "missing",
+                    format!("add `{name} = …` to this table"),
+                );
             }
             Kind::InvalidType(actual, expected) => {
-                let remedy = match (expected.as_str(), actual) {
-                    ("a string", Actual::Seq | Actual::Map) | (_, Actual::Map) => "",
-                    ("a string", _) => "put the value in quotes",
-                    (_, Actual::Str(_)) if !expected.starts_with("struct") => "write the value without quotes",
+                let expected = words(expected);
+                let remedy = match (expected, actual) {
+                    ("a string", Actual::Bool(_) | Actual::Unsigned(_) | Actual::Signed(_) | Actual::Float(_)) => QUOTE,
+                    ("true or false" | "a whole number" | "a number", Actual::Str(_)) => UNQUOTE,
                     _ => "",
                 };
-                self.wrong(key, format!("expected {}, found {}", words(expected), found(actual)), remedy);
+                self.wrong(key, format!("expected {expected}, found {}", found(actual)), remedy);
             }
             Kind::InvalidValue(_, expected) | Kind::InvalidLength(_, expected) => {
                 self.wrong(key, format!("out of range: expected {}", words(expected)), "");
@@ -159,17 +167,22 @@ impl Report {
 
     /// The warnings, or the errors if there are any.
     pub(super) fn finish(self, sources: &Sources) -> Result<Vec<String>, Errors> {
-        if self.problems.is_empty() {
+        if self.found.is_empty() {
             return Ok(self.warnings);
         }
         let mut issues: Vec<Issue> = self
-            .problems
+            .found
             .into_iter()
-            .map(|problem| Issue {
-                place: problem.place.unwrap_or_else(|| sources.place_of(&problem.key)),
-                key: problem.key,
-                problem: problem.problem,
-                remedy: problem.remedy,
+            .map(|finding| {
+                let place = finding.place.unwrap_or_else(|| sources.place_of(&finding.key));
+                let pointless =
+                    matches!(place, Place::Variable(_)) && [QUOTE, UNQUOTE].contains(&finding.remedy.as_str());
+                Issue {
+                    place,
+                    key: finding.key,
+                    problem: finding.problem,
+                    remedy: if pointless { String::new() } else { finding.remedy },
+                }
             })
             .collect();
         issues.sort_by(|a, b| (&a.place, &a.key).cmp(&(&b.place, &b.key)));
@@ -194,6 +207,7 @@ fn words(expected: &str) -> &str {
         "u16" | "u32" | "u64" | "usize" => "a whole number",
         "f64" => "a number",
         "a boolean" => "true or false",
+        "path string" => "a string",
         "a sequence" => "an array",
         "a map" => "a table",
         table if table.starts_with("struct ") => "a table",

@@ -122,10 +122,7 @@ fn spelling(segment: &str, known: Option<&Dict>) -> String {
 fn insert(dict: &mut Dict, keys: &[String], value: Value) -> bool {
     match keys {
         [] => false,
-        [key] => match dict.contains_key(key) {
-            true => false,
-            false => dict.insert(key.clone(), value).is_none(),
-        },
+        [key] => !dict.contains_key(key) && dict.insert(key.clone(), value).is_none(),
         [key, rest @ ..] => {
             let inner = dict.entry(key.clone()).or_insert_with(|| Value::from(Dict::new()));
             match inner {
@@ -167,7 +164,10 @@ mod tests {
     }
 
     fn extract(file: &str, env: &[(&str, &str)]) -> (Config, Vec<String>) {
-        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let env = env
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         let mut report = Report::default();
         let mut sources = Sources::default();
         let layers = Layers::new(dict(file), &env, &mut sources, &mut report);

@@ -31,7 +31,9 @@ impl LoadOptions {
         Self {
             path,
             search: vec!["config.toml".into(), "/etc/allai-sync/config.toml".into()],
-            env: std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect(),
+            env: std::env::vars_os()
+                .map(|(name, value)| (text(name), text(value)))
+                .collect(),
         }
     }
 }

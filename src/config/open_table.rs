@@ -57,7 +57,16 @@ impl Serialize for OpenTable {
 /// Whether a key of this name holds a secret; rather one too many than one too few.
 fn is_secret(name: &str) -> bool {
     let name = name.to_lowercase();
-    let telling = ["password", "passwd", "passphrase", "secret", "token", "credential", "authorization", "cookie"];
+    let telling = [
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "token",
+        "credential",
+        "authorization",
+        "cookie",
+    ];
     !name.ends_with("_file")
         && (name.ends_with("key") || name == "pass" || telling.iter().any(|part| name.contains(part)))
 }

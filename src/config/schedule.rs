@@ -12,6 +12,8 @@ use schemars::JsonSchema;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::words;
+
 /// A cron expression: second, minute, hour, day of month, month, day of week.
 #[derive(Clone, JsonSchema)]
 #[schemars(transparent)]
@@ -68,7 +70,12 @@ impl FromStr for Schedule {
             return Err(NotASchedule::Fields);
         };
         // The step of "*/2" is a number, not a day.
-        let names_number = |part: &str| part.split('/').next().unwrap_or(part).contains(|c: char| c.is_ascii_digit());
+        let names_number = |part: &str| {
+            part.split('/')
+                .next()
+                .unwrap_or(part)
+                .contains(|c: char| c.is_ascii_digit())
+        };
         if weekday.split(',').any(names_number) {
             return Err(NotASchedule::NumericWeekday);
         }
@@ -95,7 +102,8 @@ impl fmt::Debug for Schedule {
 
 impl<'de> Deserialize<'de> for Schedule {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        let text = words::text(deserializer, "a cron expression such as \"0 */15 * * * *\"")?;
+        text.parse().map_err(D::Error::custom)
     }
 }
 
@@ -119,10 +127,11 @@ impl Default for Timezone {
 
 impl<'de> Deserialize<'de> for Timezone {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map(Self).map_err(|_| {
-            D::Error::custom("not an IANA time zone; write e.g. \"Europe/Bucharest\" or \"UTC\"")
-        })
+        words::parsed(
+            deserializer,
+            "an IANA time zone such as \"Europe/Bucharest\" or \"UTC\"",
+        )
+        .map(Self)
     }
 }
 

@@ -210,14 +210,22 @@ impl SecretFiles {
                 Some(text)
             }
             Err(problem) => {
-                let looked = match &self.credentials {
-                    Some(folder) if file.is_relative() => format!(" (and {})", folder.display()),
+                let also = match &self.credentials {
+                    Some(folder) if file.is_relative() => format!(" (or in {})", folder.display()),
                     _ => String::new(),
+                };
+                let shown = if looks_like_a_secret(file) && !path.exists() {
+                    "(its name looks like a secret itself and is not shown)".to_owned()
+                } else {
+                    path.display().to_string()
                 };
                 report.wrong(
                     &file_key,
-                    format!("cannot use the secret file {}{looked}: {problem}", path.display()),
-                    format!("put the secret there, readable by the user that runs allai-sync, or give `{}`", key.last()),
+                    format!("cannot use the secret file {shown}{also}: {problem}"),
+                    format!(
+                        "put the secret there, readable by the user that runs allai-sync, or give `{}`",
+                        key.last()
+                    ),
                 );
                 // The missing secret itself is not a second problem.
                 report.settle(key.clone());
@@ -225,6 +233,12 @@ impl SecretFiles {
             }
         }
     }
+}
+
+/// Whether somebody may have given the secret where its file belongs.
+fn looks_like_a_secret(file: &Path) -> bool {
+    let name = file.to_string_lossy();
+    file.is_relative() && name.len() >= 16 && !name.contains('.') && name.contains(|c: char| c.is_ascii_digit())
 }
 
 fn read(path: &Path) -> Result<String, String> {
@@ -247,9 +261,8 @@ fn read(path: &Path) -> Result<String, String> {
 /// Checks a secret that is sent as a header, where a stray character would be refused much later and less clearly.
 pub(super) fn validate_header(secret: &Secret, key: &KeyPath, report: &mut Report) {
     let text = secret.expose();
-    let invisible = |c: char| {
-        c.is_whitespace() || c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
-    };
+    let invisible =
+        |c: char| c.is_whitespace() || c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}');
     if text.is_empty() {
         report.wrong(key, "empty", format!("give the secret, or `{}_file`", key.last()));
     } else if text.chars().any(invisible) {

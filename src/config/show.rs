@@ -5,6 +5,10 @@ use toml_edit::{DocumentMut, Item, Table, Value};
 use super::{KeyPath, Loaded, Sources};
 
 /// The effective configuration as TOML: secrets as `[redacted]`, each value with where it came from.
+#[expect(
+    clippy::missing_panics_doc,
+    reason = "every value came from TOML or a string, so it has a form in TOML"
+)]
 pub fn show(loaded: &Loaded) -> String {
     let mut config = loaded.config.clone();
     if config.warehouse.url.is_none() {

@@ -78,6 +78,11 @@ impl Sources {
         if let Some(name) = self.variable(key) {
             return Place::Variable(name.to_owned());
         }
+        if !self.positions.contains_key(key)
+            && let Some((_, name)) = self.variables.iter().find(|(variable, _)| variable.is_within(key))
+        {
+            return Place::Variable(name.clone());
+        }
         let mut nearest = Some(key.clone());
         while let Some(path) = nearest {
             if let (Some(file), Some((line, column))) = (&self.file, self.positions.get(&path)) {

@@ -23,6 +23,11 @@ pub(super) fn issue(path: &Path, text: &str, error: &TomlError, known: &[String]
         .nth(line - 1)
         .and_then(|content| snippet(content, line, column, known))
         .unwrap_or_default();
+    let remedy = if message.starts_with("duplicate") {
+        "remove one of the two"
+    } else {
+        "strings need quotes, tables a header such as [accounts.main]"
+    };
     Issue {
         place: Place::File {
             path: path.to_owned(),
@@ -31,7 +36,7 @@ pub(super) fn issue(path: &Path, text: &str, error: &TomlError, known: &[String]
         },
         key: KeyPath::root(),
         problem: format!("not valid TOML: {message}"),
-        remedy: format!("strings need quotes, tables a header such as [accounts.main]{snippet}"),
+        remedy: format!("{remedy}{snippet}"),
     }
 }
 

@@ -49,7 +49,9 @@ impl Warehouse {
     pub(super) fn validate(&self, at: &KeyPath, report: &mut Report) {
         let key = at.join("url");
         let url = self.url();
-        let place = url.split_once(':').map(|(scheme, rest)| (scheme, rest.trim_start_matches("//")));
+        let place = url
+            .split_once(':')
+            .map(|(scheme, rest)| (scheme, rest.trim_start_matches("//")));
         match place {
             Some(("sqlite", path)) if !path.trim().is_empty() => {}
             Some(("postgres" | "postgresql", _)) if url::Url::parse(url).is_ok() && url.contains("://") => {
@@ -81,7 +83,11 @@ impl Warehouse {
                 "use up to 63 of a-z, 0-9 and _, beginning with a letter",
             );
         } else if self.schema.starts_with("pg_") || self.schema == "information_schema" {
-            report.wrong(key, "a schema of PostgreSQL itself", "choose another name, such as \"allai\"");
+            report.wrong(
+                key,
+                "a schema of PostgreSQL itself",
+                "choose another name, such as \"allai\"",
+            );
         }
     }
 }
@@ -169,7 +175,10 @@ mod tests {
         for (url, shown) in [
             ("postgres://me:pw@db:5432/x", "postgres://me:[redacted]@db:5432/x"),
             ("postgres://me:p/w@p:w@db/x", "postgres://me:[redacted]@db/x"),
-            ("postgres://db/x?user=me&password=pw&a=b", "postgres://db/x?user=me&password=[redacted]&a=b"),
+            (
+                "postgres://db/x?user=me&password=pw&a=b",
+                "postgres://db/x?user=me&password=[redacted]&a=b",
+            ),
             ("sqlite://warehouse.db", "sqlite://warehouse.db"),
             ("postgres://me@db/x", "postgres://me@db/x"),
         ] {
