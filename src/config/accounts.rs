@@ -228,7 +228,7 @@ impl Plan {
 
 /// The API's address. Always ends with a slash.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-#[schemars(transparent)]
+#[schemars(transparent, description = "The API's address.")]
 pub struct BaseUrl(#[schemars(with = "String")] Url);
 
 impl<'de> Deserialize<'de> for BaseUrl {

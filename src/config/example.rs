@@ -85,6 +85,40 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_in_the_place_of_any_value_is_not_repeated_by_any_error() {
+        let lines: Vec<&str> = EXAMPLE.lines().collect();
+        let mut refused = 0;
+        for (index, line) in lines.iter().enumerate() {
+            let Some((key, _)) = line.trim_start_matches('#').split_once(" = ") else {
+                continue;
+            };
+            if key.contains(' ') {
+                continue;
+            }
+            for value in [
+                "\"hunter2:hunter2@hunter2/1\"",
+                "hunter2",
+                "[\"hunter2\"]",
+                "{ a = \"hunter2\" }",
+                "4242424242",
+            ] {
+                let mut lines = lines.clone();
+                let line = format!("{key} = {value}");
+                lines[index] = &line;
+                let Err(errors) = load(&lines.join("\n")) else {
+                    continue;
+                };
+                refused += 1;
+                let shown = format!("{errors} {errors:?}");
+                let path = key.ends_with("_file");
+                assert!(path || !shown.contains("hunter2"), "{key}: {shown}");
+                assert!(!shown.contains("4242424242"), "{key}: {shown}");
+            }
+        }
+        assert!(refused > 100, "{refused}");
+    }
+
+    #[test]
     fn every_key_of_the_schema_is_in_the_example() {
         let text = uncommented(|_| true);
         let document = toml_edit::ImDocument::parse(text.as_str()).unwrap();

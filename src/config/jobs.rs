@@ -1,15 +1,17 @@
 //! `[jobs.RESOURCE]`: when each resource is synced.
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::{Schedule, Timezone};
 use crate::allai::Resource;
 
-/// When each resource is synced. The defaults come from the layer of defaults, so that a table in the file may set one key
-/// and keep the others of its resource.
+/// When each resource is synced.
+// No serde defaults: they come from figment's layer of defaults, so that a table in the file may set one key and keep its
+// own resource's others.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = without_required)]
 pub struct Jobs {
     /// The job that syncs the contacts.
     pub contacts: Job,
@@ -24,6 +26,7 @@ pub struct Jobs {
 /// When one resource is synced.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = without_required)]
 pub struct Job {
     /// False: never by itself, only by `allai-sync sync`.
     pub enabled: bool,
@@ -71,4 +74,9 @@ impl Jobs {
             Resource::Analytics => &self.analytics,
         }
     }
+}
+
+/// What has a default need not be in the file, which the schema describes.
+fn without_required(schema: &mut Schema) {
+    schema.remove("required");
 }

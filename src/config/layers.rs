@@ -9,7 +9,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 use super::issue::Report;
 use super::sources::{Place, Sources};
-use super::{Config, KeyPath};
+use super::{Config, KeyPath, shape};
 
 /// What variables that configure allai-sync begin with; `__` also separates the levels.
 const PREFIX: &str = "ALLAI_SYNC__";
@@ -61,6 +61,14 @@ impl Layers {
     /// The merged configuration; what cannot be read is reported, set aside, and read as if it were not there, so that one
     /// pass finds everything.
     pub(super) fn extract(mut self, report: &mut Report) -> Config {
+        for key in shape::arrays_for_tables(&self.file) {
+            report.wrong(
+                &key,
+                "expected a table, found an array",
+                format!("write the header as [{key}]"),
+            );
+            remove(&mut self.file, key.keys());
+        }
         loop {
             let figment = Figment::from(Serialized::defaults(Config::default()))
                 .merge(Layer("file", &self.file))
@@ -90,7 +98,8 @@ impl Layers {
             Ok(Value::String(..)) | Err(_) => false,
             Ok(typed) => {
                 *value = typed;
-                true
+                // serde would take an array for a table.
+                shape::arrays_for_tables(&self.env).is_empty()
             }
         }
     }

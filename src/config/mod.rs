@@ -26,6 +26,7 @@ mod load;
 mod open_table;
 mod schedule;
 mod secret;
+mod shape;
 mod show;
 mod sources;
 mod syntax;

@@ -14,6 +14,7 @@ use super::{KeyPath, warehouse};
 /// A table with keys of any name. `Debug` and `Serialize` redact what looks like a secret by its name.
 #[derive(Clone, Default, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(description = "A table with keys of any name.")]
 pub struct OpenTable(pub BTreeMap<String, Value>);
 
 impl OpenTable {

@@ -94,7 +94,7 @@ impl Warehouse {
 
 /// A database URL. `Debug` and `Serialize` show it without its password.
 #[derive(Clone, JsonSchema)]
-#[schemars(transparent)]
+#[schemars(transparent, description = "A database URL.")]
 pub struct DatabaseUrl(#[schemars(with = "String")] Secret);
 
 impl DatabaseUrl {

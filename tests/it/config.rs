@@ -169,6 +169,14 @@ fn each_kind_of_error_is_found() {
         ("[admin]\ntoken = \"\"", "admin.token: empty"),
         ("[connectors.\"a b\"]\nkind = \"odoo\"", "not a name for a connector"),
         ("[connectors.x]\nkind = 2", "expected a string"),
+        (
+            "[[warehouse]]",
+            "warehouse: expected a table, found an array; write the header as [warehouse]",
+        ),
+        (
+            "warehouse = [\"sqlite:x\"]",
+            "warehouse: expected a table, found an array",
+        ),
         ("automations = [1]", "automations.0: expected a table"),
         ("nonsense = 1", "unknown key; known keys here: warehouse, accounts"),
         ("[jobs.contact]", "did you mean `contacts`?"),
@@ -277,6 +285,7 @@ fn the_environment_overrides_the_file_and_its_errors_name_the_variable() {
         .env("ALLAI_SYNC__ACCOUNTS__MAIN__PAGE_SIZE", "many")
         .env("ALLAI_SYNC__ACCOUNTS__MAIN__API_KYE", SECRET)
         .env("ALLAI_SYNC__WAREHOUSE__URL__HOST", "x")
+        .env("ALLAI_SYNC__ADMIN", "[\"127.0.0.1:1\"]")
         .env("ALLAI_SYNC____", "x");
     let errors = setup.errors();
     assert_line(
@@ -294,6 +303,10 @@ fn the_environment_overrides_the_file_and_its_errors_name_the_variable() {
         ],
     );
     assert_line(&errors, &["environment variable ALLAI_SYNC__WAREHOUSE__URL__HOST: "]);
+    assert_line(
+        &errors,
+        &["environment variable ALLAI_SYNC__ADMIN: admin: expected a table, found a string"],
+    );
     assert_line(&errors, &["environment variable ALLAI_SYNC____: names no key"]);
 }
 
