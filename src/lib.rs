@@ -2,3 +2,4 @@
 
 pub mod allai;
 pub mod clock;
+pub mod sandbox;
