@@ -5,6 +5,7 @@ pub mod app;
 pub mod clock;
 pub mod config;
 pub mod figures;
+pub mod sandbox;
 pub mod server;
 pub mod status;
 pub mod sync;

@@ -10,7 +10,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::format::{Format, Full, Writer};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -38,17 +38,26 @@ pub enum TelemetryError {
     Started(#[from] TryInitError),
 }
 
-/// Starts logging to stderr.
+/// Starts logging.
 ///
 /// `verbosity` counts from 0 (what an operator wants to read), up for more and down for less. `rust_log` overrules it: a
 /// filter in tracing's syntax, as `RUST_LOG` holds it.
-pub fn start(format: LogFormat, verbosity: i32, rust_log: Option<&str>) -> Result<(), TelemetryError> {
+/// Lines go to what `writer` makes.
+pub fn start<W>(
+    format: LogFormat,
+    verbosity: i32,
+    rust_log: Option<&str>,
+    writer: W,
+) -> Result<(), TelemetryError>
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
     let filter = match rust_log.filter(|filter| !filter.is_empty()) {
         Some(filter) => EnvFilter::try_new(filter)?,
         None => EnvFilter::try_new(default_filter(verbosity))?,
     };
     let registry = tracing_subscriber::registry().with(filter);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     match format {
         LogFormat::Text => {
             let colour =

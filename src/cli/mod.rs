@@ -4,10 +4,20 @@
 //! `run` gets the [`Context`] of the global options and says whether all was [`Done`](Outcome::Done); an error ends the
 //! program with 1, or with 2 if it says that the user has to change something first: [`config::Errors`] and [`Usage`].
 
+mod check;
 mod completions;
 mod config;
+mod demo;
+mod migrate;
 mod output;
+mod progress;
+mod runtime;
+mod sandbox;
+mod status;
+mod summary;
+mod sync;
 
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -67,13 +77,29 @@ impl From<LogFormatOption> for LogFormat {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Sync(sync::Options),
+    Demo(demo::Options),
+    Sandbox(Box<sandbox::Options>),
+    Check(check::Options),
+    Status(status::Options),
+    Migrate(migrate::Options),
     Config(config::Options),
     Completions(completions::Options),
 }
 
 impl Command {
+    const fn draws_bars(&self) -> bool {
+        matches!(self, Self::Sync(_) | Self::Demo(_))
+    }
+
     fn run(self, context: &Context) -> anyhow::Result<Outcome> {
         match self {
+            Self::Sync(options) => options.run(context),
+            Self::Demo(options) => options.run(context),
+            Self::Sandbox(options) => options.run(),
+            Self::Check(options) => options.run(context),
+            Self::Status(options) => options.run(context),
+            Self::Migrate(options) => options.run(context),
             Self::Config(options) => options.run(context),
             Self::Completions(options) => options.run(),
         }
@@ -84,9 +110,15 @@ impl Command {
 #[derive(Debug)]
 pub(crate) struct Context {
     config: Option<PathBuf>,
+    bars: bool,
 }
 
 impl Context {
+    /// Whether progress is drawn: a person watches, and has not asked for another kind of log.
+    pub(crate) const fn draws_bars(&self) -> bool {
+        self.bars
+    }
+
     /// Loads the configuration and logs what is unwise about it.
     pub(crate) fn load_config(&self) -> anyhow::Result<Loaded> {
         let loaded = Config::load(&LoadOptions::from_process(self.config.clone()))?;
@@ -102,6 +134,8 @@ impl Context {
 pub(crate) enum Outcome {
     /// All is done: exit code 0.
     Done,
+    /// Something failed or was left out, and has been said: exit code 1.
+    Incomplete,
 }
 
 /// Something the user has to change on the command line or in the environment: exit code 2.
@@ -115,6 +149,7 @@ pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Incomplete) => ExitCode::FAILURE,
         Err(error) => {
             output::error(&error);
             exit_code(&error)
@@ -125,11 +160,15 @@ pub(crate) fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<Outcome> {
     let rust_log = std::env::var("RUST_LOG").ok();
     let verbosity = i32::from(cli.global.verbose) - i32::from(cli.global.quiet);
-    telemetry::start(cli.global.log_format.into(), verbosity, rust_log.as_deref())
-        .map_err(|error| Usage(error.to_string()))?;
+    let bars = verbosity == 0 && matches!(cli.global.log_format, LogFormatOption::Text) && io::stderr().is_terminal();
     let context = Context {
         config: cli.global.config,
+        bars,
     };
+    // Where bars show what goes on, the log is left with what is wrong.
+    let verbosity = if bars && cli.command.draws_bars() { -1 } else { verbosity };
+    telemetry::start(cli.global.log_format.into(), verbosity, rust_log.as_deref(), progress::stderr)
+        .map_err(|error| Usage(error.to_string()))?;
     cli.command.run(&context)
 }
 

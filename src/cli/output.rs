@@ -18,3 +18,8 @@ pub(crate) fn error(error: &anyhow::Error) {
     // `{:#}` joins the chain of causes. If stderr is gone there is nobody left to tell.
     let _ = writeln!(io::stderr(), "error: {error:#}");
 }
+
+/// Says what is wrong where that is a result and not a failure.
+pub(crate) fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}

@@ -231,6 +231,18 @@ pub async fn run(job: &Job<'_>, resource: Resource) -> Outcome {
     Outcome { record, stops_account }
 }
 
+/// What an API error means for an account, with what to do where that is not the error's own to say.
+pub fn explain(account: &str, error: &allai::Error) -> String {
+    if error.stops_account() {
+        format!(
+            "{error}; check accounts.{account}.api_key, or make a new key with read permission in the AllAI Dashboard, \
+             Settings > API"
+        )
+    } else {
+        error.to_string()
+    }
+}
+
 fn log(run: &RunRecord) {
     match (&run.status, &run.error) {
         (RunStatus::Complete, _) => tracing::info!(

@@ -3,3 +3,4 @@
 #![expect(clippy::unwrap_used, reason = "a harness that cannot go on ends its test")]
 
 mod config;
+mod sandbox;

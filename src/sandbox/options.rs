@@ -1,0 +1,454 @@
+//! Every switch of the sandbox, with its default.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use clap::{Args, Parser, ValueEnum};
+use secrecy::SecretString;
+use url::Url;
+
+use super::account::OddKind;
+use super::units::{parse_duration, parse_share, parse_signed_duration};
+
+/// The switches of the sandbox. [`Options::default`] is what the command line gives without any: a well-behaved
+/// server.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// Address to listen on; port 0 picks a free one.
+    #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 8790)))]
+    pub listen: SocketAddr,
+    /// Seed of everything random: the same seed and the same requests give the same account and the same faults.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// The account's size and oddities.
+    #[command(flatten)]
+    pub account: AccountOptions,
+    /// The rate limit.
+    #[command(flatten)]
+    pub limits: LimitOptions,
+    /// The form of responses, where the guide is silent.
+    #[command(flatten)]
+    pub shape: ShapeOptions,
+    /// What goes wrong.
+    #[command(flatten)]
+    pub faults: FaultOptions,
+    /// What changes between requests.
+    #[command(flatten)]
+    pub churn: ChurnOptions,
+    /// How webhooks are delivered.
+    #[command(flatten)]
+    pub webhooks: WebhookOptions,
+}
+
+/// The account's size and oddities.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Account")]
+pub struct AccountOptions {
+    /// How many contacts the account starts with.
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    pub contacts: usize,
+    /// How many conversations the account starts with.
+    #[arg(long, value_name = "N", default_value_t = 600)]
+    pub conversations: usize,
+    /// How many messages every conversation has; without it, 3 to 20 as the dialogue goes.
+    #[arg(long, value_name = "N")]
+    pub messages_per_conversation: Option<usize>,
+    /// How far back the account's history goes.
+    #[arg(long, value_name = "DURATION", default_value = "180d", value_parser = parse_duration)]
+    pub history: Duration,
+    /// Share of rows that are odd: members missing, null, of another type or unknown, NUL characters, huge numbers…
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    pub odd_rows: f64,
+    /// Which oddities (comma-separated); all of them if not given.
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_enum)]
+    pub odd_kinds: Vec<OddKind>,
+    /// A new message does not change its conversation's `updated_at`.
+    #[arg(long)]
+    pub quiet_messages: bool,
+}
+
+/// The rate limit.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Rate limit")]
+pub struct LimitOptions {
+    /// Requests a key may make in a window; 0 is no limit at all, and no headers.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: u32,
+    /// Length of the window.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
+    pub window: Duration,
+    /// When a window begins.
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = WindowKind::Fixed)]
+    pub window_kind: WindowKind,
+    /// Which of the X-RateLimit headers are sent.
+    #[arg(long, value_name = "WHICH", value_enum, default_value_t = RateHeaders::All)]
+    pub rate_headers: RateHeaders,
+    /// What X-RateLimit-Reset says.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = ResetFormat::Epoch)]
+    pub reset_format: ResetFormat,
+    /// What Retry-After says on a 429.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = RetryAfter::Seconds)]
+    pub retry_after: RetryAfter,
+}
+
+/// When a rate window begins.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowKind {
+    /// At multiples of its length on the server's clock.
+    Fixed,
+    /// With the first request after the last window ended.
+    FirstRequest,
+    /// Always: the requests of the last window's length count.
+    Sliding,
+}
+
+/// Which of the X-RateLimit headers are sent.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RateHeaders {
+    /// All three.
+    All,
+    /// None.
+    None,
+    /// Each of them with every other response, at random.
+    Partial,
+}
+
+/// What X-RateLimit-Reset says.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetFormat {
+    /// Seconds since 1970, as in the guide.
+    Epoch,
+    /// Milliseconds since 1970.
+    EpochMs,
+    /// Seconds from now.
+    Delta,
+    /// Seconds since 1970, with a fraction.
+    Fractional,
+}
+
+/// What Retry-After says on a 429.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryAfter {
+    /// Seconds from now.
+    Seconds,
+    /// An HTTP date.
+    Date,
+    /// It is not sent.
+    None,
+}
+
+/// The form of responses, where the guide is silent.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Form of responses")]
+pub struct ShapeOptions {
+    /// What a list is wrapped in.
+    #[arg(long, value_name = "FORM", value_enum, default_value_t = Envelope::Data)]
+    pub envelope: Envelope,
+    /// What a single object is wrapped in.
+    #[arg(long, value_name = "FORM", value_enum, default_value_t = ObjectEnvelope::Bare)]
+    pub object_envelope: ObjectEnvelope,
+    /// Where a list says how many rows there are in all.
+    #[arg(long, value_name = "WHERE", value_enum, default_value_t = Totals::Beside)]
+    pub totals: Totals,
+    /// A list says `has_more`, at the place of the total.
+    #[arg(long)]
+    pub has_more: bool,
+    /// The largest page; a larger `limit` is silently clamped to it.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_limit: u32,
+    /// The size of a page when no `limit` is asked for.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub default_limit: u32,
+    /// The order of lists.
+    #[arg(long, value_name = "ORDER", value_enum, default_value_t = Order::CreatedDesc)]
+    pub order: Order,
+    /// The order of contacts, if another.
+    #[arg(long, value_name = "ORDER", value_enum)]
+    pub contacts_order: Option<Order>,
+    /// The order of conversations, if another.
+    #[arg(long, value_name = "ORDER", value_enum)]
+    pub conversations_order: Option<Order>,
+    /// The order of a conversation's messages.
+    #[arg(long, value_name = "ORDER", value_enum, default_value_t = MessageOrder::OldestFirst)]
+    pub message_order: MessageOrder,
+    /// The members of a row come in another order in every response.
+    #[arg(long)]
+    pub shuffle_members: bool,
+    /// How timestamps are written.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = TimeFormat::Seconds)]
+    pub time_format: TimeFormat,
+}
+
+/// What a list is wrapped in.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Envelope {
+    /// `[…]`; there is no room for a total.
+    Bare,
+    /// `{"data": […]}`.
+    Data,
+    /// `{"items": […]}`.
+    Items,
+    /// `{"contacts": […]}`, and so on.
+    Resource,
+    /// `{"data": {"contacts": […]}}`, and so on.
+    Nested,
+}
+
+/// What a single object is wrapped in.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectEnvelope {
+    /// `{…}`.
+    Bare,
+    /// `{"data": {…}}`.
+    Data,
+    /// `{"conversation": {…}}`, and so on.
+    Resource,
+}
+
+/// Where a list says how many rows there are in all.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Totals {
+    /// Beside the rows.
+    Beside,
+    /// In a member `meta`.
+    Meta,
+    /// In a member `pagination`.
+    Pagination,
+    /// Nowhere.
+    None,
+    /// Beside the rows, and never right.
+    Wrong,
+}
+
+/// The order of a list.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Newest first.
+    CreatedDesc,
+    /// Oldest first.
+    CreatedAsc,
+    /// Last changed first.
+    UpdatedDesc,
+    /// Last changed last.
+    UpdatedAsc,
+    /// By id, which says nothing of time.
+    Id,
+}
+
+/// The order of a conversation's messages.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageOrder {
+    /// As they were said.
+    OldestFirst,
+    /// The last one first.
+    NewestFirst,
+}
+
+/// How timestamps are written.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeFormat {
+    /// `2026-01-19T10:30:00Z`, as in the guide.
+    Seconds,
+    /// `2026-01-19T10:30:00.123456Z`.
+    Micros,
+    /// `2026-01-19T12:30:00+02:00`.
+    Offset,
+}
+
+/// What goes wrong. Shares are of all requests; of a request at most one of them happens.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Faults")]
+pub struct FaultOptions {
+    /// How long every answer takes at least.
+    #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = parse_duration)]
+    pub latency: Duration,
+    /// How much longer an answer may take, at random.
+    #[arg(long, value_name = "DURATION", default_value = "0ms", value_parser = parse_duration)]
+    pub jitter: Duration,
+    /// Share of requests answered with a 5xx.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    pub error_rate: f64,
+    /// Share of requests whose connection is closed before the answer.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    pub reset_rate: f64,
+    /// Share of requests whose connection is closed in the middle of the answer's body.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    pub truncate_rate: f64,
+    /// Share of requests answered 200 with HTML, half a JSON document or nothing.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    pub invalid_body_rate: f64,
+    /// Share of requests that are never answered, or whose answer stops half-way.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    pub stall_rate: f64,
+    /// How far the server's clock is ahead (behind: negative).
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_signed_duration, allow_hyphen_values = true)]
+    pub clock_skew: TimeDelta,
+    /// No `Date` header is sent.
+    #[arg(long)]
+    pub no_date: bool,
+}
+
+/// What changes between requests.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Churn")]
+pub struct ChurnOptions {
+    /// How many random changes happen after every request.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub churn: usize,
+    /// Which changes (comma-separated).
+    #[arg(
+        long,
+        value_name = "KIND",
+        value_delimiter = ',',
+        value_enum,
+        default_values_t = [ChurnKind::Insert, ChurnKind::Delete, ChurnKind::Update, ChurnKind::Touch]
+    )]
+    pub churn_kinds: Vec<ChurnKind>,
+    /// What is changed (comma-separated).
+    #[arg(
+        long,
+        value_name = "WHAT",
+        value_delimiter = ',',
+        value_enum,
+        default_values_t = [ChurnOf::Contacts, ChurnOf::Conversations, ChurnOf::Messages]
+    )]
+    pub churn_of: Vec<ChurnOf>,
+    /// Where in the list the changed rows are.
+    #[arg(long, value_name = "WHERE", value_enum, default_value_t = ChurnWhere::Anywhere)]
+    pub churn_where: ChurnWhere,
+}
+
+/// A kind of change.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChurnKind {
+    /// A new row, created now.
+    Insert,
+    /// A new row that says it was created in the past, as an import brings them.
+    Import,
+    /// A row disappears.
+    Delete,
+    /// A row's content and `updated_at` change; conversations are answered, closed, rated.
+    Update,
+    /// A row's `updated_at` changes alone.
+    Touch,
+    /// A row's content changes and its `updated_at` does not.
+    Silent,
+}
+
+/// What is changed.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChurnOf {
+    /// Contacts.
+    Contacts,
+    /// Conversations.
+    Conversations,
+    /// Messages.
+    Messages,
+}
+
+/// Where in the list the changed rows are.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChurnWhere {
+    /// Among the first tenth.
+    Head,
+    /// Among the last tenth.
+    Tail,
+    /// Anywhere.
+    Anywhere,
+}
+
+/// How webhooks are delivered.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Webhooks")]
+pub struct WebhookOptions {
+    /// Deliver every event to this URL from the start, besides the webhooks registered through the API.
+    #[arg(long, value_name = "URL", requires = "webhook_secret")]
+    pub webhook_url: Option<Url>,
+    /// The secret of `--webhook-url`.
+    #[arg(long, value_name = "SECRET", requires = "webhook_url")]
+    pub webhook_secret: Option<SecretString>,
+    /// What every wait of a delivery (30 s for the answer, 1, 2 and 4 s before a retry) is multiplied by.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    pub webhook_time_scale: f64,
+    /// Share of events that are delivered twice.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    pub webhook_duplicate_rate: f64,
+    /// The form of a delivery.
+    #[arg(long, value_name = "FORM", value_enum, default_value_t = WebhookForm::Plain)]
+    pub webhook_form: WebhookForm,
+}
+
+/// The form of a delivery.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebhookForm {
+    /// `{"id", "event", "timestamp", "data"}`, signature in hex.
+    Plain,
+    /// `{"type", "created_at", "payload"}` without an id, signature prefixed `sha256=`.
+    Other,
+}
+
+#[derive(Parser)]
+struct CommandLine {
+    #[command(flatten)]
+    options: Options,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let bare = CommandLine::try_parse_from(["sandbox"]);
+        bare.unwrap_or_else(|error| panic!("the sandbox's defaults do not parse: {error}"))
+            .options
+    }
+}
+
+impl Options {
+    /// Options for a test: a free port on loopback, a small account, no rate limit.
+    pub fn for_tests(contacts: usize, conversations: usize) -> Self {
+        let mut options = Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            ..Self::default()
+        };
+        options.account.contacts = contacts;
+        options.account.conversations = conversations;
+        options.limits.limit = 0;
+        options
+    }
+
+    /// The order of contacts.
+    pub fn contacts_order(&self) -> Order {
+        self.shape.contacts_order.unwrap_or(self.shape.order)
+    }
+
+    /// The order of conversations.
+    pub fn conversations_order(&self) -> Order {
+        self.shape.conversations_order.unwrap_or(self.shape.order)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_has_defaults() {
+        CommandLine::command().debug_assert();
+        let options = Options::default();
+        assert_eq!(options.limits.window, Duration::from_secs(60));
+        assert_eq!(options.churn.churn_kinds.len(), 4);
+        assert!(options.account.odd_kinds.is_empty());
+    }
+
+    #[test]
+    fn every_kind_of_value_is_understood() {
+        let line = "sandbox --clock-skew -90s --latency 250ms --window-kind first-request --reset-format epoch-ms \
+                    --churn 3 --churn-kinds delete,touch --odd-rows 0.2 --odd-kinds no-id,nul --envelope nested";
+        let options = CommandLine::try_parse_from(line.split_whitespace()).unwrap().options;
+        assert_eq!(options.faults.clock_skew, TimeDelta::seconds(-90));
+        assert_eq!(options.faults.latency, Duration::from_millis(250));
+        assert_eq!(options.churn.churn_kinds, [ChurnKind::Delete, ChurnKind::Touch]);
+        assert_eq!(options.account.odd_kinds, [OddKind::NoId, OddKind::Nul]);
+    }
+}
