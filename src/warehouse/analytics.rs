@@ -62,6 +62,8 @@ pub struct AnalyticsCounts {
     pub quarantined: u64,
 }
 
+pub(super) const STATEMENTS: &[super::Statement] = &[];
+
 impl Warehouse {
     /// Whether a report of a period was captured on that day.
     pub async fn analytics_captured(

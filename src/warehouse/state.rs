@@ -3,7 +3,9 @@
 use chrono::{DateTime, Utc};
 
 use super::Warehouse;
-use super::error::Error;
+use super::error::{Doing as _, Error};
+use super::statement::{Conn, Statement, on, reading};
+use super::values::{Stamp, from_db, to_db};
 use crate::allai::Resource;
 
 /// Where a resource of an account stands.
@@ -40,11 +42,106 @@ pub struct StateUpdate {
     pub clear_checkpoint: bool,
 }
 
+const STATE: Statement = Statement::shared(
+    "SELECT learned_order, checkpoint, watermark, last_complete_at, last_verified_at, rows FROM sync_state \
+     WHERE account = $1 AND resource = $2",
+);
+const SAVE_CHECKPOINT: Statement = Statement::shared(
+    "INSERT INTO sync_state (account, resource, checkpoint) VALUES ($1, $2, $3) \
+     ON CONFLICT (account, resource) DO UPDATE SET checkpoint = excluded.checkpoint",
+);
+const CLEAR_CHECKPOINT: Statement = Statement::shared(
+    "UPDATE sync_state SET checkpoint = NULL WHERE account = $1 AND resource = $2 AND checkpoint IS NOT NULL",
+);
+const UPDATE: Statement = Statement::shared(
+    "INSERT INTO sync_state (account, resource, learned_order, watermark, last_complete_at, last_verified_at, rows) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7) \
+     ON CONFLICT (account, resource) DO UPDATE SET \
+     learned_order = coalesce(excluded.learned_order, sync_state.learned_order), \
+     watermark = excluded.watermark, \
+     last_complete_at = coalesce(excluded.last_complete_at, sync_state.last_complete_at), \
+     last_verified_at = coalesce(excluded.last_verified_at, sync_state.last_verified_at), \
+     rows = excluded.rows",
+);
+
+pub(super) const STATEMENTS: &[Statement] = &[STATE, SAVE_CHECKPOINT, CLEAR_CHECKPOINT, UPDATE];
+
+pub(super) async fn put_checkpoint(
+    conn: &mut Conn<'_>,
+    account: &str,
+    resource: Resource,
+    checkpoint: Option<&str>,
+) -> Result<(), Error> {
+    let Some(checkpoint) = checkpoint else {
+        return on!(conn, inner, dialect => sqlx::query(CLEAR_CHECKPOINT.of(dialect))
+            .bind(account)
+            .bind(resource.as_str())
+            .execute(inner)
+            .await
+            .map(drop))
+        .doing("clearing the checkpoint");
+    };
+    on!(conn, inner, dialect => sqlx::query(SAVE_CHECKPOINT.of(dialect))
+        .bind(account)
+        .bind(resource.as_str())
+        .bind(checkpoint)
+        .execute(inner)
+        .await
+        .map(drop))
+    .doing("saving the checkpoint")
+}
+
+pub(super) async fn apply(
+    conn: &mut Conn<'_>,
+    account: &str,
+    resource: Resource,
+    update: &StateUpdate,
+) -> Result<(), Error> {
+    on!(conn, inner, dialect => sqlx::query(UPDATE.of(dialect))
+        .bind(account)
+        .bind(resource.as_str())
+        .bind(&update.order)
+        .bind(to_db(update.watermark))
+        .bind(update.complete_at.map(Stamp))
+        .bind(update.verified_at.map(Stamp))
+        .bind(to_db(update.rows))
+        .execute(inner)
+        .await
+        .map(drop))
+    .doing("saving the state")?;
+    if update.clear_checkpoint {
+        put_checkpoint(conn, account, resource, None).await?;
+    }
+    Ok(())
+}
+
 impl Warehouse {
-    /// Where a resource stands; `None` before its first run.
+    /// Where a resource stands; `None` before anything of it was committed.
     pub async fn state(&self, account: &str, resource: Resource) -> Result<Option<SyncState>, Error> {
-        let _ = (account, resource);
-        todo!()
+        type Row = (
+            Option<String>,
+            Option<String>,
+            i64,
+            Option<DateTime<Utc>>,
+            Option<DateTime<Utc>>,
+            i64,
+        );
+        let row: Option<Row> = reading!(self, pool, dialect => sqlx::query_as(STATE.of(dialect))
+            .bind(account)
+            .bind(resource.as_str())
+            .fetch_optional(pool)
+            .await)
+        .doing("reading the state")?;
+        Ok(row.map(
+            |(order, checkpoint, watermark, last_complete_at, last_verified_at, rows)| SyncState {
+                order,
+                checkpoint,
+                watermark: from_db(watermark),
+                last_complete_at,
+                last_verified_at,
+                rows: from_db(rows),
+            },
+        ))
     }
 
     /// Replaces the checkpoint alone; `None` clears it.
@@ -54,7 +151,8 @@ impl Warehouse {
         resource: Resource,
         checkpoint: Option<&str>,
     ) -> Result<(), Error> {
-        let _ = (account, resource, checkpoint);
-        todo!()
+        let mut tx = self.begin(account, &[]).await?;
+        put_checkpoint(&mut tx.conn(), account, resource, checkpoint).await?;
+        tx.commit().await
     }
 }
