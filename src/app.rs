@@ -11,7 +11,7 @@ use crate::allai::{self, Budget, Client, Limits, Resource};
 use crate::clock::SharedClock;
 use crate::config::{self, Config};
 use crate::sync::{self, Job, Options, Progress, ProgressSnapshot};
-use crate::warehouse::{self, Location, RunRecord, Warehouse};
+use crate::warehouse::{self, Location, RateBudget, RunRecord, Warehouse};
 
 /// Requests under way at once, per API key.
 const CONCURRENCY: usize = 8;
@@ -111,7 +111,24 @@ impl App {
             }
         }
         watched.end();
+        self.keep_budget(account).await;
         runs
+    }
+
+    /// Keeps what the API said of the rate limit, for `status`. Losing it costs nobody anything.
+    async fn keep_budget(&self, account: &sync::Account) {
+        let seen = account.client.budget().snapshot();
+        let now = self.clock.now();
+        let budget = RateBudget {
+            account: account.name.clone(),
+            rate_limit: seen.limit.map(i64::from),
+            remaining: seen.remaining.map(i64::from),
+            resets_at: seen.resets_in.map(|wait| now + wait),
+            observed_at: now,
+        };
+        if let Err(error) = self.warehouse.save_rate_budget(&budget).await {
+            tracing::warn!(sync.account = account.name, %error, "the rate budget was not kept");
+        }
     }
 }
 

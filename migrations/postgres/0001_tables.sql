@@ -230,6 +230,16 @@ CREATE TABLE sync_state (
     PRIMARY KEY (account, resource)
 );
 
+-- What the API said of each account's rate limit, last time.
+CREATE TABLE rate_budgets (
+    account TEXT NOT NULL,
+    rate_limit BIGINT,
+    remaining BIGINT,
+    resets_at TIMESTAMPTZ,
+    observed_at TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (account)
+);
+
 -- What could not be stored. raw is kept as it came, which Postgres can do in JSON but not in JSONB (NUL characters);
 -- raw_hash is the SHA-256 of it, so that the same bad row met again writes nothing.
 CREATE TABLE quarantine (

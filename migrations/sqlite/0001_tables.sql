@@ -232,6 +232,16 @@ CREATE TABLE sync_state (
     PRIMARY KEY (account, resource)
 ) STRICT;
 
+-- What the API said of each account's rate limit, last time.
+CREATE TABLE rate_budgets (
+    account TEXT NOT NULL,
+    rate_limit INTEGER,
+    remaining INTEGER,
+    resets_at TEXT,
+    observed_at TEXT NOT NULL,
+    PRIMARY KEY (account)
+) STRICT;
+
 -- What could not be stored, as it came. raw_hash is the SHA-256 of raw, so that the same bad row met again writes
 -- nothing.
 CREATE TABLE quarantine (

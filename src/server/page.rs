@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use minijinja::{Environment, context};
-use serde::Serialize;
+use chrono::{DateTime, Utc};
+use minijinja::{Environment, Value, context};
 
 use crate::figures::{duration, grouped};
 use crate::status::{ResourceStatus, StatusReport};
@@ -11,42 +11,19 @@ use crate::warehouse::RunStatus;
 
 const TEMPLATE: &str = include_str!("status.html");
 
-/// A line of the page.
-#[derive(Serialize)]
-struct Row {
-    resource: &'static str,
-    rows: String,
-    fresh: String,
-    verified: String,
-    last_run: String,
-    quarantined: u64,
-    state: &'static str,
-    problem: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Account {
-    name: String,
-    budget: Option<String>,
-    rows: Vec<Row>,
-}
-
 /// The page as HTML.
 pub(super) fn render(report: &StatusReport) -> Result<String, minijinja::Error> {
-    let mut accounts: Vec<Account> = Vec::new();
-    for resource in &report.resources {
-        if accounts.last().is_none_or(|account| account.name != resource.account) {
-            accounts.push(Account {
-                name: resource.account.clone(),
-                budget: budget(report, &resource.account),
-                rows: Vec::new(),
-            });
-        }
-        if let Some(account) = accounts.last_mut() {
-            account.rows.push(row(resource, report));
-        }
-    }
-    let problems = accounts.iter().flat_map(|account| &account.rows).filter(|row| row.problem.is_some()).count();
+    let mut names: Vec<&str> = report.resources.iter().map(|row| row.account.as_str()).collect();
+    names.dedup();
+    let accounts: Vec<Value> = names
+        .into_iter()
+        .map(|name| {
+            let rows = report.resources.iter().filter(|row| row.account == name);
+            let rows: Vec<Value> = rows.map(|resource| row(resource, report)).collect();
+            context! { name, rows, budget => budget(report, name) }
+        })
+        .collect();
+    let problems = report.resources.iter().filter(|row| problem(row).is_some()).count();
     let mut environment = Environment::new();
     environment.add_template("status.html", TEMPLATE)?;
     environment.get_template("status.html")?.render(context! {
@@ -57,40 +34,47 @@ pub(super) fn render(report: &StatusReport) -> Result<String, minijinja::Error> 
     })
 }
 
-fn row(resource: &ResourceStatus, report: &StatusReport) -> Row {
-    let ago = |at: Option<chrono::DateTime<chrono::Utc>>| match at {
+/// Why the last run did not do all its work.
+fn problem(resource: &ResourceStatus) -> Option<&str> {
+    let run = &resource.last_run.as_ref()?.run;
+    (run.status != RunStatus::Complete).then(|| run.error.as_deref().unwrap_or("the last run did not complete"))
+}
+
+fn row(resource: &ResourceStatus, report: &StatusReport) -> Value {
+    let ago = |at: Option<DateTime<Utc>>| match at {
         Some(at) => format!("{} ago", duration((report.generated_at - at).num_seconds())),
         None => "never".to_owned(),
     };
     let run = resource.last_run.as_ref().map(|last| &last.run);
-    let (state, problem) = match run {
-        None => ("waiting", None),
-        Some(run) if run.status == RunStatus::Complete => ("good", None),
-        Some(run) if run.status == RunStatus::Incomplete => ("warn", run.error.clone()),
-        Some(run) => ("bad", run.error.clone()),
+    let state = match run.map(|run| run.status) {
+        None => "waiting",
+        Some(RunStatus::Complete) => "good",
+        Some(RunStatus::Incomplete) => "warn",
+        Some(RunStatus::Failed) => "bad",
     };
-    Row {
-        resource: resource.resource.as_str(),
-        rows: grouped(resource.rows),
-        fresh: ago(resource.last_complete_at),
-        verified: ago(resource.last_verified_at),
-        last_run: run.map_or_else(
-            || "none yet".to_owned(),
-            |run| {
-                format!(
-                    "{}: {} new, {} changed, {} deleted, {} requests, {:.1} s",
-                    run.status.as_str(),
-                    grouped(run.inserted),
-                    grouped(run.updated),
-                    grouped(run.deleted),
-                    grouped(run.requests),
-                    run.seconds
-                )
-            },
-        ),
-        quarantined: resource.quarantined,
+    let last_run = run.map_or_else(
+        || "none yet".to_owned(),
+        |run| {
+            format!(
+                "{}: {} new, {} changed, {} deleted, {} requests, {:.1} s",
+                run.status.as_str(),
+                grouped(run.inserted),
+                grouped(run.updated),
+                grouped(run.deleted),
+                grouped(run.requests),
+                run.seconds
+            )
+        },
+    );
+    context! {
+        resource => resource.resource.as_str(),
+        rows => grouped(resource.rows),
+        fresh => ago(resource.last_complete_at),
+        verified => ago(resource.last_verified_at),
+        last_run,
+        quarantined => resource.quarantined,
         state,
-        problem,
+        problem => problem(resource),
     }
 }
 

@@ -25,6 +25,7 @@ mod mirrored;
 mod page;
 mod postgres;
 mod quarantine;
+mod rate_budgets;
 mod runs;
 mod sqlite;
 mod state;
@@ -43,6 +44,7 @@ pub use message_state::ConversationToRead;
 pub use mirrored::{Unseen, UnseenRow};
 pub use page::{Change, PageCommit, RowOutcome};
 pub use postgres::Postgres;
+pub use rate_budgets::RateBudget;
 pub use runs::{RunRecord, RunStatus};
 pub use sqlite::Sqlite;
 pub use state::{StateUpdate, SyncState};
@@ -157,6 +159,7 @@ pub fn statements() -> Vec<Statement> {
         message_state::STATEMENTS,
         messages::STATEMENTS,
         quarantine::STATEMENTS,
+        rate_budgets::STATEMENTS,
         runs::STATEMENTS,
         state::STATEMENTS,
     ] {
