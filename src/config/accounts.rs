@@ -112,7 +112,7 @@ impl Account {
             Some(secret) => validate_header(secret, &key, report),
             // A disabled account may wait for its key.
             None if !self.enabled => {}
-            None => report.wrong(
+            None => report.missing(
                 &key,
                 "missing",
                 "add `api_key = \"…\"` (AllAI Dashboard > Settings > API) or `api_key_file = \"PATH\"`",
@@ -158,7 +158,7 @@ impl Account {
 
 pub(super) fn validate(accounts: &BTreeMap<String, Account>, at: &KeyPath, report: &mut Report) {
     if accounts.is_empty() {
-        report.empty(
+        report.missing(
             at,
             "no account is configured",
             "write a file with `allai-sync config example > config.toml` and put the account's API key in it",
@@ -358,7 +358,7 @@ pub struct AccountWebhook {
 impl AccountWebhook {
     fn validate(&self, at: &KeyPath, report: &mut Report) {
         if self.secret.as_ref().is_none_or(|secret| secret.expose().is_empty()) {
-            report.wrong(
+            report.missing(
                 &at.join("secret"),
                 "missing",
                 "add `secret = \"…\"` or `secret_file = \"PATH\"`, or remove the table to accept no webhooks",

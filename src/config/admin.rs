@@ -42,7 +42,7 @@ impl Admin {
         match &self.token {
             Some(token) => validate_header(token, &key, report),
             None if self.listen.ip().is_loopback() => {}
-            None => report.wrong(
+            None => report.missing(
                 &key,
                 "missing, and `listen` is not an address of this machine alone",
                 "add `token = \"…\"` or `token_file = \"PATH\"`, or listen on 127.0.0.1",

@@ -62,8 +62,10 @@ const UNQUOTE: &str = "write the value without quotes";
 #[derive(Debug, Default)]
 pub(super) struct Report {
     found: Vec<Finding>,
-    /// Keys already complained about, or meant by a misspelt key: a second complaint would only confuse.
+    /// Keys already complained about: a second complaint would only confuse.
     settled: Vec<KeyPath>,
+    /// Keys that were probably meant by a misspelt one, and so are not missing.
+    meant: Vec<KeyPath>,
     warnings: Vec<String>,
 }
 
@@ -86,9 +88,10 @@ impl Report {
         self.push(key, problem, remedy);
     }
 
-    /// Notes that the table at `key` is empty, unless that is because what it holds was wrong.
-    pub(super) fn empty(&mut self, key: &KeyPath, problem: &str, remedy: &str) {
-        if !self.settled.iter().any(|settled| settled.is_within(key)) {
+    /// Notes that `key` is missing or empty, unless that follows from another complaint.
+    pub(super) fn missing(&mut self, key: &KeyPath, problem: impl Into<String>, remedy: impl Into<String>) {
+        let follows = self.meant.contains(key) || self.settled.iter().any(|settled| settled.is_within(key));
+        if !follows {
             self.wrong(key, problem, remedy);
         }
     }
@@ -129,7 +132,7 @@ impl Report {
                 let table = key.parent().unwrap_or_default();
                 let remedy = match nearest(name, known) {
                     Some(near) => {
-                        self.settle(table.join(near));
+                        self.meant.push(table.join(near));
                         format!("did you mean `{near}`?")
                     }
                     None => format!("known keys here: {}", known.join(", ")),
@@ -142,7 +145,7 @@ impl Report {
                 self.wrong(key, "not a known value", format!("{meant}use one of: {list}"));
             }
             Kind::MissingField(name) => {
-                self.wrong(
+                self.missing(
                     &key.join(name.as_ref()),
                     "missing",
                     format!("add `{name} = …` to this table"),
@@ -246,8 +249,20 @@ mod tests {
         let table = KeyPath::new(["accounts", "main"]);
         let known: &'static [&'static str] = &["api_key"];
         report.refused(&table.join("api_kye"), &Kind::UnknownField("api_kye".into(), known));
-        report.wrong(&table.join("api_key"), "missing", "");
+        report.missing(&table.join("api_key"), "missing", "");
+        report.wrong(&table.join("plan"), "first", "");
+        report.wrong(&table.join("plan"), "second", "");
         let errors = report.finish(&Sources::default()).unwrap_err();
-        assert_eq!(errors.issues.len(), 1, "{errors}");
+        assert_eq!(errors.issues.len(), 2, "{errors}");
+    }
+
+    #[test]
+    fn a_misspelt_table_does_not_hide_what_is_wrong_in_the_right_one() {
+        let mut report = Report::default();
+        let known: &'static [&'static str] = &["accounts"];
+        report.refused(&KeyPath::new(["account"]), &Kind::UnknownField("account".into(), known));
+        report.wrong(&KeyPath::new(["accounts", "main", "plan"]), "wrong", "");
+        let errors = report.finish(&Sources::default()).unwrap_err();
+        assert_eq!(errors.issues.len(), 2, "{errors}");
     }
 }

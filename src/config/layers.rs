@@ -88,14 +88,15 @@ impl Layers {
         }
     }
 
-    /// Reads a variable's string as the number, boolean or array it spells; false if it spells a string.
+    /// Reads a variable's string as the number, boolean or array it spells; false if it spells none of them.
     fn retype_variable(&mut self, path: &[String]) -> bool {
         let Some(value) = get_mut(&mut self.env, path) else {
             return false;
         };
         let Some(text) = value.as_str() else { return false };
         match text.parse::<Value>() {
-            Ok(Value::String(..)) | Err(_) => false,
+            // A variable sets one key, so that each key knows the variable that set it.
+            Ok(Value::String(..) | Value::Dict(..)) | Err(_) => false,
             Ok(typed) => {
                 *value = typed;
                 // serde would take an array for a table.

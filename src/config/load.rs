@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use figment::value::Dict;
+use figment::value::{Dict, Value};
 use toml_edit::ImDocument;
 
 use super::issue::{Errors, Issue, Report};
@@ -126,12 +126,42 @@ fn parse(path: &Path, text: &str) -> Result<(Dict, Sources), Errors> {
     };
     let document = ImDocument::parse(text).map_err(|error| refused(&error))?;
     let sources = Sources::of_file(path, &document);
-    match toml_edit::de::from_document(document.into_mut()) {
-        Ok(dict) => Ok((dict, sources)),
+    match toml_edit::de::from_document::<Dict>(document.into_mut()) {
+        Ok(mut dict) => {
+            dict.values_mut().for_each(plain_dates);
+            Ok((dict, sources))
+        }
         Err(_) => Err(whole_file(
             path,
             "holds a value that no setting takes",
             "compare it with `allai-sync config example`",
         )),
+    }
+}
+
+/// Makes strings of dates, which figment has no type for: toml hands them over as tables of one private key.
+fn plain_dates(value: &mut Value) {
+    match value {
+        Value::Dict(_, dict) => match dict.get("$__toml_private_datetime") {
+            Some(date) => *value = date.clone(),
+            None => dict.values_mut().for_each(plain_dates),
+        },
+        Value::Array(_, items) => items.iter_mut().for_each(plain_dates),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_reads_as_a_string() {
+        let (dict, _) = parse(Path::new("c.toml"), "[connectors.erp]\nsince = [2024-01-31]\n").unwrap();
+        let since = Value::from(dict).find("connectors.erp.since").unwrap();
+        let [date] = since.as_array().unwrap() else {
+            panic!("{since:?}")
+        };
+        assert_eq!(date.as_str(), Some("2024-01-31"));
     }
 }

@@ -119,7 +119,7 @@ impl Serialize for Schedule {
 pub struct Timezone(#[schemars(with = "String")] pub Tz);
 
 impl Default for Timezone {
-    /// AllAI's own.
+    /// Bucharest: AllAI is a Romanian service, and nights are where its users sleep.
     fn default() -> Self {
         Self(Tz::Europe__Bucharest)
     }

@@ -286,6 +286,8 @@ fn the_environment_overrides_the_file_and_its_errors_name_the_variable() {
         .env("ALLAI_SYNC__ACCOUNTS__MAIN__API_KYE", SECRET)
         .env("ALLAI_SYNC__WAREHOUSE__URL__HOST", "x")
         .env("ALLAI_SYNC__ADMIN", "[\"127.0.0.1:1\"]")
+        .env("ALLAI_SYNC__WEBHOOKS", "x")
+        .env("ALLAI_SYNC__WEBHOOKS__LISTEN", "127.0.0.1:1")
         .env("ALLAI_SYNC____", "x");
     let errors = setup.errors();
     assert_line(
@@ -306,6 +308,10 @@ fn the_environment_overrides_the_file_and_its_errors_name_the_variable() {
     assert_line(
         &errors,
         &["environment variable ALLAI_SYNC__ADMIN: admin: expected a table, found a string"],
+    );
+    assert_line(
+        &errors,
+        &["environment variable ALLAI_SYNC__WEBHOOKS__LISTEN: sets a key inside of one"],
     );
     assert_line(&errors, &["environment variable ALLAI_SYNC____: names no key"]);
 }
