@@ -151,6 +151,13 @@ pub(super) fn has_nul(json: &str) -> bool {
     })
 }
 
+/// Whether Postgres's JSONB is sure to take a JSON text: no NUL, no half of a surrogate pair, no number beyond its
+/// `numeric`, no deep nesting. <https://www.postgresql.org/docs/15/datatype-json.html>
+pub(super) fn fits_jsonb(json: &str) -> bool {
+    // serde_json's own value refuses lone surrogates, numbers beyond a float and more than 128 levels.
+    !has_nul(json) && serde_json::from_str::<serde_json::Value>(json).is_ok()
+}
+
 /// A record as JSON again: its members, and those of `extra` beside them.
 fn record_json(record: &Record) -> Json {
     let mut members: BTreeMap<String, Json> = BTreeMap::new();
