@@ -243,7 +243,13 @@ impl Satisfaction {
     /// Reads the report, bare or inside `data` or `satisfaction`. The guide does not show it, so the likely names are
     /// tried. Rejected if it has none of them.
     pub fn decode(raw: &RawValue) -> Result<Self, Rejected> {
-        const SCORE: [&str; 5] = ["average_score", "satisfaction_score", "average_rating", "average", "score"];
+        const SCORE: [&str; 5] = [
+            "average_score",
+            "satisfaction_score",
+            "average_rating",
+            "average",
+            "score",
+        ];
         const RATINGS: [&str; 5] = ["total_ratings", "ratings_count", "total_responses", "total", "count"];
         let known = [SCORE, RATINGS].concat();
         let mut members = report_members(raw, &["data", "satisfaction"], &known)?;
@@ -285,7 +291,10 @@ fn report_members(raw: &RawValue, envelopes: &[&str], known: &[&str]) -> Result<
     if has_known(&members) {
         Ok(members)
     } else {
-        Err(reject(format!("the report has none of the members {}", known.join(", "))))
+        Err(reject(format!(
+            "the report has none of the members {}",
+            known.join(", ")
+        )))
     }
 }
 
@@ -413,8 +422,14 @@ mod tests {
         assert_eq!(report.resolution_rate, Some(0.82));
         assert_eq!(report.avg_response_time_ms, Some(680.0));
         assert_eq!(report.satisfaction_score, Some(4.3));
-        assert_eq!(report.topics, [("pricing".to_owned(), 312), ("shipping".to_owned(), 287)]);
-        assert_eq!(report.channels, [("website".to_owned(), 1203), ("whatsapp".to_owned(), 412)]);
+        assert_eq!(
+            report.topics,
+            [("pricing".to_owned(), 312), ("shipping".to_owned(), 287)]
+        );
+        assert_eq!(
+            report.channels,
+            [("website".to_owned(), 1203), ("whatsapp".to_owned(), 412)]
+        );
         assert!(report.extra.is_none());
     }
 
@@ -446,7 +461,13 @@ mod tests {
             assert_eq!(Overview::decode(&raw(json)).unwrap_err().raw.get(), json);
             assert_eq!(Satisfaction::decode(&raw(json)).unwrap_err().raw.get(), json);
         }
-        for json in ["3", "{}", r#"{"data": "x"}"#, r#"[{"when": 1}]"#, r#"{"2026-01-01": 1, "total": 1}"#] {
+        for json in [
+            "3",
+            "{}",
+            r#"{"data": "x"}"#,
+            r#"[{"when": 1}]"#,
+            r#"{"2026-01-01": 1, "total": 1}"#,
+        ] {
             assert_eq!(DailyReport::decode(&raw(json)).unwrap_err().raw.get(), json);
         }
     }
@@ -495,7 +516,10 @@ mod tests {
 
     #[test]
     fn the_order_of_members_is_no_change() {
-        assert_eq!(fingerprint(&raw(r#"{"a":1,"b":2}"#)), fingerprint(&raw(r#"{ "b": 2, "a": 1 }"#)));
+        assert_eq!(
+            fingerprint(&raw(r#"{"a":1,"b":2}"#)),
+            fingerprint(&raw(r#"{ "b": 2, "a": 1 }"#))
+        );
         assert_ne!(fingerprint(&raw(r#"{"a":1}"#)), fingerprint(&raw(r#"{"a":2}"#)));
     }
 }
