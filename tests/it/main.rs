@@ -1,1 +1,4 @@
 //! The integration tests: one binary, real listeners, real databases.
+
+mod support;
+mod warehouse;
