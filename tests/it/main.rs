@@ -4,3 +4,5 @@
 
 mod config;
 mod sandbox;
+mod support;
+mod warehouse;

@@ -334,7 +334,10 @@ fn integer(raw: &RawValue) -> Option<i64> {
 
 /// Counts by name: `{"website": 3}` or `[{"channel": "website", "count": 3}]`. `None` unless all of it is understood,
 /// so that nothing is lost.
+///
+/// A name too long to be one (and for an index of Postgres) is not understood.
 fn tally(raw: &RawValue, label: &str) -> Option<Vec<(String, i64)>> {
+    const LONGEST_NAME: usize = 500;
     let mut counts: Vec<(String, i64)> = Vec::new();
     let mut add = |name: String, count: i64| match counts.iter_mut().find(|(known, _)| *known == name) {
         Some((_, sum)) => *sum += count,
@@ -356,7 +359,7 @@ fn tally(raw: &RawValue, label: &str) -> Option<Vec<(String, i64)>> {
             add(name, count);
         }
     }
-    Some(counts)
+    counts.iter().all(|(name, _)| name.len() <= LONGEST_NAME).then_some(counts)
 }
 
 fn date(raw: &RawValue) -> Option<NaiveDate> {
