@@ -157,7 +157,7 @@ impl Account {
             let resolution = RESOLUTIONS[[0, 0, 0, 0, 0, 1, 1, 2, 2, 3][self.rng.random_range(0..10)]];
             let closed = soon(&mut self.rng, at, 3600, now);
             self.edit_conversation(conversation, closed, |row| {
-                row.status = "closed".to_owned();
+                "closed".clone_into(&mut row.status);
                 row.resolution = Some(resolution.to_owned());
             });
             if self.rng.random_bool(0.3) {

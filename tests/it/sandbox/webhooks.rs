@@ -59,7 +59,7 @@ fn sign(body: &[u8]) -> String {
 async fn registered(url: &str, events: &[&str]) -> Caller {
     let mut options = Options::for_tests(5, 2);
     // 300 ms for an answer, 10, 20 and 40 ms before a retry.
-    options.webhooks.webhook_time_scale = 0.01;
+    options.webhooks.time_scale = 0.01;
     let caller = Caller::start(options).await;
     let hook = json!({"url": url, "events": events, "secret": "șecret"});
     let (status, made) = caller.send(Method::POST, "webhooks", hook).await;
@@ -150,8 +150,8 @@ async fn deliveries_come_twice_and_in_another_form_if_wanted() {
     let (url, inbox) = receiver(0).await;
     let caller = registered(&url, &["lead.created"]).await;
     caller.sandbox.set_options(|options| {
-        options.webhooks.webhook_duplicate_rate = 1.0;
-        options.webhooks.webhook_form = WebhookForm::Other;
+        options.webhooks.duplicate_rate = 1.0;
+        options.webhooks.form = WebhookForm::Other;
     });
     caller
         .send(Method::POST, "contacts", json!({"name": "Ana", "tags": ["lead"]}))
