@@ -74,7 +74,7 @@ pub struct AccountOptions {
     pub quiet_messages: bool,
 }
 
-/// What goes wrong. Shares are of all requests; of a request at most one of them happens.
+/// What goes wrong. Of errors, resets, cut bodies, invalid bodies and stalls, at most one happens to a request.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Faults")]
 pub struct FaultOptions {
@@ -99,6 +99,15 @@ pub struct FaultOptions {
     /// Share of requests that are never answered, or whose answer stops half-way.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
     pub stall_rate: f64,
+    /// Share of lists that are shorter than asked for, though more rows follow.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    pub short_page_rate: f64,
+    /// Share of lists in which one row comes twice in a row.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    pub repeat_row_rate: f64,
+    /// Share of lists that come back empty, with a total of 0, whatever the account holds.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    pub empty_list_rate: f64,
     /// How far the server's clock is ahead (behind: negative).
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_signed_duration, allow_hyphen_values = true)]
     pub clock_skew: TimeDelta,

@@ -232,3 +232,25 @@ async fn the_banner_says_where_and_with_which_key() {
         assert!(banner.contains(part), "{part} in {banner}");
     }
 }
+
+#[tokio::test]
+async fn lists_can_be_short_repetitive_or_empty() {
+    let caller = Caller::start(Options::for_tests(50, 0)).await;
+    let ids = caller.sandbox.account().contact_ids();
+    caller
+        .sandbox
+        .set_options(|options| options.faults.short_page_rate = 1.0);
+    let rows = caller.rows("contacts?limit=20").await;
+    assert!(!rows.is_empty() && rows.len() < 20);
+    assert!(rows.iter().zip(&ids).all(|(row, id)| row["id"] == **id));
+    caller.sandbox.set_options(|options| {
+        (options.faults.short_page_rate, options.faults.repeat_row_rate) = (0.0, 1.0);
+    });
+    let rows = caller.rows("contacts?limit=20").await;
+    assert_eq!(rows.len(), 21);
+    assert_eq!(rows.windows(2).filter(|pair| pair[0] == pair[1]).count(), 1);
+    caller
+        .sandbox
+        .set_options(|options| options.faults.empty_list_rate = 1.0);
+    assert_eq!(caller.get("contacts").await.1["total"], 0);
+}
