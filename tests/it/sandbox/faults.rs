@@ -84,11 +84,7 @@ async fn the_rate_limit_counts_exactly_and_says_so() {
     (options.limits.limit, options.limits.window_kind) = (10, WindowKind::FirstRequest);
     let clock = VirtualClock::new(start());
     let sandbox = Sandbox::start_with_clock(options, clock.shared()).await.unwrap();
-    let caller = Caller {
-        key: sandbox.keys().full.clone(),
-        ..Caller::start(Options::for_tests(0, 0)).await
-    };
-    let caller = Caller { sandbox, ..caller };
+    let caller = Caller::with(sandbox);
     let ask = async || caller.request(Method::GET, "contacts").send().await.unwrap();
     let header = |response: &reqwest::Response, name: &str| {
         response
