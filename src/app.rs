@@ -217,7 +217,9 @@ impl Watched {
     /// The resource that is being synced and how far it is; `None` before and after.
     pub fn current(&self) -> Option<(Resource, ProgressSnapshot)> {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        current.as_ref().map(|(resource, progress)| (*resource, progress.snapshot()))
+        current
+            .as_ref()
+            .map(|(resource, progress)| (*resource, progress.snapshot()))
     }
 
     fn begin(&self, resource: Resource) -> Arc<Progress> {

@@ -56,11 +56,18 @@ pub struct LastRun {
 
 impl StatusReport {
     /// Reads the state of everything that was ever synced, and of `accounts` even if they never were.
-    pub async fn read(warehouse: &Warehouse, accounts: &[String], now: DateTime<Utc>) -> Result<Self, warehouse::Error> {
+    pub async fn read(
+        warehouse: &Warehouse,
+        accounts: &[String],
+        now: DateTime<Utc>,
+    ) -> Result<Self, warehouse::Error> {
         let mut found = warehouse.freshness().await?;
         for account in accounts {
             for resource in Resource::ALL {
-                if !found.iter().any(|row| row.account == *account && row.resource == resource) {
+                if !found
+                    .iter()
+                    .any(|row| row.account == *account && row.resource == resource)
+                {
                     found.push(Freshness {
                         account: account.clone(),
                         resource,

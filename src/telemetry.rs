@@ -43,12 +43,7 @@ pub enum TelemetryError {
 /// `verbosity` counts from 0 (what an operator wants to read), up for more and down for less. `rust_log` overrules it: a
 /// filter in tracing's syntax, as `RUST_LOG` holds it.
 /// Lines go to what `writer` makes.
-pub fn start<W>(
-    format: LogFormat,
-    verbosity: i32,
-    rust_log: Option<&str>,
-    writer: W,
-) -> Result<(), TelemetryError>
+pub fn start<W>(format: LogFormat, verbosity: i32, rust_log: Option<&str>, writer: W) -> Result<(), TelemetryError>
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {

@@ -45,10 +45,17 @@ impl Options {
                 api(&account, &mut findings).await;
             }
             for name in loaded.config.connectors.keys() {
-                findings.good(&format!("connector {name}"), "configured; this version does not use connectors yet");
+                findings.good(
+                    &format!("connector {name}"),
+                    "configured; this version does not use connectors yet",
+                );
             }
             output::print(&findings.text)?;
-            Ok(if findings.failed { Outcome::Incomplete } else { Outcome::Done })
+            Ok(if findings.failed {
+                Outcome::Incomplete
+            } else {
+                Outcome::Done
+            })
         })
     }
 }
@@ -61,7 +68,10 @@ async fn warehouse(config: &Config, findings: &mut Findings) {
     match warehouse.schema_is_current().await {
         Ok(true) => findings.good("warehouse", "reachable, its tables are up to date"),
         Ok(false) if config.warehouse.migrate => {
-            findings.good("warehouse", "reachable, its tables are created or upgraded by the next sync");
+            findings.good(
+                "warehouse",
+                "reachable, its tables are created or upgraded by the next sync",
+            );
         }
         Ok(false) => findings.bad(
             "warehouse",
@@ -81,7 +91,10 @@ async fn api(account: &sync::Account, findings: &mut Findings) {
     let what = format!("account {}", account.name);
     let answers = [
         ("contacts", client.list(&Listing::Contacts, &one).await.map(drop)),
-        ("conversations", client.list(&Listing::Conversations, &one).await.map(drop)),
+        (
+            "conversations",
+            client.list(&Listing::Conversations, &one).await.map(drop),
+        ),
         ("analytics", client.analytics_overview("30d").await.map(drop)),
     ];
     let mut readable = Vec::new();

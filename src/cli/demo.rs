@@ -45,7 +45,9 @@ impl Options {
 
     async fn demo(self, context: &Context) -> anyhow::Result<Outcome> {
         let stopped = runtime::cancelled_by_signal()?;
-        let sandbox = Sandbox::start(sandbox_options()).await.context("cannot start the sandbox")?;
+        let sandbox = Sandbox::start(sandbox_options())
+            .await
+            .context("cannot start the sandbox")?;
         let config_path = prepare(&self.data_dir, &sandbox)?;
         let config = Config::load(&LoadOptions {
             path: Some(config_path.clone()),
@@ -69,7 +71,8 @@ impl Options {
     async fn live_on(&self, app: &App, sandbox: &Sandbox, stopped: &CancellationToken) -> anyhow::Result<()> {
         let accounts = app.accounts.iter().map(|account| account.name.clone()).collect();
         let bound = Server::bind(self.listen, app.warehouse.clone(), Arc::clone(&app.clock), accounts).await;
-        let server = bound.with_context(|| format!("cannot listen on {}; choose another address with --listen", self.listen))?;
+        let server =
+            bound.with_context(|| format!("cannot listen on {}; choose another address with --listen", self.listen))?;
         let address = server.address().context("cannot tell where the status page listens")?;
         output::print(&format!(
             "\nThe status page is at http://{address}/ and the account lives on. Ctrl-C ends the demo.\n"
@@ -164,7 +167,8 @@ async fn syncs(app: &App, stopped: &CancellationToken) {
     let watch = Watch::new(&app.accounts);
     while !stopped.is_cancelled() {
         app.clock.sleep(SYNC_EVERY).await;
-        app.sync(&watch, &Resource::ALL, sync::Options::default(), "schedule", stopped).await;
+        app.sync(&watch, &Resource::ALL, sync::Options::default(), "schedule", stopped)
+            .await;
     }
 }
 

@@ -166,9 +166,18 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
         bars,
     };
     // Where bars show what goes on, the log is left with what is wrong.
-    let verbosity = if bars && cli.command.draws_bars() { -1 } else { verbosity };
-    telemetry::start(cli.global.log_format.into(), verbosity, rust_log.as_deref(), progress::stderr)
-        .map_err(|error| Usage(error.to_string()))?;
+    let verbosity = if bars && cli.command.draws_bars() {
+        -1
+    } else {
+        verbosity
+    };
+    telemetry::start(
+        cli.global.log_format.into(),
+        verbosity,
+        rust_log.as_deref(),
+        progress::stderr,
+    )
+    .map_err(|error| Usage(error.to_string()))?;
     cli.command.run(&context)
 }
 

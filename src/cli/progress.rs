@@ -110,7 +110,11 @@ fn style(with_length: bool) -> ProgressStyle {
 
 #[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
 fn describe(resource: Resource, progress: &ProgressSnapshot, elapsed: Duration, waiting: Option<Wait>) -> String {
-    let unit = if resource == Resource::Messages { "conversations" } else { "rows" };
+    let unit = if resource == Resource::Messages {
+        "conversations"
+    } else {
+        "rows"
+    };
     let mut text = if progress.expected > 0 {
         format!("{}/{} {unit}", grouped(progress.rows), grouped(progress.expected))
     } else {

@@ -69,7 +69,13 @@ impl Options {
 fn table(report: &StatusReport) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header([
-        "account", "resource", "rows", "synced", "verified", "last run", "quarantined",
+        "account",
+        "resource",
+        "rows",
+        "synced",
+        "verified",
+        "last run",
+        "quarantined",
     ]);
     for row in &report.resources {
         table.add_row([
@@ -87,11 +93,18 @@ fn table(report: &StatusReport) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let mut text: String = table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    let mut text: String = table
+        .to_string()
+        .lines()
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect();
     for budget in &report.budgets {
         if let (Some(remaining), Some(limit)) = (budget.remaining, budget.rate_limit) {
             let seen = ago(Some(budget.observed_at), report.generated_at);
-            text += &format!("{}: {remaining} of {limit} requests of the rate limit were left {seen}\n", budget.account);
+            text += &format!(
+                "{}: {remaining} of {limit} requests of the rate limit were left {seen}\n",
+                budget.account
+            );
         }
     }
     for row in &report.resources {
@@ -103,7 +116,10 @@ fn table(report: &StatusReport) -> String {
 }
 
 fn ago(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
-    at.map_or_else(|| "never".to_owned(), |at| format!("{} ago", duration((now - at).num_seconds())))
+    at.map_or_else(
+        || "never".to_owned(),
+        |at| format!("{} ago", duration((now - at).num_seconds())),
+    )
 }
 
 fn last_run(row: &ResourceStatus) -> String {
@@ -113,5 +129,9 @@ fn last_run(row: &ResourceStatus) -> String {
         Some(RunStatus::Incomplete) => "incomplete",
         Some(RunStatus::Failed) => "failed",
     };
-    if row.unfinished { format!("{status}, to be continued") } else { status.to_owned() }
+    if row.unfinished {
+        format!("{status}, to be continued")
+    } else {
+        status.to_owned()
+    }
 }

@@ -11,8 +11,18 @@ use super::Outcome;
 pub(crate) fn table(runs: &[RunRecord]) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header([
-        "account", "resource", "status", "rows", "new", "changed", "unchanged", "deleted", "restored", "quarantined",
-        "requests", "seconds",
+        "account",
+        "resource",
+        "status",
+        "rows",
+        "new",
+        "changed",
+        "unchanged",
+        "deleted",
+        "restored",
+        "quarantined",
+        "requests",
+        "seconds",
     ]);
     for run in runs {
         let status = match (run.status, run.verified) {

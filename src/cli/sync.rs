@@ -69,7 +69,10 @@ impl Options {
             ))),
             None => {
                 let names: Vec<&str> = config.accounts.keys().map(String::as_str).collect();
-                Err(Usage(format!("there is no account {name}; the configuration has: {}", names.join(", "))))
+                Err(Usage(format!(
+                    "there is no account {name}; the configuration has: {}",
+                    names.join(", ")
+                )))
             }
         }
     }

@@ -94,7 +94,11 @@ async fn status(State(admin): State<Admin>) -> Response {
 async fn ready(State(admin): State<Admin>) -> Response {
     match admin.warehouse.schema_is_current().await {
         Ok(true) => "ready\n".into_response(),
-        Ok(false) => (StatusCode::SERVICE_UNAVAILABLE, "the warehouse's tables are not those of this version\n").into_response(),
+        Ok(false) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the warehouse's tables are not those of this version\n",
+        )
+            .into_response(),
         Err(error) => unavailable(&error),
     }
 }

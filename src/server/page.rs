@@ -81,6 +81,10 @@ fn row(resource: &ResourceStatus, report: &StatusReport) -> Value {
 fn budget(report: &StatusReport, account: &str) -> Option<String> {
     let budget = report.budgets.iter().find(|budget| budget.account == account)?;
     let mut text = format!("{} of {} requests left", budget.remaining?, budget.rate_limit?);
-    let _ = write!(text, ", seen {} ago", duration((report.generated_at - budget.observed_at).num_seconds()));
+    let _ = write!(
+        text,
+        ", seen {} ago",
+        duration((report.generated_at - budget.observed_at).num_seconds())
+    );
     Some(text)
 }

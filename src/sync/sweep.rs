@@ -419,7 +419,9 @@ impl Sweep {
         // A row in quarantine has no number: it neither stops the reading nor keeps it going.
         if let Mode::Head { watermark } = self.mode
             && marks.iter().any(|mark| is_settled(mark, watermark))
-            && marks.iter().all(|mark| mark.num.is_none() || is_settled(mark, watermark))
+            && marks
+                .iter()
+                .all(|mark| mark.num.is_none() || is_settled(mark, watermark))
         {
             self.phase = Phase::Done;
             return;

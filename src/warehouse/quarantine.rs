@@ -142,7 +142,11 @@ pub(super) fn foreseeable_problem(record: &Record) -> Option<String> {
 /// Whether a JSON text has the escape of NUL, rather than an escaped backslash before `u0000`.
 pub(super) fn has_nul(json: &str) -> bool {
     json.match_indices("\\u0000").any(|(at, _)| {
-        let backslashes = json.as_bytes()[..at].iter().rev().take_while(|&&byte| byte == b'\\').count();
+        let backslashes = json.as_bytes()[..at]
+            .iter()
+            .rev()
+            .take_while(|&&byte| byte == b'\\')
+            .count();
         backslashes % 2 == 0
     })
 }
