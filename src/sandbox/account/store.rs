@@ -90,10 +90,6 @@ impl<T: Row> Store<T> {
         self.by_id.get(id).copied()
     }
 
-    pub(in crate::sandbox) fn by_id(&self, id: &str) -> Option<&T> {
-        self.get(self.key_of(id)?)
-    }
-
     pub(in crate::sandbox) fn len(&self) -> usize {
         self.rows.len()
     }
