@@ -8,6 +8,7 @@ use crate::sandbox::units::parse_duration;
 
 /// The rate limit.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 #[command(next_help_heading = "Rate limit")]
 pub struct LimitOptions {
     /// Requests a key may make in a window; 0 is no limit at all, and no headers.

@@ -17,9 +17,11 @@ pub use shape::{Envelope, MessageOrder, ObjectEnvelope, Order, ShapeOptions, Tim
 
 use super::units::{parse_duration, parse_share, parse_signed_duration};
 
+// No argument groups: their names would be those of the structs, and `Options` is a name other commands use too.
 /// The switches of the sandbox. [`Options::default`] is what the command line gives without any: a well-behaved
 /// server.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 pub struct Options {
     /// Address to listen on; port 0 picks a free one.
     #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 8790)))]
@@ -49,6 +51,7 @@ pub struct Options {
 
 /// The account's size and oddities.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 #[command(next_help_heading = "Account")]
 pub struct AccountOptions {
     /// How many contacts the account starts with.
@@ -76,6 +79,7 @@ pub struct AccountOptions {
 
 /// What goes wrong. Of errors, resets, cut bodies, invalid bodies and stalls, at most one happens to a request.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 #[command(next_help_heading = "Faults")]
 pub struct FaultOptions {
     /// How long every answer takes at least.
@@ -118,6 +122,7 @@ pub struct FaultOptions {
 
 /// What changes between requests.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 #[command(next_help_heading = "Churn")]
 pub struct ChurnOptions {
     /// How many random changes happen after every request.
@@ -187,6 +192,7 @@ pub enum ChurnWhere {
 
 /// How webhooks are delivered.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 #[command(next_help_heading = "Webhooks")]
 pub struct WebhookOptions {
     /// Deliver every event to this URL from the start, besides the webhooks registered through the API.

@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 
 /// The form of responses, where the guide is silent.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 #[command(next_help_heading = "Form of responses")]
 pub struct ShapeOptions {
     /// What a list is wrapped in.
