@@ -1,10 +1,31 @@
 //! The AllAI REST API, v2: a typed client, its rate budget, and the records it returns.
 
+mod budget;
+mod call;
+mod client;
+mod endpoints;
+mod error;
+mod listing;
 pub mod model;
+mod page;
+mod retry;
+pub mod signature;
+mod transport;
 
 use std::fmt;
 
+pub use budget::{Budget, BudgetSnapshot, Limits, Priority, Wait, WaitReason};
+pub use client::{Client, ClientBuilder, Counters};
+pub use endpoints::{
+    ContactDetails, NewConversation, NewMessage, NewSession, NewVisitor, NewWebhook, SentMessage, SessionToken,
+    TypedPage, Webhook,
+};
+pub use error::Error;
+pub use listing::{ListQuery, Listing};
+pub use page::Page;
+pub use retry::RetryPolicy;
 use serde::{Deserialize, Serialize};
+pub use transport::{InProcess, MAX_BODY, Transport, TransportError};
 
 /// What is mirrored: one entry per kind of data the API offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]

@@ -4,9 +4,14 @@
 //! not fit its column is kept, as it came, under its own name in `extra`; a row without a usable `id` is
 //! [`Rejected`].
 
+mod analytics;
+mod canonical;
 mod contact;
 mod conversation;
+mod decode;
+mod members;
 mod message;
+mod timestamp;
 
 use std::fmt;
 
@@ -14,8 +19,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub use analytics::{DailyReport, Day, Overview, Satisfaction};
 pub use contact::Contact;
 pub use conversation::Conversation;
+pub(crate) use members::Members;
 pub use message::Message;
 
 use super::Resource;

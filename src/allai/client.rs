@@ -1,0 +1,347 @@
+//! The client: sends calls within the budget, and asks again where that may help.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::{HeaderValue, Response, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::value::RawValue;
+use url::Url;
+
+use super::budget::{Budget, Limits, Priority};
+use super::call::{Call, checked_base_url};
+use super::error::{Error, api_message};
+use super::listing::{ListQuery, Listing, joined_fields};
+use super::model::{Json, Members};
+use super::page::{Page, not_json};
+use super::retry::{Backoff, LONGEST_RETRY_AFTER, RetryPolicy, retry_after};
+use super::transport::{Transport, TransportError};
+use crate::clock::{SharedClock, SystemClock};
+
+/// A client of the AllAI API. Clones share connections, budget and counters.
+///
+/// Every call waits for the key's rate budget, is repeated where that may help (see [`RetryPolicy`]), and returns a
+/// classified [`Error`] otherwise. Dropping the future of a call gives everything back.
+///
+/// ```no_run
+/// use allai_sync::allai::{Client, ListQuery};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::builder("https://sandbox.api.allai.ro/v2".parse()?, "YOUR_API_KEY".into()).build()?;
+/// let page = client.list_contacts(&ListQuery { limit: 100, ..ListQuery::default() }).await?;
+/// for contact in page.items {
+///     println!("{} {}", contact.id, contact.name.unwrap_or_default());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Client {
+    inner: Arc<Inner>,
+    priority: Priority,
+    counters: Arc<AtomicCounters>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    base_url: Url,
+    api_key: SecretString,
+    bearer: HeaderValue,
+    timeout: Duration,
+    backoff: Backoff,
+    transport: Transport,
+    budget: Arc<Budget>,
+    clock: SharedClock,
+}
+
+/// What a client handle has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Requests sent, repeated ones included.
+    pub requests: u64,
+    /// Requests that repeated an earlier one.
+    pub retries: u64,
+    /// Requests refused for the rate limit (429).
+    pub rate_limited: u64,
+}
+
+#[derive(Debug, Default)]
+struct AtomicCounters {
+    requests: AtomicU64,
+    retries: AtomicU64,
+    rate_limited: AtomicU64,
+}
+
+/// Puts a [`Client`] together.
+#[derive(Debug)]
+pub struct ClientBuilder {
+    base_url: Url,
+    api_key: SecretString,
+    budget: Option<Arc<Budget>>,
+    clock: Option<SharedClock>,
+    timeout: Duration,
+    retry: RetryPolicy,
+    transport: Option<Transport>,
+}
+
+impl ClientBuilder {
+    /// The budget of the key, to share it with other clients of the same key. Default: one of its own, for the lowest
+    /// limit the guide documents.
+    #[must_use]
+    pub fn budget(mut self, budget: Arc<Budget>) -> Self {
+        self.budget = Some(budget);
+        self
+    }
+
+    /// Where time comes from. Default: the machine's clock.
+    #[must_use]
+    pub fn clock(mut self, clock: SharedClock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// How long one request may take, connecting and reading included. Default: 30 s.
+    #[must_use]
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How often and how soon a failed request is repeated.
+    #[must_use]
+    pub const fn retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// How requests are sent. Default: HTTP, following redirects on the same host only.
+    #[must_use]
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = Some(transport);
+        self
+    }
+
+    /// The client. Fails if the base URL or the key cannot be used.
+    pub fn build(self) -> Result<Client, Error> {
+        let over_network = !matches!(self.transport, Some(Transport::InProcess(_)));
+        let base_url = checked_base_url(self.base_url, over_network)?;
+        let key = self.api_key.expose_secret();
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| Error::ApiKey)?;
+        if key.trim().is_empty() {
+            return Err(Error::ApiKey);
+        }
+        bearer.set_sensitive(true);
+        let transport = match self.transport {
+            Some(transport) => transport,
+            None => Transport::Http(http_client()?),
+        };
+        let clock = self.clock.unwrap_or_else(SystemClock::shared);
+        let budget = self
+            .budget
+            .unwrap_or_else(|| Arc::new(Budget::new(Limits::default(), Arc::clone(&clock))));
+        Ok(Client {
+            inner: Arc::new(Inner {
+                base_url,
+                api_key: self.api_key,
+                bearer,
+                timeout: self.timeout,
+                backoff: Backoff::new(self.retry),
+                transport,
+                budget,
+                clock,
+            }),
+            priority: Priority::Interactive,
+            counters: Arc::default(),
+        })
+    }
+}
+
+fn http_client() -> Result<reqwest::Client, Error> {
+    let same_host_only = reqwest::redirect::Policy::custom(|attempt| {
+        let origin = attempt.previous().first().map(Url::origin);
+        if origin == Some(attempt.url().origin()) && attempt.previous().len() <= 5 {
+            attempt.follow()
+        } else {
+            attempt.stop()
+        }
+    });
+    #[expect(clippy::disallowed_methods, reason = "the client through which HTTP leaves")]
+    reqwest::Client::builder()
+        .redirect(same_host_only)
+        .connect_timeout(Duration::from_secs(10))
+        // Servers drop idle connections silently, often after a minute; a request on one of those would be lost.
+        .pool_idle_timeout(Duration::from_secs(30))
+        .build()
+        .map_err(|error| Error::Setup(error.to_string()))
+}
+
+impl Client {
+    /// Starts a client for the API at `base_url` (with or without a slash at its end).
+    pub const fn builder(base_url: Url, api_key: SecretString) -> ClientBuilder {
+        ClientBuilder {
+            base_url,
+            api_key,
+            budget: None,
+            clock: None,
+            timeout: Duration::from_secs(30),
+            retry: RetryPolicy {
+                base: Duration::from_millis(250),
+                cap: Duration::from_secs(20),
+                attempts: 8,
+                rate_limited_attempts: 10,
+                seed: None,
+            },
+            transport: None,
+        }
+    }
+
+    /// The same client, whose calls have this priority in the budget; its counters start at zero.
+    #[must_use]
+    pub fn with_priority(&self, priority: Priority) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            priority,
+            counters: Arc::default(),
+        }
+    }
+
+    /// What was done through this handle and its clones.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            requests: self.counters.requests.load(Ordering::Relaxed),
+            retries: self.counters.retries.load(Ordering::Relaxed),
+            rate_limited: self.counters.rate_limited.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The budget the calls draw on.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.inner.budget
+    }
+
+    /// The server's clock, as well as it is known from the `Date` of its answers.
+    pub fn server_now(&self) -> DateTime<Utc> {
+        self.inner.budget.server_now()
+    }
+
+    /// One page of a list, as the server sent it.
+    pub async fn list(&self, listing: &Listing, query: &ListQuery) -> Result<Page, Error> {
+        let call = Call::get(&listing.segments()).query(query.parameters());
+        self.execute(&call, |body| Page::parse(listing, body)).await
+    }
+
+    /// A conversation as the server sent it, with these members only (none given: all); `None` if it does not exist
+    /// (404, 410).
+    pub async fn conversation_raw(&self, id: &str, fields: &[String]) -> Result<Option<Json>, Error> {
+        let call = Call::get(&["conversations", id]).query(joined_fields(fields).map(|fields| ("fields", fields)));
+        match self.execute(&call, |body| single(body, "conversation")).await {
+            Ok(raw) => Ok(Some(raw)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends `call` and returns what `parse` makes of a successful answer. Repeats it within the policy after 429, 5xx,
+    /// broken connections and bodies that `parse` refuses.
+    pub(super) async fn execute<T>(&self, call: &Call, parse: impl Fn(&[u8]) -> Result<T, String>) -> Result<T, Error> {
+        let inner = &*self.inner;
+        let policy = inner.backoff.policy();
+        let (mut failures, mut refusals) = (0, 0);
+        loop {
+            let outcome = self.attempt(call, failures + refusals > 0).await?;
+            let attempts = failures + refusals + 1;
+            let (error, again, at_least) = match outcome {
+                Ok(response) if response.status().is_success() => match parse(response.body()) {
+                    Ok(parsed) => return Ok(parsed),
+                    Err(reason) => {
+                        let call_name = call.name();
+                        let error = Error::InvalidBody {
+                            call: call_name,
+                            reason,
+                            attempts,
+                        };
+                        (error, call.is_repeatable(), None)
+                    }
+                },
+                Ok(response) => {
+                    let status = response.status();
+                    let wait = retry_after(response.headers(), self.server_now());
+                    let error = self.refusal(call, &response, attempts);
+                    if status == StatusCode::TOO_MANY_REQUESTS {
+                        self.counters.rate_limited.fetch_add(1, Ordering::Relaxed);
+                        refusals += 1;
+                        if refusals >= policy.rate_limited_attempts {
+                            return Err(error);
+                        }
+                        // The budget knows of the pause, and keeps everybody waiting.
+                        continue;
+                    }
+                    let not_processed = status == StatusCode::SERVICE_UNAVAILABLE && wait.is_some();
+                    let transient = status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
+                    (error, transient && (call.is_repeatable() || not_processed), wait)
+                }
+                Err(source) => {
+                    let again = source.is_transient() && (call.is_repeatable() || source.never_sent());
+                    let call = call.name();
+                    (Error::Transport { call, source, attempts }, again, None)
+                }
+            };
+            failures += 1;
+            if !again || failures >= policy.attempts {
+                return Err(error);
+            }
+            let pause = inner.backoff.pause(failures).max(at_least.unwrap_or_default());
+            tracing::debug!(
+                http.call = call.name(),
+                http.attempt = attempts,
+                http.wait_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                error = %error,
+                "asking again"
+            );
+            inner.clock.sleep(pause.min(LONGEST_RETRY_AFTER)).await;
+        }
+    }
+
+    /// Sends `call` once, when the budget allows.
+    async fn attempt(&self, call: &Call, repeated: bool) -> Result<Result<Response<Bytes>, TransportError>, Error> {
+        let inner = &*self.inner;
+        let request = call.request(&inner.base_url, &inner.bearer)?;
+        let permit = inner.budget.acquire(self.priority).await;
+        self.counters.requests.fetch_add(1, Ordering::Relaxed);
+        self.counters.retries.fetch_add(u64::from(repeated), Ordering::Relaxed);
+        let answered = |status, headers: &http::HeaderMap| permit.answered(status, headers);
+        let outcome = inner.transport.exchange(request, inner.timeout, answered).await;
+        drop(permit);
+        Ok(outcome)
+    }
+
+    fn refusal(&self, call: &Call, response: &Response<Bytes>, attempts: u32) -> Error {
+        let message = api_message(response.body(), self.inner.api_key.expose_secret());
+        Error::from_status(call.name(), response.status(), message, attempts)
+    }
+}
+
+/// The one object in an answer, out of its envelope (`data`, or the resource's name) if it has one.
+pub(super) fn single(body: &[u8], name: &str) -> Result<Json, String> {
+    let raw: &RawValue = serde_json::from_slice(body).map_err(|error| not_json(&error, body))?;
+    let Some(members) = Members::parse(raw) else {
+        return Err("it is not an object".to_owned());
+    };
+    if members.get("id").is_none() {
+        for envelope in [name, "data"] {
+            if let Some(inner) = members.get(envelope).filter(|inner| inner.get().starts_with('{')) {
+                return Ok(inner.to_owned());
+            }
+        }
+        if members.get("error").is_some() {
+            return Err("an error message instead of the object".to_owned());
+        }
+    }
+    Ok(raw.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

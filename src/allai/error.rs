@@ -1,0 +1,227 @@
+//! What can go wrong between here and the API.
+
+use http::StatusCode;
+use serde_json::Value;
+
+use super::transport::TransportError;
+
+/// Why a call failed, after all the attempts that made sense.
+///
+/// No variant holds the API key, a request's query or body, or a piece of a broken answer; `message` is the API's own
+/// word, shortened.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The base URL cannot be used.
+    #[error("base URL {url}: {reason}")]
+    BaseUrl {
+        /// The URL, without user and password.
+        url: String,
+        /// What is wrong, and what to do.
+        reason: &'static str,
+    },
+    /// The API key cannot be sent.
+    #[error("the API key is empty or holds characters that no header can carry; copy it again from the dashboard")]
+    ApiKey,
+    /// The HTTP client cannot be built.
+    #[error("cannot set up HTTP: {0}")]
+    Setup(String),
+    /// An argument cannot be made part of a request.
+    #[error("{call}: {reason}")]
+    Argument {
+        /// Method and path.
+        call: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The API refuses the request as it is (400, 422 and other 4xx): asking again will not help.
+    #[error("{call}: the API refused the request ({}): {message}", status.as_u16())]
+    BadRequest {
+        /// Method and path.
+        call: String,
+        /// The status the API answered with.
+        status: StatusCode,
+        /// The API's own message.
+        message: String,
+    },
+    /// 401: the key is unknown, expired or revoked.
+    #[error("{call}: the API does not accept the API key (401): {message}")]
+    Unauthorized {
+        /// Method and path.
+        call: String,
+        /// The API's own message.
+        message: String,
+    },
+    /// 403: the key may not do this.
+    #[error("{call}: the API key lacks the permission for this (403): {message}")]
+    Forbidden {
+        /// Method and path.
+        call: String,
+        /// The API's own message.
+        message: String,
+    },
+    /// 404: there is no such thing, or no longer.
+    #[error("{call}: not found (404): {message}")]
+    NotFound {
+        /// Method and path.
+        call: String,
+        /// The API's own message.
+        message: String,
+    },
+    /// 410: it existed and is gone.
+    #[error("{call}: gone (410): {message}")]
+    Gone {
+        /// Method and path.
+        call: String,
+        /// The API's own message.
+        message: String,
+    },
+    /// 429, again and again: something else uses up the key's limit.
+    #[error(
+        "{call}: over the rate limit (429) {attempts} times in a row; another program may be using the same key: \
+         set a reserve or a plan for this account"
+    )]
+    RateLimited {
+        /// Method and path.
+        call: String,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// 5xx: the API failed, however often it was asked.
+    #[error("{call}: the API failed ({}) after {attempts} attempt(s): {message}", status.as_u16())]
+    Server {
+        /// Method and path.
+        call: String,
+        /// The last status.
+        status: StatusCode,
+        /// The API's own message.
+        message: String,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// No answer, however often it was asked.
+    #[error("{call}: {source} (after {attempts} attempt(s)); check the network and the base URL")]
+    Transport {
+        /// Method and path.
+        call: String,
+        /// What happened the last time.
+        source: TransportError,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// An answer that claims success and is not what the guide describes: cut short, HTML, an error object, …
+    #[error("{call}: the answer is not usable after {attempts} attempt(s): {reason}")]
+    InvalidBody {
+        /// Method and path.
+        call: String,
+        /// What is wrong with it.
+        reason: String,
+        /// How often it was tried.
+        attempts: u32,
+    },
+}
+
+impl Error {
+    /// Whether nothing at all can be done with this key: every further call would fail the same way.
+    pub const fn stops_account(&self) -> bool {
+        matches!(self, Self::Unauthorized { .. } | Self::Forbidden { .. })
+    }
+
+    /// Whether the API says that the thing asked for does not exist (404, 410).
+    pub const fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. } | Self::Gone { .. })
+    }
+
+    /// The error for a final answer that is not a success.
+    pub(super) fn from_status(call: String, status: StatusCode, message: String, attempts: u32) -> Self {
+        match status {
+            StatusCode::UNAUTHORIZED => Self::Unauthorized { call, message },
+            StatusCode::FORBIDDEN => Self::Forbidden { call, message },
+            StatusCode::NOT_FOUND => Self::NotFound { call, message },
+            StatusCode::GONE => Self::Gone { call, message },
+            StatusCode::TOO_MANY_REQUESTS => Self::RateLimited { call, attempts },
+            status if status.is_server_error() => Self::Server {
+                call,
+                status,
+                message,
+                attempts,
+            },
+            status => Self::BadRequest { call, status, message },
+        }
+    }
+}
+
+/// The longest message taken over from the API, in characters.
+const LONGEST_MESSAGE: usize = 300;
+
+/// The API's own message in an error answer: the guide promises "descriptive messages" and no shape, so the usual
+/// ones are tried. `secret` is struck out should the server echo it.
+pub(super) fn api_message(body: &[u8], secret: &str) -> String {
+    let message = serde_json::from_slice::<Value>(body)
+        .ok()
+        .and_then(|body| message_in(&body));
+    message.map_or_else(
+        || "it gave no reason".to_owned(),
+        |message| tidy(&message.replace(secret, "[key]")),
+    )
+}
+
+fn message_in(body: &Value) -> Option<String> {
+    match body {
+        Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
+        Value::Array(items) => {
+            let messages: Vec<String> = items.iter().take(5).filter_map(message_in).collect();
+            (!messages.is_empty()).then(|| messages.join("; "))
+        }
+        Value::Object(members) => ["error", "message", "errors", "detail", "title", "error_description"]
+            .iter()
+            .filter_map(|name| members.get(*name))
+            .find_map(message_in),
+        _ => None,
+    }
+}
+
+/// One line, no control characters, not too long.
+fn tidy(message: &str) -> String {
+    let mut tidy = String::with_capacity(message.len().min(LONGEST_MESSAGE));
+    for word in message.split(|c: char| c.is_whitespace() || c.is_control()) {
+        if !word.is_empty() {
+            if !tidy.is_empty() {
+                tidy.push(' ');
+            }
+            tidy.push_str(word);
+        }
+    }
+    if let Some((end, _)) = tidy.char_indices().nth(LONGEST_MESSAGE) {
+        tidy.truncate(end);
+        tidy.push('…');
+    }
+    tidy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_message_is_found_in_every_usual_shape() {
+        for body in [
+            r#"{"error":"bad limit"}"#,
+            r#"{"error":{"code":"invalid","message":"bad limit"}}"#,
+            r#"{"message":"bad limit"}"#,
+            r#"{"errors":["bad limit"]}"#,
+            r#"{"errors":[{"field":"limit","message":"bad limit"}]}"#,
+            r#"{"detail":"bad\n\tlimit"}"#,
+        ] {
+            assert_eq!(api_message(body.as_bytes(), "k"), "bad limit", "{body}");
+        }
+        assert_eq!(api_message(b"<html>", "k"), "it gave no reason");
+    }
+
+    #[test]
+    fn the_message_is_short_and_never_holds_the_key() {
+        let body = format!(r#"{{"message":"key sk_secret {}"}}"#, "x".repeat(1000));
+        let message = api_message(body.as_bytes(), "sk_secret");
+        assert!(message.starts_with("key [key] xxx"), "{message}");
+        assert_eq!(message.chars().count(), LONGEST_MESSAGE + 1);
+    }
+}
