@@ -27,9 +27,7 @@ macro_rules! put {
 }
 
 const PUT: Statement = Statement {
-    sqlite: put!(
-        ", row_num) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13)"
-    ),
+    sqlite: put!(", row_num) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13)"),
     postgres: put!(
         ") SELECT $1, id, name, email, phone, tags::jsonb, custom_fields::jsonb, created_at, updated_at, \
          extra::jsonb, content_hash, changed_at, changed_at FROM UNNEST($2::text[], $3::text[], $4::text[], \
@@ -122,7 +120,9 @@ pub(super) async fn write_postgres(
         .unzip();
     let text = |of: fn(&Contact) -> Option<&str>| rows.iter().map(|row| of(row)).collect::<Vec<_>>();
     let json = |of: fn(&Contact) -> Option<&Json>| {
-        rows.iter().map(|row| of(row).map(|json| json.get())).collect::<Vec<_>>()
+        rows.iter()
+            .map(|row| of(row).map(|json| json.get()))
+            .collect::<Vec<_>>()
     };
     sqlx::query_as(PUT.postgres)
         .bind(account)

@@ -135,7 +135,9 @@ pub(super) async fn write_postgres(
         .unzip();
     let text = |of: fn(&Conversation) -> Option<&str>| rows.iter().map(|row| of(row)).collect::<Vec<_>>();
     let json = |of: fn(&Conversation) -> Option<&Json>| {
-        rows.iter().map(|row| of(row).map(|json| json.get())).collect::<Vec<_>>()
+        rows.iter()
+            .map(|row| of(row).map(|json| json.get()))
+            .collect::<Vec<_>>()
     };
     sqlx::query_as(PUT.postgres)
         .bind(account)

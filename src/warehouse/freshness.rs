@@ -2,7 +2,7 @@
 
 use super::error::{Doing as _, Error};
 use super::statement::{Statement, reading};
-use super::{runs, RunRecord, SyncState, Warehouse};
+use super::{RunRecord, SyncState, Warehouse, runs};
 use crate::allai::Resource;
 
 /// How a resource of an account stands.

@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::page::Write;
 use super::statement::Statement;
 use super::values::{Stamp, api_time};
-use crate::allai::model::{Message, Json, Record};
+use crate::allai::model::{Json, Message, Record};
 
 macro_rules! put {
     ($rows:literal) => {
@@ -27,9 +27,7 @@ macro_rules! put {
 }
 
 const PUT: Statement = Statement {
-    sqlite: put!(
-        ", row_num) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13)"
-    ),
+    sqlite: put!(", row_num) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13)"),
     postgres: put!(
         ") SELECT $1, id, conversation_id, role, type, content, confidence, sources::jsonb, sent_at, \
          extra::jsonb, content_hash, changed_at, changed_at FROM UNNEST($2::text[], $3::text[], $4::text[], \
@@ -81,7 +79,9 @@ pub(super) async fn write_postgres(
         .unzip();
     let text = |of: fn(&Message) -> Option<&str>| rows.iter().map(|row| of(row)).collect::<Vec<_>>();
     let json = |of: fn(&Message) -> Option<&Json>| {
-        rows.iter().map(|row| of(row).map(|json| json.get())).collect::<Vec<_>>()
+        rows.iter()
+            .map(|row| of(row).map(|json| json.get()))
+            .collect::<Vec<_>>()
     };
     sqlx::query_as(PUT.postgres)
         .bind(account)

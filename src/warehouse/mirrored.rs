@@ -184,16 +184,18 @@ pub(super) async fn look_up(
         .fetch_all(inner)
         .await)
     .doing("looking up rows")?;
-    let known = rows.into_iter().map(|(id, num, content_hash, changed_at, deleted_at, missing)| {
-        let known = Known {
-            num,
-            content_hash,
-            changed_at,
-            deleted_at,
-            missing,
-        };
-        (id, known)
-    });
+    let known = rows
+        .into_iter()
+        .map(|(id, num, content_hash, changed_at, deleted_at, missing)| {
+            let known = Known {
+                num,
+                content_hash,
+                changed_at,
+                deleted_at,
+                missing,
+            };
+            (id, known)
+        });
     Ok(known.collect())
 }
 
@@ -342,5 +344,7 @@ impl Warehouse {
 }
 
 fn batches(row_nums: &[u64]) -> impl Iterator<Item = Vec<i64>> {
-    row_nums.chunks(BATCH).map(|batch| batch.iter().map(|&num| to_db(num)).collect())
+    row_nums
+        .chunks(BATCH)
+        .map(|batch| batch.iter().map(|&num| to_db(num)).collect())
 }

@@ -222,8 +222,13 @@ impl Warehouse {
         }
 
         let bad = |rows: &[Row<'_>]| -> Vec<Bad> {
-            let unstorable = rows.iter().filter_map(|row| Some(Bad::from_record(row.record, row.problem.as_deref()?)));
-            unstorable.chain(rejected.iter().cloned()).filter(|bad| !held.holds(bad)).collect()
+            let unstorable = rows
+                .iter()
+                .filter_map(|row| Some(Bad::from_record(row.record, row.problem.as_deref()?)));
+            unstorable
+                .chain(rejected.iter().cloned())
+                .filter(|bad| !held.holds(bad))
+                .collect()
         };
         let resolved = |rows: &[Row<'_>]| -> Vec<String> {
             rows.iter()
@@ -266,7 +271,11 @@ async fn write_rows(
     rows: &mut [Row<'_>],
 ) -> Result<(), Error> {
     let statements = mirrored::statements(resource);
-    let ids: Vec<&str> = rows.iter().filter(|row| row.is_to_write()).map(|row| row.record.id()).collect();
+    let ids: Vec<&str> = rows
+        .iter()
+        .filter(|row| row.is_to_write())
+        .map(|row| row.record.id())
+        .collect();
     if !ids.is_empty() {
         let known = mirrored::look_up(conn, statements.look_up, account, &ids).await?;
         for row in rows.iter_mut().filter(|row| row.is_to_write()) {
@@ -291,6 +300,10 @@ async fn write_rows(
             }
         }
     }
-    let back: Vec<i64> = rows.iter().filter(|row| row.is_back()).filter_map(|row| row.num).collect();
+    let back: Vec<i64> = rows
+        .iter()
+        .filter(|row| row.is_back())
+        .filter_map(|row| row.num)
+        .collect();
     mirrored::note_present(conn, resource, account, &back).await
 }

@@ -90,20 +90,23 @@ impl Sqlite {
     }
 
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Driver>, Error> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|error| match &error {
-            sqlx::Error::Database(refusal) if is_busy(&**refusal) => Error::Locked {
-                path: self.path.display().to_string(),
-            },
-            sqlx::Error::Database(refusal) if is_read_only(&**refusal) => Error::File {
-                path: self.path.display().to_string(),
-                problem: explain(&error),
-            },
-            _ => Error::Database {
-                doing: "beginning to write",
-                problem: explain(&error),
-                source: Box::new(error),
-            },
-        })
+        self.writer
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(|error| match &error {
+                sqlx::Error::Database(refusal) if is_busy(&**refusal) => Error::Locked {
+                    path: self.path.display().to_string(),
+                },
+                sqlx::Error::Database(refusal) if is_read_only(&**refusal) => Error::File {
+                    path: self.path.display().to_string(),
+                    problem: explain(&error),
+                },
+                _ => Error::Database {
+                    doing: "beginning to write",
+                    problem: explain(&error),
+                    source: Box::new(error),
+                },
+            })
     }
 
     /// Migrates in one IMMEDIATE transaction: of two programs that start at once, one waits for the other.

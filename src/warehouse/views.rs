@@ -18,10 +18,7 @@ pub const VIEWS: &[(&str, &str)] = &[
         "response_times",
         "per conversation: the visitor's first message, the first answer, by whom, and the seconds in between",
     ),
-    (
-        "leads",
-        "contacts tagged `lead`, by their other tags and by source",
-    ),
+    ("leads", "contacts tagged `lead`, by their other tags and by source"),
     (
         "topics_over_time",
         "the topics of each captured overview, with count and rank",
