@@ -12,7 +12,7 @@ use super::quarantine::{self, Bad};
 use super::statement::{Conn, Statement, on, reading};
 use super::values::Stamp;
 use crate::allai::Resource;
-use crate::allai::model::{ContentHash, DailyReport, Day, Overview, Rejected, Satisfaction};
+use crate::allai::model::{ContentHash, DailyReport, DayCount, Overview, Rejected, Satisfaction};
 
 /// One of the three reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -344,7 +344,7 @@ async fn save_days(
     conn: &mut Conn<'_>,
     account: &str,
     now: DateTime<Utc>,
-    days: &[Day],
+    days: &[DayCount],
     counts: &mut AnalyticsCounts,
 ) -> Result<(), Error> {
     let (Some(first), Some(last)) = (

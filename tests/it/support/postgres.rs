@@ -104,6 +104,10 @@ fn try_start(bin: &Path) -> Result<Server, String> {
         .expect("a free port")
         .port();
     let as_user = as_another_user(&folder);
+    #[expect(
+        clippy::zombie_processes,
+        reason = "the shell outlives this process, which is its task"
+    )]
     let mut shell = Command::new("sh")
         .args(["-c", SCRIPT, "sh"])
         .arg(&folder)
@@ -167,7 +171,10 @@ fn as_another_user(folder: &Path) -> Vec<String> {
         .arg(format!("{user}:{group}"))
         .arg(folder)
         .status();
-    assert!(done.is_ok_and(|status| status.success()), "cannot give the folder to {user}");
+    assert!(
+        done.is_ok_and(|status| status.success()),
+        "cannot give the folder to {user}"
+    );
     let words: Vec<&str> = if output_of("setpriv", &["--version"]).is_empty() {
         vec!["runuser", "-u", user, "--"]
     } else {

@@ -42,7 +42,12 @@ fn capture(captured_on: NaiveDate, overview: &str, daily: &str, satisfaction: &s
 async fn a_capture_is_stored_once_a_day(place: Place) {
     let warehouse = place.migrated().await;
     for report in Report::ALL {
-        assert!(!warehouse.analytics_captured(ACCOUNT, report, "30d", day(19)).await.unwrap());
+        assert!(
+            !warehouse
+                .analytics_captured(ACCOUNT, report, "30d", day(19))
+                .await
+                .unwrap()
+        );
     }
     let first = capture(day(19), OVERVIEW, DAILY, SATISFACTION);
     let counts = warehouse.save_analytics(ACCOUNT, &first).await.unwrap();
@@ -53,8 +58,18 @@ async fn a_capture_is_stored_once_a_day(place: Place) {
     };
     assert_eq!(counts, expected);
     for report in Report::ALL {
-        assert!(warehouse.analytics_captured(ACCOUNT, report, "30d", day(19)).await.unwrap());
-        assert!(!warehouse.analytics_captured(ACCOUNT, report, "30d", day(20)).await.unwrap());
+        assert!(
+            warehouse
+                .analytics_captured(ACCOUNT, report, "30d", day(19))
+                .await
+                .unwrap()
+        );
+        assert!(
+            !warehouse
+                .analytics_captured(ACCOUNT, report, "30d", day(20))
+                .await
+                .unwrap()
+        );
     }
     assert_eq!(
         place
@@ -63,19 +78,32 @@ async fn a_capture_is_stored_once_a_day(place: Place) {
                  FROM analytics_overview"
             )
             .await,
-        [if place.is_sqlite() { "30d|2026-01-19|10|0.5|4.5|{\"new\":1}" } else { "30d|2026-01-19|10|0.5|4.5|{\"new\": 1}" }]
+        [if place.is_sqlite() {
+            "30d|2026-01-19|10|0.5|4.5|{\"new\":1}"
+        } else {
+            "30d|2026-01-19|10|0.5|4.5|{\"new\": 1}"
+        }]
     );
     assert_eq!(
-        place.rows("SELECT topic, count, rank FROM topics_over_time ORDER BY rank").await,
+        place
+            .rows("SELECT topic, count, rank FROM topics_over_time ORDER BY rank")
+            .await,
         ["prețuri|7|1", "stoc|3|2"]
     );
-    assert_eq!(place.rows("SELECT channel, count FROM analytics_channels").await, ["website|10"]);
     assert_eq!(
-        place.rows("SELECT day, conversations FROM analytics_daily ORDER BY day").await,
+        place.rows("SELECT channel, count FROM analytics_channels").await,
+        ["website|10"]
+    );
+    assert_eq!(
+        place
+            .rows("SELECT day, conversations FROM analytics_daily ORDER BY day")
+            .await,
         ["2026-01-18|4", "2026-01-19|6"]
     );
     assert_eq!(
-        place.rows("SELECT average_score, total_ratings FROM analytics_satisfaction").await,
+        place
+            .rows("SELECT average_score, total_ratings FROM analytics_satisfaction")
+            .await,
         ["4.5|2"]
     );
 
@@ -86,13 +114,21 @@ async fn a_capture_is_stored_once_a_day(place: Place) {
 
     let later = DAILY.replace("6}", "8}");
     let counts = warehouse
-        .save_analytics(ACCOUNT, &capture(day(19), &OVERVIEW.replace("stoc", "livrare"), &later, SATISFACTION))
+        .save_analytics(
+            ACCOUNT,
+            &capture(day(19), &OVERVIEW.replace("stoc", "livrare"), &later, SATISFACTION),
+        )
         .await
         .unwrap();
     assert_eq!((counts.unchanged, counts.inserted, counts.updated), (2, 0, 2));
-    assert_eq!(place.rows("SELECT topic FROM analytics_topics ORDER BY 1").await, ["livrare", "prețuri"]);
     assert_eq!(
-        place.rows("SELECT conversations FROM analytics_daily ORDER BY day").await,
+        place.rows("SELECT topic FROM analytics_topics ORDER BY 1").await,
+        ["livrare", "prețuri"]
+    );
+    assert_eq!(
+        place
+            .rows("SELECT conversations FROM analytics_daily ORDER BY day")
+            .await,
         ["4", "8"]
     );
     assert_eq!(warehouse.live_rows(ACCOUNT, Resource::Analytics).await.unwrap(), 2);
@@ -103,9 +139,17 @@ async fn a_report_that_is_not_understood_is_quarantined_and_counts_as_captured(p
     let capture = capture(day(19), "[]", r#"{"x": 1}"#, SATISFACTION);
     let counts = warehouse.save_analytics(ACCOUNT, &capture).await.unwrap();
     assert_eq!((counts.quarantined, counts.inserted), (2, 1));
-    assert!(warehouse.analytics_captured(ACCOUNT, Report::Daily, "30d", day(19)).await.unwrap());
+    assert!(
+        warehouse
+            .analytics_captured(ACCOUNT, Report::Daily, "30d", day(19))
+            .await
+            .unwrap()
+    );
     assert_eq!(
-        place.rows("SELECT resource, raw FROM quarantine ORDER BY raw_hash").await.len(),
+        place
+            .rows("SELECT resource, raw FROM quarantine ORDER BY raw_hash")
+            .await
+            .len(),
         2
     );
 }

@@ -1,6 +1,9 @@
 //! A place for a warehouse, and rows to put into it.
 
-#![expect(clippy::disallowed_methods, reason = "what the warehouse wrote is looked at behind its back")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what the warehouse wrote is looked at behind its back"
+)]
 
 use std::time::Duration;
 
@@ -72,7 +75,10 @@ impl Place {
         if self.is_sqlite() {
             let url = self.location.url.as_str();
             let mut conn = SqliteConnection::connect(url).await.unwrap();
-            let rows = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&mut conn).await.unwrap();
+            let rows = sqlx::query(AssertSqlSafe(sql.to_owned()))
+                .fetch_all(&mut conn)
+                .await
+                .unwrap();
             let rows = rows
                 .iter()
                 .map(|row| {
@@ -87,7 +93,10 @@ impl Place {
             rows
         } else {
             let mut conn = self.postgres_connection().await;
-            let rows = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_all(&mut conn).await.unwrap();
+            let rows = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+                .fetch_all(&mut conn)
+                .await
+                .unwrap();
             let column = |row: &sqlx::postgres::PgRow, i| {
                 // The simple protocol, which raw_sql uses, gives every value as text.
                 let text = row.try_get_unchecked::<Option<String>, _>(i).unwrap();
@@ -151,6 +160,7 @@ pub(crate) fn time(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the members of a record are optional")]
 pub(crate) fn json(text: &str) -> Option<Json> {
     Some(RawValue::from_string(text.to_owned()).unwrap())
 }

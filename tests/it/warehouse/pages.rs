@@ -57,7 +57,13 @@ async fn every_member_of_a_new_row_is_stored(place: Place) {
     commit(&warehouse, &[hashed(Record::Conversation(conversation))]).await;
     commit(&warehouse, &[message("m1", "v1", "visitor", "2026-01-19T10:30:00Z")]).await;
 
-    let at = |text: &str| if place.is_sqlite() { text.to_owned() } else { text.replace('T', " ").replace('Z', "+00") };
+    let at = |text: &str| {
+        if place.is_sqlite() {
+            text.to_owned()
+        } else {
+            text.replace('T', " ").replace('Z', "+00")
+        }
+    };
     assert_eq!(
         place
             .rows(
@@ -69,7 +75,11 @@ async fn every_member_of_a_new_row_is_stored(place: Place) {
             "main|c1|Ștefan O'Neil \"🦀\"|stefan@exemplu.ro|+40722123456|[\"lead\"]|{{\"n\": 1.50}}|{}|{}|{{\"x\": \
              null}}|-",
             at("2026-01-19T10:30:00Z"),
-            if place.is_sqlite() { "2026-01-19T10:30:00.250Z" } else { "2026-01-19 10:30:00.25+00" },
+            if place.is_sqlite() {
+                "2026-01-19T10:30:00.250Z"
+            } else {
+                "2026-01-19 10:30:00.25+00"
+            },
         )]
     );
     assert_eq!(
@@ -88,7 +98,9 @@ async fn every_member_of_a_new_row_is_stored(place: Place) {
         )]
     );
     assert_eq!(
-        place.rows("SELECT id, conversation_id, role, type, content, confidence, sources, sent_at FROM messages").await,
+        place
+            .rows("SELECT id, conversation_id, role, type, content, confidence, sources, sent_at FROM messages")
+            .await,
         [format!(
             "m1|v1|visitor|text|Bună ziua! 👋 “Aveți” stoc?|-|-|{}",
             at("2026-01-19T10:30:00Z")
@@ -132,7 +144,12 @@ async fn a_change_keeps_the_superseded_version(place: Place) {
     );
     assert_eq!(
         place.rows(&versions).await,
-        ["c1|Ana|10:00|10:01", "c1|Ana Pop|10:01|10:02", "c1|Ana Popa|10:02|-", "c2|Bogdan|10:00|-"]
+        [
+            "c1|Ana|10:00|10:01",
+            "c1|Ana Pop|10:01|10:02",
+            "c1|Ana Popa|10:02|-",
+            "c2|Bogdan|10:00|-"
+        ]
     );
     let first_seen = format!("SELECT DISTINCT {} FROM contacts_versions", minute("first_seen_at"));
     assert_eq!(place.rows(&first_seen).await, ["10:00"]);
@@ -141,7 +158,9 @@ async fn a_change_keeps_the_superseded_version(place: Place) {
     place.pass(60);
     commit(&warehouse, &[conversation("v1", "closed")]).await;
     assert_eq!(
-        place.rows("SELECT status FROM conversations_versions ORDER BY valid_from").await,
+        place
+            .rows("SELECT status FROM conversations_versions ORDER BY valid_from")
+            .await,
         ["active", "closed"]
     );
 }
@@ -151,8 +170,14 @@ async fn a_tombstoned_row_that_comes_back_is_restored_with_its_history(place: Pl
     let page = [contact("c1", "Ana")];
     let num = nums(&commit(&warehouse, &page).await)[0];
     place.pass(60);
-    assert_eq!(warehouse.tombstone(ACCOUNT, Resource::Contacts, &[num]).await.unwrap(), 1);
-    assert_eq!(warehouse.tombstone(ACCOUNT, Resource::Contacts, &[num]).await.unwrap(), 0);
+    assert_eq!(
+        warehouse.tombstone(ACCOUNT, Resource::Contacts, &[num]).await.unwrap(),
+        1
+    );
+    assert_eq!(
+        warehouse.tombstone(ACCOUNT, Resource::Contacts, &[num]).await.unwrap(),
+        0
+    );
     assert_eq!(warehouse.live_rows(ACCOUNT, Resource::Contacts).await.unwrap(), 0);
     place.pass(60);
     let outcomes = commit(&warehouse, &page).await;
@@ -170,7 +195,9 @@ async fn a_tombstoned_row_that_comes_back_is_restored_with_its_history(place: Pl
     assert_eq!(place.rows("SELECT name, deleted_at FROM contacts").await, ["Ana|-"]);
     assert_eq!(
         place
-            .rows("SELECT count(*) FROM contacts c JOIN contacts_history h ON c.id = h.id AND c.changed_at > h.valid_to")
+            .rows(
+                "SELECT count(*) FROM contacts c JOIN contacts_history h ON c.id = h.id AND c.changed_at > h.valid_to"
+            )
             .await,
         ["1"]
     );
@@ -182,7 +209,9 @@ async fn versions_do_not_overlap_even_if_the_clock_stands_still(place: Place) {
         commit(&warehouse, &[contact("c1", name)]).await;
     }
     assert_eq!(
-        place.rows("SELECT name FROM contacts_versions ORDER BY valid_from").await,
+        place
+            .rows("SELECT name FROM contacts_versions ORDER BY valid_from")
+            .await,
         ["A", "B", "A", "B"]
     );
     assert_eq!(
@@ -200,7 +229,10 @@ async fn the_last_of_several_records_with_one_id_wins(place: Place) {
     assert_eq!(changes(&outcomes), vec![Change::Inserted; 3]);
     assert_eq!(outcomes[0].num, outcomes[2].num);
     assert_ne!(outcomes[0].num, outcomes[1].num);
-    assert_eq!(place.rows("SELECT name FROM contacts ORDER BY id").await, ["last", "other"]);
+    assert_eq!(
+        place.rows("SELECT name FROM contacts ORDER BY id").await,
+        ["last", "other"]
+    );
     assert_eq!(changes(&commit(&warehouse, &page).await), vec![Change::Unchanged; 3]);
 }
 
@@ -214,14 +246,20 @@ async fn the_checkpoint_sees_the_numbers_of_new_rows(place: Place) {
         rejected: &[],
     };
     let join = |outcomes: &[allai_sync::warehouse::RowOutcome]| format!("{:?}", nums(outcomes));
-    let outcomes = warehouse.commit_page(&page, |outcomes| Some(join(outcomes))).await.unwrap();
+    let outcomes = warehouse
+        .commit_page(&page, |outcomes| Some(join(outcomes)))
+        .await
+        .unwrap();
     let state = warehouse.state(ACCOUNT, Resource::Contacts).await.unwrap().unwrap();
     assert_eq!(state.checkpoint, Some(join(&outcomes)));
     // Nothing differs any more, but the checkpoint moves on.
     warehouse.commit_page(&page, |_| Some("next".to_owned())).await.unwrap();
     let state = warehouse.state(ACCOUNT, Resource::Contacts).await.unwrap().unwrap();
     assert_eq!(state.checkpoint.as_deref(), Some("next"));
-    assert_eq!(warehouse.highest_row_num(ACCOUNT, Resource::Contacts).await.unwrap(), nums(&outcomes)[1]);
+    assert_eq!(
+        warehouse.highest_row_num(ACCOUNT, Resource::Contacts).await.unwrap(),
+        nums(&outcomes)[1]
+    );
 }
 
 async fn rows_and_checkpoint_commit_together_or_not_at_all(place: Place) {
@@ -252,10 +290,16 @@ async fn accounts_do_not_mix(place: Place) {
             records: &records,
             rejected: &[],
         };
-        let outcomes = warehouse.commit_page(&page, |_| Some(account.to_owned())).await.unwrap();
+        let outcomes = warehouse
+            .commit_page(&page, |_| Some(account.to_owned()))
+            .await
+            .unwrap();
         assert_eq!(changes(&outcomes), [Change::Inserted]);
     }
-    assert_eq!(place.rows("SELECT account, name FROM contacts ORDER BY account").await, ["a|Ana", "b|Bogdan"]);
+    assert_eq!(
+        place.rows("SELECT account, name FROM contacts ORDER BY account").await,
+        ["a|Ana", "b|Bogdan"]
+    );
     let num = warehouse.highest_row_num("a", Resource::Contacts).await.unwrap();
     warehouse.tombstone("a", Resource::Contacts, &[num]).await.unwrap();
     assert_eq!(warehouse.live_rows("b", Resource::Contacts).await.unwrap(), 1);
@@ -266,12 +310,20 @@ async fn accounts_do_not_mix(place: Place) {
 async fn a_rejected_row_is_quarantined_once_and_leaves_when_its_id_is_stored(place: Place) {
     let warehouse = place.migrated().await;
     let good = [contact("c1", "Ana")];
-    let bad = [rejected(Some("c2"), r#"{"id": "c2", "name": "\u0000"}"#), rejected(None, "[]")];
+    let bad = [
+        rejected(Some("c2"), r#"{"id": "c2", "name": "\u0000"}"#),
+        rejected(None, "[]"),
+    ];
     commit_with(&warehouse, &good, &bad).await;
     commit_with(&warehouse, &good, &bad).await;
     assert_eq!(warehouse.quarantined(ACCOUNT, Resource::Contacts).await.unwrap(), 2);
     assert_eq!(
-        place.rows("SELECT id, reason, raw FROM quarantine ORDER BY id").await.iter().max().unwrap(),
+        place
+            .rows("SELECT id, reason, raw FROM quarantine ORDER BY id")
+            .await
+            .iter()
+            .max()
+            .unwrap(),
         "c2|no usable id|{\"id\": \"c2\", \"name\": \"\\u0000\"}"
     );
     commit(&warehouse, &[contact("c2", "Bogdan")]).await;
@@ -287,11 +339,18 @@ async fn two_writers_of_one_page_write_its_history_once(place: Place) {
     let warehouse = place.migrated().await;
     let other = place.open().await;
     for round in 0..5 {
-        let page: Vec<Record> = (0..50).map(|i| contact(&format!("c{i}"), &format!("{round}"))).collect();
+        let page: Vec<Record> = (0..50)
+            .map(|i| contact(&format!("c{i}"), &format!("{round}")))
+            .collect();
         let mut turned = page.clone();
         turned.reverse();
         let (a, b) = tokio::join!(commit(&warehouse, &page), commit(&other, &turned));
-        let written = |outcomes: &[_]| changes(outcomes).iter().filter(|change| **change != Change::Unchanged).count();
+        let written = |outcomes: &[_]| {
+            changes(outcomes)
+                .iter()
+                .filter(|change| **change != Change::Unchanged)
+                .count()
+        };
         assert_eq!(written(&a) + written(&b), 50);
         place.pass(1);
     }

@@ -21,7 +21,11 @@ async fn refusal(url: &str, schema: &str) -> Error {
 
 async fn a_newer_warehouse_is_refused(place: Place) {
     let warehouse = place.migrated().await;
-    let (yes, checksum) = if place.is_sqlite() { ("1", "x''") } else { ("true", "''") };
+    let (yes, checksum) = if place.is_sqlite() {
+        ("1", "x''")
+    } else {
+        ("true", "''")
+    };
     place
         .rows(&format!(
             "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
@@ -48,9 +52,19 @@ async fn a_warehouse_that_was_not_migrated_says_so(place: Place) {
 
 #[tokio::test]
 async fn an_url_that_is_none_is_refused_with_what_would_be_right() {
-    for url in ["", "warehouse.db", "mysql://x", "sqlite:", "sqlite::memory:", "sqlite://x.db?mode=ro"] {
+    for url in [
+        "",
+        "warehouse.db",
+        "mysql://x",
+        "sqlite:",
+        "sqlite::memory:",
+        "sqlite://x.db?mode=ro",
+    ] {
         let error = refusal(url, "allai").await.to_string();
-        assert!(error.contains("warehouse.url") && error.contains("sqlite://warehouse.db"), "{url}: {error}");
+        assert!(
+            error.contains("warehouse.url") && error.contains("sqlite://warehouse.db"),
+            "{url}: {error}"
+        );
     }
     for schema in ["", "a b", "pg_x", "a\"b", &"x".repeat(64)] {
         let error = refusal("postgres://localhost/x", schema).await.to_string();
@@ -64,8 +78,14 @@ async fn a_file_that_cannot_be_opened_says_why() {
     let path = folder.path().display();
     let error = refusal(&format!("sqlite://{path}"), "").await.to_string();
     assert!(error.contains("it is a folder"), "{error}");
-    std::fs::write(folder.path().join("file"), "not a database, but long enough to be taken for one".repeat(100)).unwrap();
-    let error = refusal(&format!("sqlite://{path}/file/warehouse.db"), "").await.to_string();
+    std::fs::write(
+        folder.path().join("file"),
+        "not a database, but long enough to be taken for one".repeat(100),
+    )
+    .unwrap();
+    let error = refusal(&format!("sqlite://{path}/file/warehouse.db"), "")
+        .await
+        .to_string();
     assert!(error.contains("cannot create its folder"), "{error}");
     let error = refusal(&format!("sqlite://{path}/file"), "").await.to_string();
     assert!(error.contains("not a database") && error.contains("restore"), "{error}");

@@ -52,7 +52,10 @@ fn a_run_is_printed_with_the_members_of_the_contract() {
 async fn a_finished_run_is_kept_with_what_it_means_for_the_state(place: Place) {
     let warehouse = place.migrated().await;
     assert_eq!(warehouse.state(ACCOUNT, Resource::Contacts).await.unwrap(), None);
-    warehouse.save_checkpoint(ACCOUNT, Resource::Contacts, Some("half")).await.unwrap();
+    warehouse
+        .save_checkpoint(ACCOUNT, Resource::Contacts, Some("half"))
+        .await
+        .unwrap();
     let complete = run(RunStatus::Complete, "2026-01-19T10:00:01.25Z");
     let at = complete.finished_at;
     let update = StateUpdate {
@@ -72,10 +75,16 @@ async fn a_finished_run_is_kept_with_what_it_means_for_the_state(place: Place) {
         last_verified_at: Some(at),
         rows: 10,
     };
-    assert_eq!(warehouse.state(ACCOUNT, Resource::Contacts).await.unwrap(), Some(state.clone()));
+    assert_eq!(
+        warehouse.state(ACCOUNT, Resource::Contacts).await.unwrap(),
+        Some(state.clone())
+    );
 
     // A later run that fails keeps what it does not know better.
-    warehouse.save_checkpoint(ACCOUNT, Resource::Contacts, Some("half")).await.unwrap();
+    warehouse
+        .save_checkpoint(ACCOUNT, Resource::Contacts, Some("half"))
+        .await
+        .unwrap();
     let update = StateUpdate {
         watermark: 50,
         rows: 11,
@@ -96,22 +105,41 @@ async fn a_finished_run_is_kept_with_what_it_means_for_the_state(place: Place) {
     };
     let runs = warehouse.recent_runs(ACCOUNT, Resource::Contacts, 10).await.unwrap();
     assert_eq!(runs, [failed, complete]);
-    assert_eq!(warehouse.recent_runs(ACCOUNT, Resource::Contacts, 1).await.unwrap().len(), 1);
+    assert_eq!(
+        warehouse
+            .recent_runs(ACCOUNT, Resource::Contacts, 1)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
     assert_eq!(place.rows("SELECT count(DISTINCT id) FROM sync_runs").await, ["2"]);
 }
 
 async fn a_checkpoint_can_be_saved_and_cleared_alone(place: Place) {
     let warehouse = place.migrated().await;
-    warehouse.save_checkpoint(ACCOUNT, Resource::Messages, None).await.unwrap();
+    warehouse
+        .save_checkpoint(ACCOUNT, Resource::Messages, None)
+        .await
+        .unwrap();
     assert_eq!(warehouse.state(ACCOUNT, Resource::Messages).await.unwrap(), None);
     let checkpoint = async || {
         let state = warehouse.state(ACCOUNT, Resource::Messages).await.unwrap();
         state.and_then(|state| state.checkpoint)
     };
-    warehouse.save_checkpoint(ACCOUNT, Resource::Messages, Some("a")).await.unwrap();
-    warehouse.save_checkpoint(ACCOUNT, Resource::Messages, Some("b")).await.unwrap();
+    warehouse
+        .save_checkpoint(ACCOUNT, Resource::Messages, Some("a"))
+        .await
+        .unwrap();
+    warehouse
+        .save_checkpoint(ACCOUNT, Resource::Messages, Some("b"))
+        .await
+        .unwrap();
     assert_eq!(checkpoint().await.as_deref(), Some("b"));
-    warehouse.save_checkpoint(ACCOUNT, Resource::Messages, None).await.unwrap();
+    warehouse
+        .save_checkpoint(ACCOUNT, Resource::Messages, None)
+        .await
+        .unwrap();
     assert_eq!(checkpoint().await, None);
 }
 
@@ -120,12 +148,24 @@ async fn freshness_tells_of_everything_ever_synced(place: Place) {
     assert!(warehouse.freshness().await.unwrap().is_empty());
     commit_with(&warehouse, &[contact("c1", "Ana")], &[rejected(None, "{}")]).await;
     commit(&warehouse, &[contact("c2", "Bogdan")]).await;
-    warehouse.finish_run(&run(RunStatus::Complete, "2026-01-19T10:01:00Z"), None).await.unwrap();
-    warehouse.finish_run(&run(RunStatus::Failed, "2026-01-19T10:02:00Z"), None).await.unwrap();
-    warehouse.save_checkpoint(ACCOUNT, Resource::Messages, Some("x")).await.unwrap();
+    warehouse
+        .finish_run(&run(RunStatus::Complete, "2026-01-19T10:01:00Z"), None)
+        .await
+        .unwrap();
+    warehouse
+        .finish_run(&run(RunStatus::Failed, "2026-01-19T10:02:00Z"), None)
+        .await
+        .unwrap();
+    warehouse
+        .save_checkpoint(ACCOUNT, Resource::Messages, Some("x"))
+        .await
+        .unwrap();
     let fresh = warehouse.freshness().await.unwrap();
     assert_eq!(fresh.len(), 2);
-    assert_eq!((fresh[0].resource, fresh[0].rows, fresh[0].quarantined), (Resource::Contacts, 2, 1));
+    assert_eq!(
+        (fresh[0].resource, fresh[0].rows, fresh[0].quarantined),
+        (Resource::Contacts, 2, 1)
+    );
     assert_eq!(fresh[0].last_run.as_ref().unwrap().status, RunStatus::Failed);
     assert_eq!(fresh[0].state, None);
     assert_eq!(fresh[1].resource, Resource::Messages);

@@ -42,24 +42,46 @@ async fn what_postgres_cannot_hold_is_quarantined_and_the_rest_of_the_page_goes_
     }
     let bad = odd_contacts().len() as u64;
     let outcomes = commit(&warehouse, &page).await;
-    let quarantined = outcomes.iter().filter(|outcome| outcome.change == Change::Quarantined).count() as u64;
+    let quarantined = outcomes
+        .iter()
+        .filter(|outcome| outcome.change == Change::Quarantined)
+        .count() as u64;
     if place.is_sqlite() {
         assert_eq!(quarantined, 0);
-        assert_eq!(warehouse.live_rows(ACCOUNT, Resource::Contacts).await.unwrap(), 30 + bad);
+        assert_eq!(
+            warehouse.live_rows(ACCOUNT, Resource::Contacts).await.unwrap(),
+            30 + bad
+        );
     } else {
         assert_eq!(quarantined, bad);
-        assert!(outcomes.iter().all(|outcome| outcome.num.is_none() == (outcome.change == Change::Quarantined)));
+        assert!(
+            outcomes
+                .iter()
+                .all(|outcome| outcome.num.is_none() == (outcome.change == Change::Quarantined))
+        );
         assert_eq!(warehouse.live_rows(ACCOUNT, Resource::Contacts).await.unwrap(), 30);
         assert_eq!(warehouse.quarantined(ACCOUNT, Resource::Contacts).await.unwrap(), bad);
-        let reasons = place.rows("SELECT id, reason FROM quarantine WHERE id LIKE 'nul%' ORDER BY id").await;
-        assert!(reasons.iter().any(|row| row.starts_with("nul-json|") && row.contains("extra contains the character NUL")));
+        let reasons = place
+            .rows("SELECT id, reason FROM quarantine WHERE id LIKE 'nul%' ORDER BY id")
+            .await;
+        assert!(
+            reasons
+                .iter()
+                .any(|row| row.starts_with("nul-json|") && row.contains("extra contains the character NUL"))
+        );
         assert!(reasons.iter().any(|row| row.starts_with("nul␀id|")));
     }
     // Met again, nothing of it is written, not even tried.
     let before = place.write_mark().await;
     let again = commit(&warehouse, &page).await;
     assert_eq!(place.write_mark().await, before);
-    let kept = |change: &Change| if *change == Change::Quarantined { *change } else { Change::Unchanged };
+    let kept = |change: &Change| {
+        if *change == Change::Quarantined {
+            *change
+        } else {
+            Change::Unchanged
+        }
+    };
     assert_eq!(changes(&again), changes(&outcomes).iter().map(kept).collect::<Vec<_>>());
 }
 

@@ -45,12 +45,19 @@ async fn the_views_count_live_rows(place: Place) {
     let at = "2026-01-19T00:10:00Z";
     let messages = [("m1", "v1", "visitor"), ("m2", "v1", "bot"), ("m3", "v6", "bot")];
     commit(&warehouse, &messages.map(|(id, of, role)| message(id, of, role, at))).await;
-    warehouse.tombstone(ACCOUNT, Resource::Conversations, &[nums[5]]).await.unwrap();
+    warehouse
+        .tombstone(ACCOUNT, Resource::Conversations, &[nums[5]])
+        .await
+        .unwrap();
     assert_eq!(
         place.rows("SELECT * FROM conversations_per_day ORDER BY day").await,
         ["main|2026-01-18|website|4|4|2", "main|2026-01-19|unknown|1|0|0"]
     );
-    let rounded = if place.is_sqlite() { "CAST(round(avg_minutes_to_close) AS INTEGER)" } else { "round(avg_minutes_to_close)" };
+    let rounded = if place.is_sqlite() {
+        "CAST(round(avg_minutes_to_close) AS INTEGER)"
+    } else {
+        "round(avg_minutes_to_close)"
+    };
     assert_eq!(
         place
             .rows(&format!(
@@ -105,14 +112,20 @@ async fn leads_are_counted_by_tag_and_source(place: Place) {
     )
     .await;
     assert_eq!(
-        place.rows("SELECT tag, source, contacts FROM leads ORDER BY tag, source").await,
+        place
+            .rows("SELECT tag, source, contacts FROM leads ORDER BY tag, source")
+            .await,
         ["(none)|shop|1", "(none)|unknown|1", "vip|ads|2", "x|ads|1"]
     );
 }
 
 async fn a_response_time_is_from_the_first_question_to_the_first_answer(place: Place) {
     let warehouse = place.migrated().await;
-    commit(&warehouse, &[conversation("v1", "active"), conversation("v2", "active")]).await;
+    commit(
+        &warehouse,
+        &[conversation("v1", "active"), conversation("v2", "active")],
+    )
+    .await;
     commit(
         &warehouse,
         &[
