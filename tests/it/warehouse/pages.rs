@@ -21,7 +21,29 @@ on_both! {
     rows_and_checkpoint_commit_together_or_not_at_all,
     accounts_do_not_mix,
     a_rejected_row_is_quarantined_once_and_leaves_when_its_id_is_stored,
+    messages_of_two_conversations_may_share_an_id,
     two_writers_of_one_page_write_its_history_once,
+}
+
+async fn messages_of_two_conversations_may_share_an_id(place: Place) {
+    let warehouse = place.migrated().await;
+    for conversation in ["v1", "v2"] {
+        let outcomes = commit(&warehouse, &[message("msg_001", conversation, "visitor", "2026-01-19T10:30:00Z")]).await;
+        assert_eq!(changes(&outcomes), [Change::Inserted]);
+    }
+    let outcomes = commit(&warehouse, &[message("msg_001", "v1", "bot", "2026-01-19T10:30:00Z")]).await;
+    assert_eq!(changes(&outcomes), [Change::Updated]);
+    assert_eq!(
+        place.rows("SELECT conversation_id, id, role FROM messages ORDER BY 1").await,
+        ["v1|msg_001|bot", "v2|msg_001|visitor"]
+    );
+    let empty = PageCommit {
+        account: ACCOUNT,
+        resource: Resource::Messages,
+        records: &[],
+        rejected: &[],
+    };
+    assert_eq!(warehouse.commit_page(&empty, |_| None).await.unwrap(), []);
 }
 
 async fn every_member_of_a_new_row_is_stored(place: Place) {
