@@ -28,13 +28,19 @@ on_both! {
 async fn messages_of_two_conversations_may_share_an_id(place: Place) {
     let warehouse = place.migrated().await;
     for conversation in ["v1", "v2"] {
-        let outcomes = commit(&warehouse, &[message("msg_001", conversation, "visitor", "2026-01-19T10:30:00Z")]).await;
+        let outcomes = commit(
+            &warehouse,
+            &[message("msg_001", conversation, "visitor", "2026-01-19T10:30:00Z")],
+        )
+        .await;
         assert_eq!(changes(&outcomes), [Change::Inserted]);
     }
     let outcomes = commit(&warehouse, &[message("msg_001", "v1", "bot", "2026-01-19T10:30:00Z")]).await;
     assert_eq!(changes(&outcomes), [Change::Updated]);
     assert_eq!(
-        place.rows("SELECT conversation_id, id, role FROM messages ORDER BY 1").await,
+        place
+            .rows("SELECT conversation_id, id, role FROM messages ORDER BY 1")
+            .await,
         ["v1|msg_001|bot", "v2|msg_001|visitor"]
     );
     let empty = PageCommit {
