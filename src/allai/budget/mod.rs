@@ -228,7 +228,7 @@ impl Budget {
             remaining: end
                 .and(state.window.remaining())
                 .map(|left| left.saturating_sub(state.unanswered)),
-            resets_in: end.map(|end| end - now),
+            resets_in: end.map(|end| end.saturating_sub(now)),
             in_flight: state.in_flight,
             waiting: state
                 .waiting
@@ -305,7 +305,7 @@ impl Shared {
             Verdict::AwaitProbe(until) => return wait(WaitReason::Probe, Some(until)),
             Verdict::Spent(until) => return wait(WaitReason::Window, Some(until)),
         }
-        state.ceiling.adjust(state.window.stated());
+        state.ceiling.adjust(state.window.stated(), state.window.limit());
         if let Err(until) = state.ceiling.check() {
             return wait(WaitReason::Ceiling, Some(now + until));
         }

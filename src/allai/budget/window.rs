@@ -19,6 +19,8 @@ use super::headers::{RateHeaders, Reset};
 
 /// The documented limits are per minute: so long is a window until it shows another length.
 const USUAL: Duration = Duration::from_mins(1);
+/// No window is longer than this.
+const LONGEST: Duration = Duration::from_hours(1);
 /// What is added to the computed end, for timers that fire early and clocks that tick coarsely.
 const SLACK: Duration = Duration::from_millis(20);
 /// How much a stated end may have been rounded.
@@ -77,6 +79,8 @@ pub(super) struct Window {
     sliding: bool,
     /// Whether a window of unclear kind has been waited out for longer, to see whether it is a tile.
     tried_tile: bool,
+    /// How far ahead ends were stated that proved true when a window was taken to be over before.
+    confirmed: Duration,
     /// How often a probe that trusted the stated end came too early.
     distrust: u32,
     /// Probes under way, and when the last one left.
@@ -289,7 +293,11 @@ impl Window {
                     // Too early, or others were faster. However wrong the stated end is, do not ask without pause.
                     open.not_before = seen.received + (EMPTY * (1 << self.empty_probes.min(8))).min(self.horizon());
                     self.empty_probes += 1;
-                    self.distrust += u32::from(seen.refused);
+                    if let Some(ahead) = ahead(&open, seen, clock).filter(|_| seen.refused) {
+                        self.confirmed = self.confirmed.max(ahead);
+                    } else {
+                        self.distrust += u32::from(seen.refused);
+                    }
                 }
                 self.state = State::Open(open);
             }
@@ -330,6 +338,12 @@ impl Window {
                     Relation::Same
                 }
             }
+            // Answers overtake each other by a few; this many more can only be a new window's.
+            (End::Unstated, End::Unstated)
+                if fresh.remaining > open.remaining.saturating_add(self.limit.unwrap_or(u32::MAX) / 2) =>
+            {
+                Relation::Newer
+            }
             (End::Unstated, End::Unstated) => Relation::Same,
             // The notation changed: only a probe can be trusted to be newer.
             _ if seen.probe => Relation::Newer,
@@ -357,7 +371,7 @@ impl Window {
         let crawled = !seen.probe && elapsed < Duration::from_secs(4) && distance < Duration::from_secs(5);
         if crept || ran_on || crawled {
             self.sliding = true;
-        } else if distance >= ROUNDING && distance <= Duration::from_hours(1) {
+        } else if distance >= ROUNDING && distance <= LONGEST {
             self.length = Some(self.length.map_or(distance, |length| length.min(distance)));
         }
     }
@@ -389,7 +403,7 @@ impl Window {
 
     /// No window is waited for longer than this, and a second.
     fn horizon(&self) -> Duration {
-        self.known_length().unwrap_or(USUAL)
+        self.known_length().unwrap_or_else(|| USUAL.max(self.confirmed))
     }
 
     /// Whether a window's end can only be that of a tile: one that we opened was shorter than windows are.
@@ -455,4 +469,14 @@ impl Window {
             rounded
         })
     }
+}
+
+/// How long after it was first seen a window is said to end, if that is yet to come and within reason.
+fn ahead(open: &Open, seen: &Observation, clock: &ClockOffset) -> Option<Duration> {
+    let end = match open.end {
+        End::Server { micros, .. } => monotonic(micros - clock.bounds(seen.received)?.0),
+        End::Local { latest, .. } => latest,
+        End::Unstated => return None,
+    };
+    (end > seen.received && end <= seen.received + LONGEST).then(|| end.saturating_sub(open.first_seen))
 }
