@@ -1,1 +1,8 @@
 //! The integration tests: one binary, real listeners, real databases.
+
+#![expect(clippy::unwrap_used, reason = "a harness that cannot go on ends its test")]
+
+mod config;
+mod sandbox;
+mod support;
+mod warehouse;

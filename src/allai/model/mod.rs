@@ -4,6 +4,7 @@
 //! not fit its column is kept, as it came, under its own name in `extra`; a row without a usable `id` is
 //! [`Rejected`].
 
+mod analytics;
 mod canonical;
 mod contact;
 mod conversation;
@@ -18,6 +19,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub use analytics::{DailyReport, DayCount, Overview, Satisfaction};
 pub use contact::Contact;
 pub use conversation::Conversation;
 pub(crate) use members::Members;

@@ -1,0 +1,119 @@
+//! `allai-sync check`: whether everything is in place, a line each.
+
+use allai_sync::allai::{ListQuery, Listing, Priority};
+use allai_sync::app;
+use allai_sync::clock::SystemClock;
+use allai_sync::config::Config;
+use allai_sync::sync;
+use allai_sync::warehouse::Warehouse;
+use clap::Args;
+
+use super::{Context, Outcome, output, runtime};
+
+/// Checks the configuration, the warehouse and the API keys
+#[derive(Args, Debug)]
+pub(crate) struct Options {}
+
+/// What was found, a line each.
+#[derive(Default)]
+struct Findings {
+    text: String,
+    failed: bool,
+}
+
+impl Findings {
+    fn good(&mut self, what: &str, how: &str) {
+        self.text += &format!("ok    {what}: {how}\n");
+    }
+
+    fn bad(&mut self, what: &str, why: &dyn std::fmt::Display) {
+        self.failed = true;
+        self.text += &format!("FAIL  {what}: {why}\n");
+    }
+}
+
+impl Options {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<Outcome> {
+        let loaded = context.load_config()?;
+        let mut findings = Findings::default();
+        let accounts = loaded.config.accounts.len();
+        let plural = if accounts == 1 { "" } else { "s" };
+        findings.good("configuration", &format!("valid, {accounts} account{plural}"));
+        runtime::block_on(async {
+            warehouse(&loaded.config, &mut findings).await;
+            for account in app::accounts(&loaded.config, &SystemClock::shared())? {
+                api(&account, &mut findings).await;
+            }
+            for name in loaded.config.connectors.keys() {
+                findings.good(
+                    &format!("connector {name}"),
+                    "configured; this version does not use connectors yet",
+                );
+            }
+            output::print(&findings.text)?;
+            Ok(if findings.failed {
+                Outcome::Incomplete
+            } else {
+                Outcome::Done
+            })
+        })
+    }
+}
+
+async fn warehouse(config: &Config, findings: &mut Findings) {
+    let warehouse = match Warehouse::open(&app::location(config), SystemClock::shared()).await {
+        Ok(warehouse) => warehouse,
+        Err(error) => return findings.bad("warehouse", &error),
+    };
+    match warehouse.schema_is_current().await {
+        Ok(true) => findings.good("warehouse", "reachable, its tables are up to date"),
+        Ok(false) if config.warehouse.migrate => {
+            findings.good(
+                "warehouse",
+                "reachable, its tables are created or upgraded by the next sync",
+            );
+        }
+        Ok(false) => findings.bad(
+            "warehouse",
+            &"reachable, but its tables are not those of this version: run `allai-sync migrate`",
+        ),
+        Err(error) => findings.bad("warehouse", &error),
+    }
+    warehouse.close().await;
+}
+
+async fn api(account: &sync::Account, findings: &mut Findings) {
+    let client = account.client.with_priority(Priority::Interactive);
+    let one = ListQuery {
+        limit: 1,
+        ..ListQuery::default()
+    };
+    let what = format!("account {}", account.name);
+    let answers = [
+        ("contacts", client.list(&Listing::Contacts, &one).await.map(drop)),
+        (
+            "conversations",
+            client.list(&Listing::Conversations, &one).await.map(drop),
+        ),
+        ("analytics", client.analytics_overview("30d").await.map(drop)),
+    ];
+    let mut readable = Vec::new();
+    for (resource, answer) in answers {
+        match answer {
+            Ok(()) => readable.push(resource),
+            Err(error) => {
+                findings.bad(&format!("{what}, {resource}"), &sync::explain(&account.name, &error));
+                if error.stops_account() && resource == "contacts" {
+                    return;
+                }
+            }
+        }
+    }
+    if !readable.is_empty() {
+        let limit = match client.budget().snapshot().limit {
+            Some(limit) => format!("{limit} requests a window"),
+            None => "the API states no rate limit".to_owned(),
+        };
+        findings.good(&what, &format!("the key may read {}; {limit}", readable.join(", ")));
+    }
+}

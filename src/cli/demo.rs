@@ -1,0 +1,186 @@
+//! `allai-sync demo`: the whole thing without any set-up, against the embedded sandbox.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use allai_sync::allai::Resource;
+use allai_sync::app::{App, Watch};
+use allai_sync::clock::SystemClock;
+use allai_sync::config::{Config, LoadOptions};
+use allai_sync::sandbox::{self, MutationKinds, Sandbox};
+use allai_sync::server::Server;
+use allai_sync::sync;
+use anyhow::Context as _;
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::{Context, Outcome, Usage, output, progress, runtime, summary};
+
+/// The first line of the configuration a demo writes; a file without it is somebody's own.
+const MARK: &str = "# Written by `allai-sync demo`; its API is there only while the demo runs.";
+/// How often something happens in the demo's account, and how often it is synced.
+const EVENTS_EVERY: Duration = Duration::from_secs(4);
+const SYNC_EVERY: Duration = Duration::from_secs(10);
+
+/// Mirrors a simulated AllAI account into SQLite and shows the status page: no set-up needed
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// Exit when the account is mirrored
+    #[arg(long)]
+    once: bool,
+    /// Where the warehouse and its configuration go
+    #[arg(long, value_name = "DIR", default_value = "allai-sync-demo")]
+    data_dir: PathBuf,
+    /// Where the status page listens
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8781")]
+    listen: SocketAddr,
+}
+
+impl Options {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<Outcome> {
+        runtime::block_on(self.demo(context))
+    }
+
+    async fn demo(self, context: &Context) -> anyhow::Result<Outcome> {
+        let stopped = runtime::cancelled_by_signal()?;
+        let sandbox = Sandbox::start(sandbox_options())
+            .await
+            .context("cannot start the sandbox")?;
+        let config_path = prepare(&self.data_dir, &sandbox)?;
+        let config = Config::load(&LoadOptions {
+            path: Some(config_path.clone()),
+            search: Vec::new(),
+            env: std::collections::BTreeMap::new(),
+        })?
+        .config;
+        let app = App::open(&config, SystemClock::shared()).await?;
+
+        let outcome = mirror(&app, context, &stopped).await?;
+        output::print(&what_to_try(&self.data_dir, &config_path))?;
+        if outcome == Outcome::Done && !self.once && !stopped.is_cancelled() {
+            self.live_on(&app, &sandbox, &stopped).await?;
+        }
+        app.warehouse.close().await;
+        sandbox.stop().await;
+        Ok(outcome)
+    }
+
+    /// Serves the status page, while the account and its mirror go on.
+    async fn live_on(&self, app: &App, sandbox: &Sandbox, stopped: &CancellationToken) -> anyhow::Result<()> {
+        let accounts = app.accounts.iter().map(|account| account.name.clone()).collect();
+        let bound = Server::bind(self.listen, app.warehouse.clone(), Arc::clone(&app.clock), accounts).await;
+        let server =
+            bound.with_context(|| format!("cannot listen on {}; choose another address with --listen", self.listen))?;
+        let address = server.address().context("cannot tell where the status page listens")?;
+        output::print(&format!(
+            "\nThe status page is at http://{address}/ and the account lives on. Ctrl-C ends the demo.\n"
+        ))?;
+        tokio::select! {
+            served = server.serve(stopped.clone()) => served.context("the status page failed"),
+            () = events(app, sandbox) => Ok(()),
+            () = syncs(app, stopped) => Ok(()),
+        }
+    }
+}
+
+fn sandbox_options() -> sandbox::Options {
+    let mut options = sandbox::Options::default();
+    options.listen.set_port(0);
+    // A professional plan's pace would make the demo wait; this one is a white-label plan's.
+    options.limits.limit = 10_000;
+    options
+}
+
+/// Makes the folder, removes an earlier demo's warehouse and writes the configuration.
+fn prepare(data_dir: &Path, sandbox: &Sandbox) -> anyhow::Result<PathBuf> {
+    std::fs::create_dir_all(data_dir).with_context(|| format!("cannot create {}", data_dir.display()))?;
+    let config_path = data_dir.join("config.toml");
+    let database = data_dir.join("warehouse.db");
+    let earlier_demo = std::fs::read_to_string(&config_path).is_ok_and(|text| text.starts_with(MARK));
+    if !earlier_demo && (config_path.exists() || database.exists()) {
+        return Err(Usage(format!(
+            "{} holds files that are not a demo's; choose another folder with --data-dir",
+            data_dir.display()
+        ))
+        .into());
+    }
+    for suffix in ["", "-wal", "-shm"] {
+        let file = data_dir.join(format!("warehouse.db{suffix}"));
+        match std::fs::remove_file(&file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove the last demo's {}", file.display()));
+            }
+            _ => {}
+        }
+    }
+    let database = std::path::absolute(&database).with_context(|| format!("cannot find {}", database.display()))?;
+    let text = format!(
+        "{MARK}\n[warehouse]\nurl = {:?}\n\n[accounts.demo]\nenvironment = \"sandbox\"\nbase_url = \"{}\"\napi_key = \"{}\"\n",
+        format!("sqlite://{}", database.display()),
+        sandbox.base_url().as_str().trim_end_matches('/'),
+        sandbox.keys().read,
+    );
+    write_private(&config_path, &text).with_context(|| format!("cannot write {}", config_path.display()))?;
+    Ok(config_path)
+}
+
+/// Writes a file that only its owner may read, for it holds a key.
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+async fn mirror(app: &App, context: &Context, stopped: &CancellationToken) -> anyhow::Result<Outcome> {
+    let watch = Arc::new(Watch::new(&app.accounts));
+    let bars = context
+        .draws_bars()
+        .then(|| progress::draw(&watch, Arc::clone(&app.clock)));
+    let runs = app
+        .sync(&watch, &Resource::ALL, sync::Options::default(), "manual", stopped)
+        .await;
+    if let Some(bars) = bars {
+        bars.abort();
+        progress::clear();
+    }
+    output::print(&summary::table(&runs))?;
+    Ok(summary::outcome(&runs))
+}
+
+/// New contacts, conversations and messages, one after the other.
+async fn events(app: &App, sandbox: &Sandbox) {
+    for seed in 0.. {
+        app.clock.sleep(EVENTS_EVERY).await;
+        sandbox.account().mutate(seed, 2, &MutationKinds::default());
+    }
+}
+
+async fn syncs(app: &App, stopped: &CancellationToken) {
+    let watch = Watch::new(&app.accounts);
+    while !stopped.is_cancelled() {
+        app.clock.sleep(SYNC_EVERY).await;
+        app.sync(&watch, &Resource::ALL, sync::Options::default(), "schedule", stopped)
+            .await;
+    }
+}
+
+fn what_to_try(data_dir: &Path, config_path: &Path) -> String {
+    let database = data_dir.join("warehouse.db");
+    let database = database.display();
+    format!(
+        "\nThe warehouse is {database}. Three questions to ask it:\n\n  \
+         sqlite3 -box {database} \"select day, channel, conversations, resolved from conversations_per_day order by day desc limit 10\"\n  \
+         sqlite3 -box {database} \"select source, sum(contacts) as leads from leads group by source order by leads desc\"\n  \
+         sqlite3 -box {database} \"select topic, count from topics_over_time order by captured_on desc, rank limit 5\"\n\n\
+         How fresh it is: allai-sync status -c {}\n",
+        config_path.display()
+    )
+}

@@ -1,0 +1,25 @@
+//! Printing: stdout for results, stderr for errors.
+
+use std::io::{self, ErrorKind, Write};
+
+use anyhow::Context;
+
+/// Prints a result. A reader that has seen enough (`allai-sync config example | head`) is no error.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot write to standard output"),
+    }
+}
+
+/// Says what went wrong, with all its causes.
+pub(crate) fn error(error: &anyhow::Error) {
+    // `{:#}` joins the chain of causes. If stderr is gone there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "error: {error:#}");
+}
+
+/// Says what is wrong where that is a result and not a failure.
+pub(crate) fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}

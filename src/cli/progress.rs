@@ -1,0 +1,167 @@
+//! Progress bars on a terminal: rows, rate, time left, and what is waited for.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use allai_sync::allai::{Resource, Wait, WaitReason};
+use allai_sync::app::{Watch, Watched};
+use allai_sync::clock::SharedClock;
+use allai_sync::figures::{duration, grouped};
+use allai_sync::sync::ProgressSnapshot;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tokio::task::JoinHandle;
+
+/// How often the bars are drawn.
+const FRAME: Duration = Duration::from_millis(100);
+
+/// The bars on the terminal; log lines are written above them.
+static BARS: OnceLock<MultiProgress> = OnceLock::new();
+
+/// Standard error, with the bars out of the way while a log line is written.
+pub(crate) fn stderr() -> impl io::Write {
+    AboveBars
+}
+
+struct AboveBars;
+
+impl io::Write for AboveBars {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match BARS.get() {
+            Some(bars) => bars.suspend(|| io::stderr().write(line)),
+            None => io::stderr().write(line),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// Draws a bar per account of `watch` until the task is aborted.
+pub(crate) fn draw(watch: &Arc<Watch>, clock: SharedClock) -> JoinHandle<()> {
+    let bars = BARS.get_or_init(MultiProgress::new).clone();
+    let watch = Arc::clone(watch);
+    tokio::spawn(async move {
+        let mut lines: Vec<Line> = watch.accounts.iter().map(|_| Line::new(&bars)).collect();
+        loop {
+            for (line, watched) in lines.iter_mut().zip(&watch.accounts) {
+                line.draw(watched, clock.monotonic());
+            }
+            clock.sleep(FRAME).await;
+        }
+    })
+}
+
+/// Takes the bars off the terminal.
+pub(crate) fn clear() {
+    if let Some(bars) = BARS.get() {
+        // A terminal that is gone needs no clearing.
+        let _ = bars.clear();
+    }
+}
+
+struct Line {
+    bar: ProgressBar,
+    resource: Option<Resource>,
+    since: Duration,
+}
+
+impl Line {
+    fn new(bars: &MultiProgress) -> Self {
+        let bar = bars.add(ProgressBar::no_length());
+        bar.set_style(style(false));
+        Self {
+            bar,
+            resource: None,
+            since: Duration::ZERO,
+        }
+    }
+
+    fn draw(&mut self, watched: &Watched, now: Duration) {
+        let Some((resource, progress)) = watched.current() else {
+            return;
+        };
+        if self.resource != Some(resource) {
+            self.resource = Some(resource);
+            self.since = now;
+        }
+        let waiting = watched.budget.snapshot().waiting;
+        let elapsed = now.saturating_sub(self.since);
+        self.bar.set_prefix(format!("{} {resource}", watched.name));
+        self.bar.set_style(style(progress.expected > 0));
+        if progress.expected > 0 {
+            self.bar.set_length(progress.expected.max(progress.rows));
+        }
+        self.bar.set_position(progress.rows);
+        self.bar.set_message(describe(resource, &progress, elapsed, waiting));
+        self.bar.tick();
+    }
+}
+
+fn style(with_length: bool) -> ProgressStyle {
+    let template = if with_length {
+        "{prefix:24} {bar:24} {msg}"
+    } else {
+        "{prefix:24} {spinner} {msg}"
+    };
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for people to read")]
+fn describe(resource: Resource, progress: &ProgressSnapshot, elapsed: Duration, waiting: Option<Wait>) -> String {
+    let unit = if resource == Resource::Messages {
+        "conversations"
+    } else {
+        "rows"
+    };
+    let mut text = if progress.expected > 0 {
+        format!("{}/{} {unit}", grouped(progress.rows), grouped(progress.expected))
+    } else {
+        format!("{} {unit}", grouped(progress.rows))
+    };
+    let seconds = elapsed.as_secs_f64();
+    if seconds > 1.0 && progress.rows > 0 {
+        let rate = progress.rows as f64 / seconds;
+        text += &format!("  {rate:.0}/s");
+        let left = progress.expected.saturating_sub(progress.rows);
+        if left > 0 {
+            #[expect(clippy::cast_possible_truncation, reason = "seconds left, for people to read")]
+            let left = (left as f64 / rate) as i64;
+            text += &format!("  {} left", duration(left));
+        }
+    }
+    if let Some(wait) = waiting.filter(|wait| wait.lasts >= Duration::from_secs(1)) {
+        let what = match wait.reason {
+            WaitReason::Window => "the rate limit's next window",
+            WaitReason::Pause => "the pause the API asked for",
+            WaitReason::Ceiling => "the plan's rate",
+            WaitReason::Probe => "the API's first answer",
+            WaitReason::Concurrency => "requests under way",
+        };
+        text += &format!("  waiting {} s for {what}", wait.lasts.as_secs());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_says_how_far_how_fast_and_what_it_waits_for() {
+        let progress = ProgressSnapshot {
+            rows: 1_500,
+            changed: 0,
+            expected: 2_000,
+        };
+        let wait = Wait {
+            reason: WaitReason::Window,
+            lasts: Duration::from_secs(23),
+        };
+        assert_eq!(
+            describe(Resource::Contacts, &progress, Duration::from_secs(10), Some(wait)),
+            "1,500/2,000 rows  150/s  3 s left  waiting 23 s for the rate limit's next window"
+        );
+    }
+}

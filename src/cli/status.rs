@@ -1,0 +1,137 @@
+//! `allai-sync status`: how the mirror stands, read from the warehouse alone.
+
+use std::time::Duration;
+
+use allai_sync::app;
+use allai_sync::clock::SystemClock;
+use allai_sync::config::duration as config_duration;
+use allai_sync::figures::{duration, grouped};
+use allai_sync::status::{ResourceStatus, StatusReport};
+use allai_sync::warehouse::{RunStatus, Warehouse};
+use anyhow::Context as _;
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::Args;
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, Table};
+
+use super::{Context, Outcome, output, runtime};
+
+/// Shows how fresh and how complete the mirror is
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Exit with 1 unless everything was synced completely within this time, such as 2h: the gate for nightly jobs
+    #[arg(long, value_name = "DURATION", value_parser = config_duration::parse)]
+    fresh_within: Option<Duration>,
+}
+
+impl Options {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<Outcome> {
+        let config = context.load_config()?.config;
+        runtime::block_on(async {
+            let clock = SystemClock::shared();
+            let warehouse = Warehouse::open(&app::location(&config), std::sync::Arc::clone(&clock)).await?;
+            let enabled = config.accounts.iter().filter(|(_, account)| account.enabled);
+            let accounts: Vec<String> = enabled.map(|(name, _)| name.clone()).collect();
+            let report = StatusReport::read(&warehouse, &accounts, clock.now()).await?;
+            warehouse.close().await;
+
+            if self.json {
+                let text = serde_json::to_string(&report).context("cannot write the report")?;
+                output::print(&(text + "\n"))?;
+            } else {
+                output::print(&table(&report))?;
+            }
+            self.judge(&report, &accounts)
+        })
+    }
+
+    fn judge(&self, report: &StatusReport, accounts: &[String]) -> anyhow::Result<Outcome> {
+        let Some(limit) = self.fresh_within else {
+            return Ok(Outcome::Done);
+        };
+        let limit = TimeDelta::from_std(limit).unwrap_or(TimeDelta::MAX);
+        let mut outcome = Outcome::Done;
+        for stale in report.stale(accounts, limit) {
+            outcome = Outcome::Incomplete;
+            let since = match stale.lag_seconds {
+                Some(seconds) => format!("was last synced completely {} ago", duration(seconds)),
+                None => "was never synced completely".to_owned(),
+            };
+            output::complain(&format!("{} {} {since}", stale.account, stale.resource));
+        }
+        Ok(outcome)
+    }
+}
+
+fn table(report: &StatusReport) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header([
+        "account",
+        "resource",
+        "rows",
+        "synced",
+        "verified",
+        "last run",
+        "quarantined",
+    ]);
+    for row in &report.resources {
+        table.add_row([
+            row.account.clone(),
+            row.resource.to_string(),
+            grouped(row.rows),
+            ago(row.last_complete_at, report.generated_at),
+            ago(row.last_verified_at, report.generated_at),
+            last_run(row),
+            grouped(row.quarantined),
+        ]);
+    }
+    for column in [2, 6] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let mut text: String = table
+        .to_string()
+        .lines()
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect();
+    for budget in &report.budgets {
+        if let (Some(remaining), Some(limit)) = (budget.remaining, budget.rate_limit) {
+            let seen = ago(Some(budget.observed_at), report.generated_at);
+            text += &format!(
+                "{}: {remaining} of {limit} requests of the rate limit were left {seen}\n",
+                budget.account
+            );
+        }
+    }
+    for row in &report.resources {
+        if let Some(error) = row.last_run.as_ref().and_then(|last| last.run.error.as_ref()) {
+            text += &format!("{} {}: {error}\n", row.account, row.resource);
+        }
+    }
+    text
+}
+
+fn ago(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
+    at.map_or_else(
+        || "never".to_owned(),
+        |at| format!("{} ago", duration((now - at).num_seconds())),
+    )
+}
+
+fn last_run(row: &ResourceStatus) -> String {
+    let status = match row.last_run.as_ref().map(|last| last.run.status) {
+        None => "none",
+        Some(RunStatus::Complete) => "complete",
+        Some(RunStatus::Incomplete) => "incomplete",
+        Some(RunStatus::Failed) => "failed",
+    };
+    if row.unfinished {
+        format!("{status}, to be continued")
+    } else {
+        status.to_owned()
+    }
+}

@@ -1,0 +1,103 @@
+//! The configuration: what one file, the environment and the defaults add up to.
+//!
+//! [`Config::load`] merges defaults < file < environment with figment, reads the secrets that are given as files, checks
+//! everything, and reports *all* that is wrong at once, each with its place, its key and a remedy. What it returns is
+//! valid: nobody downstream checks a setting again.
+//!
+//! Invariants:
+//! - The types here are the only description of the keys: unknown keys, the JSON Schema and `config show` derive from them.
+//! - A secret lives in a [`Secret`] and leaves it through `expose` alone. No error repeats a value from the
+//!   configuration, because any value may turn out to be a secret in the wrong place.
+//!
+//! To add a key: add the field with its doc comment and default to its section, check it in the section's `validate`, and
+//! describe it in `config.example.toml`; a test fails until it is there. To add a section: one file here, one field in
+//! [`Config`].
+
+mod accounts;
+mod admin;
+mod connectors;
+pub mod duration;
+mod example;
+mod issue;
+mod jobs;
+mod key_path;
+mod layers;
+mod load;
+mod open_table;
+mod schedule;
+mod secret;
+mod shape;
+mod show;
+mod sources;
+mod syntax;
+mod warehouse;
+mod webhooks;
+mod words;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use accounts::{Account, AccountWebhook, AnalyticsOptions, BaseUrl, Environment, Plan, ResourceOptions};
+pub use admin::Admin;
+pub use connectors::{Connector, ConnectorKind};
+pub use example::{EXAMPLE, schema};
+pub use issue::{Errors, Issue};
+pub use jobs::{Job, Jobs};
+pub use key_path::KeyPath;
+pub use load::{LoadOptions, Loaded};
+pub use open_table::OpenTable;
+pub use schedule::{Schedule, Timezone};
+pub use secret::Secret;
+pub use show::show;
+pub use sources::{Place, Sources};
+pub use warehouse::{DatabaseUrl, Warehouse};
+pub use webhooks::Webhooks;
+
+use issue::Report;
+
+/// The whole configuration of allai-sync.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(title = "allai-sync configuration")]
+pub struct Config {
+    /// The database that mirrors the accounts.
+    pub warehouse: Warehouse,
+    /// The AllAI accounts to mirror, by the name that becomes the `account` column.
+    pub accounts: BTreeMap<String, Account>,
+    /// When each resource is synced.
+    pub jobs: Jobs,
+    /// The public listener that receives AllAI's webhooks; absent: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhooks: Option<Webhooks>,
+    /// The private listener: health, metrics, status page, API.
+    pub admin: Admin,
+    /// CRM and ERP systems, by a name of your choice.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub connectors: BTreeMap<String, Connector>,
+    /// Rules that act on what happens in an account.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub automations: Vec<OpenTable>,
+}
+
+impl Config {
+    /// Loads the configuration that `options` describe.
+    ///
+    /// Fails with everything that is wrong with it, never with the first problem alone (a TOML syntax error excepted,
+    /// behind which nothing can be read).
+    pub fn load(options: &LoadOptions) -> Result<Loaded, Errors> {
+        load::load(options)
+    }
+
+    fn validate(&self, report: &mut Report) {
+        let root = KeyPath::root();
+        self.warehouse.validate(&root.join("warehouse"), report);
+        accounts::validate(&self.accounts, &root.join("accounts"), report);
+        self.admin.validate(&root.join("admin"), report);
+        if let Some(webhooks) = &self.webhooks {
+            webhooks.validate(&root.join("webhooks"), self, report);
+        }
+        connectors::validate(&self.connectors, &root.join("connectors"), report);
+    }
+}

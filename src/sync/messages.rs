@@ -1,0 +1,205 @@
+//! Messages: a list per conversation, read for the conversations that are new, active or changed; in a full run for all.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use futures_util::{TryStreamExt as _, stream};
+use roaring::RoaringTreemap;
+use serde::{Deserialize, Serialize};
+
+use super::deletion::{self, brake};
+use super::reader::Reader;
+use super::sweep::{Mode, Proof, Sweep};
+use super::{Error, Finding, Run};
+use crate::allai::{Listing, Resource};
+use crate::warehouse::{ConversationToRead, StateUpdate, UnseenRow};
+
+/// Conversations taken from the warehouse at a time.
+const BATCH: u32 = 200;
+/// How many lists must confirm the server's word that its first answer was all, before the word is trusted.
+const CONFIRMATIONS: u32 = 3;
+
+/// Where an interrupted full run goes on: behind the conversation of this number.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Checkpoint {
+    after_row_num: u64,
+    verified: bool,
+}
+
+pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
+    let (job, account) = (run.job, run.account());
+    let state = job
+        .warehouse
+        .state(account, Resource::Messages)
+        .await?
+        .unwrap_or_default();
+    let resumed: Option<Checkpoint> = state
+        .checkpoint
+        .as_deref()
+        .and_then(|text| serde_json::from_str(text).ok());
+    let full = job.options.full || state.last_complete_at.is_none() || resumed.is_some();
+
+    let messages = MessagesRun {
+        run,
+        all_verified: AtomicBool::new(resumed.is_none_or(|checkpoint| checkpoint.verified)),
+        held_back: AtomicU64::new(0),
+        may_delete: brake(job.warehouse.live_rows(account, Resource::Messages).await?),
+        confirmations: AtomicU32::new(0),
+        lied: AtomicBool::new(false),
+    };
+    let mut after_row_num = resumed.map_or(0, |checkpoint| checkpoint.after_row_num);
+    loop {
+        let batch = job
+            .warehouse
+            .conversations_to_read(account, after_row_num, BATCH, full)
+            .await?;
+        let Some(last) = batch.last() else { break };
+        after_row_num = last.row_num;
+        job.progress.expect_more(batch.len() as u64);
+        stream::iter(batch.iter().map(Ok))
+            .try_for_each_concurrent(job.account.concurrency, |conversation| messages.read(conversation))
+            .await?;
+        if full {
+            let verified = messages.all_verified.load(Ordering::Relaxed);
+            let checkpoint = serde_json::to_string(&Checkpoint {
+                after_row_num,
+                verified,
+            })
+            .unwrap_or_default();
+            job.warehouse
+                .save_checkpoint(account, Resource::Messages, Some(&checkpoint))
+                .await?;
+        }
+    }
+    messages.conclude(full).await
+}
+
+struct MessagesRun<'a> {
+    run: &'a Run<'a>,
+    all_verified: AtomicBool,
+    /// How many deletions were held back.
+    held_back: AtomicU64,
+    /// How many rows this run may tombstone without permission.
+    may_delete: u64,
+    confirmations: AtomicU32,
+    lied: AtomicBool,
+}
+
+impl MessagesRun<'_> {
+    async fn read(&self, conversation: &ConversationToRead) -> Result<(), Error> {
+        let (job, account) = (self.run.job, self.run.account());
+        let sweep = match self.sweep(conversation, None).await {
+            Ok(sweep) => sweep,
+            Err(Error::Api(error)) if error.is_not_found() => {
+                // Deleted since it was listed; the next verified sweep of the conversations decides.
+                job.progress.advance(1);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let mut settled = true;
+        if sweep.proof() == Proof::Verified {
+            let unseen = job
+                .warehouse
+                .unseen_messages(account, &conversation.id, sweep.seen())
+                .await?;
+            if !unseen.is_empty() {
+                settled = self.delete_missing(conversation, &sweep, unseen).await?;
+            }
+        } else {
+            self.all_verified.store(false, Ordering::Relaxed);
+        }
+        if settled {
+            job.warehouse
+                .mark_conversation_read(account, &conversation.id, conversation.content_hash)
+                .await?;
+        }
+        job.progress.advance(1);
+        Ok(())
+    }
+
+    async fn sweep(&self, conversation: &ConversationToRead, counted: Option<&RoaringTreemap>) -> Result<Sweep, Error> {
+        let trusted = self.confirmations.load(Ordering::Relaxed) >= CONFIRMATIONS && !self.lied.load(Ordering::Relaxed);
+        let started_at = self.run.client.server_now();
+        let mut sweep =
+            Sweep::new(Mode::Full, self.run.job.account.page_size, started_at, u64::MAX).trusting_total(trusted);
+        let reader = Reader {
+            run: self.run,
+            listing: Listing::Messages {
+                conversation_id: conversation.id.clone(),
+            },
+            resource: Resource::Messages,
+            status: None,
+            checkpointed: false,
+            counted,
+        };
+        reader.read(&mut sweep).await?;
+        if !trusted {
+            match sweep.claim_was_true() {
+                Some(true) => {
+                    self.confirmations.fetch_add(1, Ordering::Relaxed);
+                }
+                Some(false) => self.lied.store(true, Ordering::Relaxed),
+                None => {}
+            }
+        }
+        Ok(sweep)
+    }
+
+    /// Deletes the messages that a verified sweep did not see, once a second one has not seen them either. Whether
+    /// nothing was held back.
+    async fn delete_missing(
+        &self,
+        conversation: &ConversationToRead,
+        first: &Sweep,
+        unseen: Vec<UnseenRow>,
+    ) -> Result<bool, Error> {
+        let (mut gone, unsure) = deletion::split_confirmed(unseen);
+        if !unsure.is_empty() {
+            let second = self.sweep(conversation, Some(first.seen())).await?;
+            if second.proof() == Proof::Verified {
+                gone.extend(unsure.into_iter().filter(|row| !second.seen().contains(row.row_num)));
+            } else {
+                let row_nums: Vec<u64> = unsure.iter().map(|row| row.row_num).collect();
+                let warehouse = self.run.job.warehouse;
+                warehouse
+                    .mark_missing(self.run.account(), Resource::Messages, &row_nums)
+                    .await?;
+            }
+        }
+        let rows = gone.len() as u64;
+        if !self.run.job.options.allow_mass_delete && self.run.tally().deleted + rows > self.may_delete {
+            self.held_back.fetch_add(rows, Ordering::Relaxed);
+            return Ok(false);
+        }
+        deletion::tombstone(self.run, Resource::Messages, &gone).await?;
+        Ok(true)
+    }
+
+    async fn conclude(self, full: bool) -> Result<Finding, Error> {
+        let (job, account) = (self.run.job, self.run.account());
+        let held_back = self.held_back.load(Ordering::Relaxed);
+        let incomplete = (held_back > 0).then(|| {
+            format!(
+                "{held_back} messages are gone from the API, which with the others of this run is more than the {} \
+                 allowed; they were not marked as deleted. If that is right, run: allai-sync sync messages --account \
+                 {account} --full --allow-mass-delete",
+                self.may_delete
+            )
+        });
+        let verified = full && incomplete.is_none() && self.all_verified.load(Ordering::Relaxed);
+        let now = job.clock.now();
+        let update = StateUpdate {
+            order: None,
+            watermark: job.warehouse.highest_row_num(account, Resource::Messages).await?,
+            complete_at: incomplete.is_none().then_some(now),
+            verified_at: verified.then_some(now),
+            rows: job.warehouse.live_rows(account, Resource::Messages).await?,
+            clear_checkpoint: true,
+        };
+        Ok(Finding {
+            verified,
+            incomplete,
+            update,
+        })
+    }
+}

@@ -1,0 +1,476 @@
+//! The sweep: reading a list through limit and offset, while it changes, without losing a row.
+//!
+//! Read pages that overlap the one before. A page is *anchored* when it shares a row with the previous page: that row
+//! was seen with all that precedes it, and the page is a contiguous slice, so everything after it is seen too. A page
+//! that shares none is dropped and the sweep steps back, twice as far each time, until one is anchored. Whatever is
+//! inserted or deleted, and at whatever moments the pages were fetched, every row that was alive throughout has been
+//! seen at the end, as long as the surviving rows keep their relative order. Where rows move (ordered by last change),
+//! or where the order is not known, parts are read again until nothing new turns up.
+//!
+//! This is the algorithm alone: it asks for pages and is given them, and knows neither HTTP nor SQL nor time. The
+//! caller fetches what [`Sweep::next`] asks for, shows it to [`Sweep::offer`] and, if it is anchored, stores it and
+//! tells [`Sweep::absorb`] what it was, in the very transaction that saves [`Sweep::checkpoint`].
+
+mod bitmap;
+mod passes;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use roaring::RoaringTreemap;
+use serde::{Deserialize, Serialize};
+
+use super::order::{Evidence, Order};
+
+/// Overlap between pages, in rows, at a page size of 100; smaller pages overlap less.
+const OVERLAP: u64 = 5;
+/// Steps back without progress after which pages are taken as they come and the sweep gives up being verified. Nobody's
+/// list changes that fast; a server whose pages can never be anchored must not hold the sweep for ever.
+const STEPS_TO_GIVE_UP: u32 = 40;
+
+/// What a sweep is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Mode {
+    /// Read everything, and prove it.
+    Full,
+    /// Read from the head (newest or last changed first) down to a whole page of rows that were known, by a number up
+    /// to `watermark`, and are unchanged.
+    Head {
+        /// The highest row number when the list was last read completely.
+        watermark: u64,
+    },
+    /// Read from `start` (oldest first) to the end, starting earlier if nothing there was known and unchanged.
+    Tail {
+        /// The highest row number when the list was last read completely.
+        watermark: u64,
+        /// The offset to start from.
+        start: u64,
+    },
+}
+
+/// One row of a page, as far as the sweep cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Fingerprint of the row's id (of its whole content, if it has none).
+    pub key: u64,
+    /// Fingerprint of the row's whole content.
+    pub version: u64,
+    /// When the server says it was created.
+    pub created_at: Option<DateTime<Utc>>,
+    /// When the server says it last changed.
+    pub updated_at: Option<DateTime<Utc>>,
+}
+
+/// One page, as far as the sweep cares.
+#[derive(Clone, Copy, Debug)]
+pub struct PageView<'a> {
+    /// Its rows, in the server's order.
+    pub items: &'a [Item],
+    /// How many rows the server says the list has.
+    pub total: Option<u64>,
+    /// Whether the server says there are more rows behind this page.
+    pub has_more: Option<bool>,
+}
+
+/// What became of a row when it was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The row's number in the warehouse; `None` if it is in quarantine.
+    pub num: Option<u64>,
+    /// Whether the warehouse had to write it: it is new, changed or back.
+    pub changed: bool,
+}
+
+/// What to fetch next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Rows to skip.
+    pub offset: u64,
+    /// Rows wanted.
+    pub limit: u32,
+}
+
+/// Whether a page can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It continues what was read: store it, then call [`Sweep::absorb`].
+    Anchored,
+    /// It does not, and the sweep has stepped back: drop it.
+    Broken,
+}
+
+/// What a finished sweep can say of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Every row alive throughout was seen.
+    Verified,
+    /// Everything offered was read, but it cannot be proven that this was everything; says why.
+    Unproven(&'static str),
+}
+
+/// A sweep under way; see the module's documentation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Sweep {
+    mode: Mode,
+    limit: u32,
+    /// Whether a stated total may end a list that fits one page.
+    trust_total: bool,
+    /// By the server's clock: rows created later are not the sweep's business.
+    started_at: DateTime<Utc>,
+    /// The highest row number when the sweep began: rows numbered later cannot be missing from it.
+    highest_row_num: u64,
+    phase: Phase,
+    offset: u64,
+    previous: Option<Slice>,
+    step_back: u64,
+    /// Steps back since the last page that brought something new or reached further.
+    breaks: u32,
+    /// The furthest offset reached in this pass.
+    furthest: u64,
+    /// The largest page met: what the server really returns.
+    largest_page: u64,
+    /// The lowest offset at which nothing was found since the last anchored page with something new.
+    empty_at: Option<u64>,
+    short_pages: u32,
+    /// Whether the next page may be taken without an anchor.
+    bridging: bool,
+    /// Whether all pages are, because none could be anchored.
+    unanchored: bool,
+    looks_behind: u32,
+    /// How many rows the first answer held, if the server said that they were all.
+    claimed_end: Option<u64>,
+    first_total: Option<u64>,
+    last_total: Option<u64>,
+    total_varied: bool,
+    unproven: Option<Doubt>,
+    evidence: Evidence,
+    #[serde(with = "bitmap")]
+    seen: RoaringTreemap,
+    /// Fingerprints of the rows in quarantine, which have no number.
+    seen_unstored: BTreeSet<u64>,
+    pages: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "name")]
+enum Phase {
+    /// Reading the list from its start; `added` counts rows new to this pass that were created before the sweep.
+    Forward {
+        pass: u32,
+        added: u64,
+    },
+    /// A look at the head for what arrived meanwhile.
+    Head,
+    /// Reading the head of a list whose rows move until two full pages hold nothing new or changed.
+    Settle {
+        pass: u32,
+        quiet: u32,
+        added: u64,
+    },
+    Done,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Doubt {
+    NeverAnchored,
+    Unreachable,
+    UnknownOrder,
+    NeverSettled,
+}
+
+/// The page before: what the next one must be anchored to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Slice {
+    offset: u64,
+    rows: Vec<(u64, u64)>,
+}
+
+impl Slice {
+    fn reach(&self) -> u64 {
+        self.offset + self.rows.len() as u64
+    }
+}
+
+impl Sweep {
+    /// A sweep that asks for pages of `limit` rows and began at `started_at` by the server's clock, when the highest
+    /// row number was `highest_row_num`.
+    pub fn new(mode: Mode, limit: u32, started_at: DateTime<Utc>, highest_row_num: u64) -> Self {
+        Self {
+            mode,
+            limit,
+            trust_total: false,
+            started_at,
+            highest_row_num,
+            phase: Phase::Forward { pass: 1, added: 0 },
+            offset: match mode {
+                Mode::Tail { start, .. } => start,
+                Mode::Full | Mode::Head { .. } => 0,
+            },
+            previous: None,
+            step_back: 0,
+            breaks: 0,
+            furthest: 0,
+            largest_page: 0,
+            empty_at: None,
+            short_pages: 0,
+            bridging: false,
+            unanchored: false,
+            looks_behind: 0,
+            claimed_end: None,
+            first_total: None,
+            last_total: None,
+            total_varied: false,
+            unproven: None,
+            evidence: Evidence::default(),
+            seen: RoaringTreemap::new(),
+            seen_unstored: BTreeSet::new(),
+            pages: 0,
+        }
+    }
+
+    /// Lets the server's own word (a total, or that there is no more) end a list that fits one page, where otherwise a
+    /// second request confirms it. For lists by the thousand, once the server was found to tell the truth.
+    #[must_use]
+    pub const fn trusting_total(mut self, trust: bool) -> Self {
+        self.trust_total = trust;
+        self
+    }
+
+    /// The sweep saved in `checkpoint`, or `None` if it is not one of this version's.
+    pub fn resume(checkpoint: &str) -> Option<Self> {
+        serde_json::from_str(checkpoint).ok()
+    }
+
+    /// The sweep as text, to be saved with the data it claims.
+    pub fn checkpoint(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// What to fetch next; `None` when the sweep is finished.
+    pub fn next(&self) -> Option<Request> {
+        (self.phase != Phase::Done).then_some(Request {
+            offset: self.offset,
+            limit: self.limit,
+        })
+    }
+
+    /// What the sweep is for.
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// When the sweep began, by the server's clock.
+    pub const fn started_at(&self) -> DateTime<Utc> {
+        self.started_at
+    }
+
+    /// The rows seen, by their numbers.
+    pub const fn seen(&self) -> &RoaringTreemap {
+        &self.seen
+    }
+
+    /// The highest row number when the sweep began.
+    pub const fn highest_row_num(&self) -> u64 {
+        self.highest_row_num
+    }
+
+    /// Rows the list holds, as far as the server says.
+    pub const fn total(&self) -> Option<u64> {
+        self.last_total
+    }
+
+    /// Rows seen so far, with those in quarantine.
+    pub fn rows_seen(&self) -> u64 {
+        self.seen.len() + self.seen_unstored.len() as u64
+    }
+
+    /// Pages taken so far.
+    pub const fn pages(&self) -> u64 {
+        self.pages
+    }
+
+    /// The order of the list, as far as this sweep's pages show it.
+    pub const fn order(&self) -> Order {
+        self.evidence.order()
+    }
+
+    /// Whether this sweep's pages have shown that the list is not in `order`.
+    pub const fn contradicts(&self, order: Order) -> bool {
+        self.evidence.contradicts(order)
+    }
+
+    /// Whether the server told the truth when it said that its first answer was the whole list; `None` if it did not say
+    /// so.
+    pub fn claim_was_true(&self) -> Option<bool> {
+        self.claimed_end.map(|rows| rows == self.rows_seen())
+    }
+
+    /// Whether the finished sweep is a proof.
+    pub fn proof(&self) -> Proof {
+        if let Some(doubt) = self.unproven {
+            return Proof::Unproven(match doubt {
+                Doubt::NeverAnchored => "the list changed faster than it could be read",
+                Doubt::Unreachable => "the server states more rows than it returns",
+                Doubt::UnknownOrder => "the order of the list is unknown and new rows kept turning up",
+                Doubt::NeverSettled => "rows kept moving to the head of the list while it was read",
+            });
+        }
+        let agrees = match (self.first_total, self.last_total) {
+            (Some(_), Some(last)) if self.total_varied => self.rows_seen() >= last,
+            (Some(_), Some(last)) => self.rows_seen() == last,
+            _ => true,
+        };
+        if agrees {
+            Proof::Verified
+        } else {
+            Proof::Unproven("the total the server states is not the number of rows it returns")
+        }
+    }
+
+    /// Judges the page that [`next`](Self::next) asked for.
+    pub fn offer(&mut self, page: &PageView<'_>) -> Verdict {
+        if self.is_anchored(page.items) {
+            return Verdict::Anchored;
+        }
+        if page.items.is_empty() {
+            self.empty_at = Some(self.empty_at.map_or(self.offset, |at| at.min(self.offset)));
+        }
+        self.breaks += 1;
+        if self.breaks > STEPS_TO_GIVE_UP {
+            self.unproven = Some(Doubt::NeverAnchored);
+            self.unanchored = true;
+            self.offset = self.previous.as_ref().map_or(0, Slice::reach);
+            return Verdict::Broken;
+        }
+        self.step_back = (self.step_back * 2).max(2 * OVERLAP);
+        self.offset = self.offset.saturating_sub(self.step_back);
+        self.short_pages = 0;
+        Verdict::Broken
+    }
+
+    fn is_anchored(&self, items: &[Item]) -> bool {
+        if self.offset == 0 || self.bridging || self.unanchored {
+            return true;
+        }
+        match &self.previous {
+            Some(previous) => {
+                if items.is_empty() {
+                    // The one row of a list cannot be overlapped; nothing behind it is as good.
+                    return previous.offset == 0 && previous.rows.len() == 1 && self.offset == previous.reach();
+                }
+                // A row that may have moved is an anchor only if it did not change.
+                let moving = self.evidence.order().rows_may_move();
+                items.iter().any(|item| {
+                    previous
+                        .rows
+                        .iter()
+                        .any(|&(key, version)| key == item.key && (!moving || version == item.version))
+                })
+            }
+            // The tail is entered in the middle: `absorb` looks whether what it found was known.
+            None => !items.is_empty(),
+        }
+    }
+
+    /// Takes in an anchored page; `marks` says for each of its rows what became of it. Returns for each row whether this
+    /// sweep sees it for the first time.
+    pub fn absorb(&mut self, page: &PageView<'_>, marks: &[Mark]) -> Vec<bool> {
+        debug_assert_eq!(page.items.len(), marks.len());
+        self.pages += 1;
+        self.step_back = 0;
+        self.watch_total(page.total);
+        self.evidence
+            .watch(page.items.iter().map(|item| (item.created_at, item.updated_at)));
+
+        if let (Mode::Tail { watermark, .. }, None) = (self.mode, &self.previous)
+            && self.offset > 0
+            && !marks.iter().any(|mark| is_settled(mark, watermark))
+        {
+            self.offset = self.offset.saturating_sub(u64::from(self.limit));
+            return self.note_seen(page.items, marks).0;
+        }
+
+        let (first_seen, found) = self.note_seen(page.items, marks);
+        let reach = self.offset + page.items.len() as u64;
+        if found.new > 0 || reach > self.furthest {
+            self.breaks = 0;
+        }
+        self.furthest = self.furthest.max(reach);
+        self.largest_page = self.largest_page.max(page.items.len() as u64);
+        match self.phase {
+            Phase::Forward { pass, added } => self.forward(page, marks, &found, pass, added + found.old),
+            Phase::Head => {
+                if found.new == 0 || page.items.is_empty() {
+                    self.phase = Phase::Done;
+                } else {
+                    self.advance(page.items);
+                }
+            }
+            Phase::Settle { pass, quiet, added } => self.settle(page, &found, pass, quiet, added + found.new),
+            Phase::Done => {}
+        }
+        first_seen
+    }
+
+    /// Goes on behind `items`, overlapping them.
+    fn advance(&mut self, items: &[Item]) {
+        let size = items.len() as u64;
+        let overlap = (size * OVERLAP / 100).clamp(1, OVERLAP);
+        self.remember(items);
+        self.offset += size.saturating_sub(overlap).max(1);
+    }
+
+    fn remember(&mut self, items: &[Item]) {
+        self.previous = Some(Slice {
+            offset: self.offset,
+            rows: items.iter().map(|item| (item.key, item.version)).collect(),
+        });
+    }
+
+    fn watch_total(&mut self, total: Option<u64>) {
+        let Some(total) = total else { return };
+        self.total_varied |= self.last_total.is_some_and(|last| last != total);
+        self.first_total.get_or_insert(total);
+        self.last_total = Some(total);
+    }
+
+    fn note_seen(&mut self, items: &[Item], marks: &[Mark]) -> (Vec<bool>, Found) {
+        let mut found = Found::default();
+        let mut first_seen = Vec::with_capacity(items.len());
+        for (item, mark) in items.iter().zip(marks) {
+            found.changed += u64::from(mark.changed);
+            let new = match mark.num {
+                Some(num) => self.seen.insert(num),
+                None => self.seen_unstored.insert(item.key),
+            };
+            if new {
+                found.new += 1;
+                found.undated += u64::from(item.created_at.is_none());
+                found.old += u64::from(item.created_at.is_none_or(|at| at < self.started_at));
+            }
+            first_seen.push(new);
+        }
+        (first_seen, found)
+    }
+}
+
+/// What a page brought that the sweep had not seen.
+#[derive(Debug, Default)]
+struct Found {
+    new: u64,
+    /// New, and created before the sweep began, as far as is known.
+    old: u64,
+    /// New, with no known time of creation.
+    undated: u64,
+    /// Changed in the warehouse, new to the sweep or not.
+    changed: u64,
+}
+
+/// Whether the row was known when the list was last read completely, and is unchanged.
+fn is_settled(mark: &Mark, watermark: u64) -> bool {
+    !mark.changed && mark.num.is_some_and(|num| num <= watermark)
+}

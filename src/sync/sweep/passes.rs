@@ -1,0 +1,174 @@
+//! The passes over a list: when one ends, and what follows it.
+
+use super::{Doubt, Found, Mark, Mode, PageView, Phase, Slice, Sweep, is_settled};
+use crate::sync::order::Order;
+
+/// Requests spent on looking behind an apparent end for the rows the server's total promises.
+const LOOKS_BEHIND_THE_END: u32 = 20;
+/// Short pages in a row, with new rows of unknown age, after which a list is taken to grow as fast as it is read.
+const SHORT_PAGES_TO_END: u32 = 8;
+/// How often a list of unknown order is read over before the run is called complete, but not verified.
+const PASSES_OF_UNKNOWN_ORDER: u32 = 4;
+/// How often the head of a list whose rows move is read over, likewise.
+const SETTLING_PASSES: u32 = 12;
+
+impl Sweep {
+    pub(super) fn forward(&mut self, page: &PageView<'_>, marks: &[Mark], found: &Found, pass: u32, added: u64) {
+        self.phase = Phase::Forward { pass, added };
+        // A row in quarantine has no number: it neither stops the reading nor keeps it going.
+        if let Mode::Head { watermark } = self.mode
+            && marks.iter().any(|mark| is_settled(mark, watermark))
+            && marks
+                .iter()
+                .all(|mark| mark.num.is_none() || is_settled(mark, watermark))
+        {
+            self.phase = Phase::Done;
+            return;
+        }
+        if self.list_ends_here(page, found) {
+            if self.skip_a_gap(page) {
+                return;
+            }
+            self.finish_pass(page, pass, added);
+            return;
+        }
+        self.bridging = false;
+        if found.new > 0 {
+            self.empty_at = None;
+        }
+        self.advance(page.items);
+    }
+
+    /// Whether the page is the list's last. A short page alone is not: servers clamp and filter.
+    fn list_ends_here(&mut self, page: &PageView<'_>, found: &Found) -> bool {
+        let size = page.items.len() as u64;
+        let reach = self.offset + size;
+        if size == 0 {
+            return true;
+        }
+        let short = size < self.largest_page;
+        if found.new == 0 {
+            let nothing_behind_anchor = self.previous.as_ref().is_some_and(|previous| {
+                previous.offset < self.offset
+                    && previous.rows.last().map(|row| row.0) == page.items.last().map(|i| i.key)
+            });
+            let known_empty_behind = self.empty_at.is_some_and(|at| reach >= at);
+            return (short && (nothing_behind_anchor || known_empty_behind))
+                || (self.largest_page == 1 && known_empty_behind);
+        }
+        let claims_to_end = page.total.map_or(page.has_more == Some(false), |total| total == reach);
+        if self.offset == 0 && claims_to_end && size < u64::from(self.limit) {
+            self.claimed_end.get_or_insert(size);
+            if self.trust_total {
+                return true;
+            }
+        }
+        if found.old == 0 && short {
+            return true;
+        }
+        let growing = found.undated > 0 && size < self.largest_page.div_ceil(2);
+        self.short_pages = if growing { self.short_pages + 1 } else { 0 };
+        self.short_pages >= SHORT_PAGES_TO_END
+    }
+
+    /// Where the server states more rows than were found, looks for them behind the apparent end: a server that filters
+    /// after slicing returns empty pages in the middle. Whether it found a place to look.
+    fn skip_a_gap(&mut self, page: &PageView<'_>) -> bool {
+        let Some(total) = page.total.or(self.last_total) else {
+            return false;
+        };
+        let reach = (self.offset + page.items.len() as u64).max(self.offset + 1);
+        if self.rows_seen() >= total || reach >= total || self.mode != Mode::Full {
+            return false;
+        }
+        self.looks_behind += 1;
+        if self.looks_behind > LOOKS_BEHIND_THE_END {
+            return false;
+        }
+        self.unproven = Some(Doubt::Unreachable);
+        self.bridging = true;
+        self.empty_at = None;
+        if !page.items.is_empty() {
+            self.remember(page.items);
+        }
+        self.offset = reach.max(self.offset + self.largest_page);
+        true
+    }
+
+    fn finish_pass(&mut self, page: &PageView<'_>, pass: u32, added: u64) {
+        let empty = page.items.is_empty() && self.offset == 0;
+        let in_one_answer = self.pages_of_this_pass_fit_one(page);
+        self.bridging = false;
+        self.empty_at = None;
+        if self.mode != Mode::Full || empty {
+            self.phase = Phase::Done;
+            return;
+        }
+        match self.order() {
+            Order::CreatedAsc | Order::UpdatedAsc => self.phase = Phase::Done,
+            _ if in_one_answer => self.phase = Phase::Done,
+            Order::CreatedDesc => self.restart(Phase::Head),
+            Order::UpdatedDesc => self.restart(Phase::Settle {
+                pass: 1,
+                quiet: 0,
+                added: 0,
+            }),
+            Order::Unknown if pass > 1 && added == 0 => self.phase = Phase::Done,
+            Order::Unknown if pass >= PASSES_OF_UNKNOWN_ORDER => {
+                self.unproven.get_or_insert(Doubt::UnknownOrder);
+                self.phase = Phase::Done;
+            }
+            Order::Unknown => self.restart(Phase::Forward {
+                pass: pass + 1,
+                added: 0,
+            }),
+        }
+    }
+
+    /// Whether the list fits one page, read from its start, and the page after it only confirmed its last rows: the
+    /// first answer was the whole list at one moment, whatever its order.
+    fn pages_of_this_pass_fit_one(&self, page: &PageView<'_>) -> bool {
+        let confirms = |previous: &Slice| {
+            let skipped = usize::try_from(self.offset).unwrap_or(usize::MAX);
+            previous.offset == 0
+                && previous
+                    .rows
+                    .get(skipped..)
+                    .is_some_and(|rest| rest.iter().map(|row| row.0).eq(page.items.iter().map(|item| item.key)))
+        };
+        self.offset == 0 || self.previous.as_ref().is_some_and(confirms)
+    }
+
+    pub(super) fn settle(&mut self, page: &PageView<'_>, found: &Found, pass: u32, quiet: u32, added: u64) {
+        let size = page.items.len() as u64;
+        let quiet = if found.new == 0 && found.changed == 0 {
+            quiet + 1
+        } else {
+            0
+        };
+        if quiet < 2 && size == self.largest_page && size > 0 {
+            self.phase = Phase::Settle { pass, quiet, added };
+            self.advance(page.items);
+        } else if added == 0 {
+            self.phase = Phase::Done;
+        } else if pass >= SETTLING_PASSES {
+            self.unproven.get_or_insert(Doubt::NeverSettled);
+            self.phase = Phase::Done;
+        } else {
+            self.restart(Phase::Settle {
+                pass: pass + 1,
+                quiet: 0,
+                added: 0,
+            });
+        }
+    }
+
+    fn restart(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.offset = 0;
+        self.previous = None;
+        self.short_pages = 0;
+        self.furthest = 0;
+        self.breaks = 0;
+    }
+}

@@ -1,0 +1,454 @@
+//! The sweep alone, against a model of a list that changes between any two requests.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::*;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum ListOrder {
+    CreatedDesc,
+    CreatedAsc,
+    UpdatedDesc,
+    UpdatedAsc,
+    /// Stable, and unrelated to time.
+    Random,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    id: u64,
+    created: i64,
+    updated: i64,
+}
+
+/// What happens between two requests, each as an upper bound.
+#[derive(Clone, Copy, Debug, Default)]
+struct Churn {
+    inserts: u64,
+    deletes: u64,
+    touches: u64,
+}
+
+struct Model {
+    rng: StdRng,
+    order: ListOrder,
+    rows: Vec<Row>,
+    now: i64,
+    next_id: u64,
+    churn: Churn,
+    clamp: usize,
+    totals: bool,
+    requests: u64,
+    /// Ids that were there at the start and never deleted.
+    throughout: BTreeSet<u64>,
+    /// What the mirror holds: id to (number, version).
+    mirror: BTreeMap<u64, (u64, u64)>,
+}
+
+const EPOCH: i64 = 1_700_000_000;
+
+impl Model {
+    fn new(seed: u64, order: ListOrder, rows: u64, churn: Churn) -> Self {
+        let mut model = Self {
+            rng: StdRng::seed_from_u64(seed),
+            order,
+            rows: Vec::new(),
+            now: EPOCH,
+            next_id: 0,
+            churn: Churn::default(),
+            clamp: 100,
+            totals: false,
+            requests: 0,
+            throughout: BTreeSet::new(),
+            mirror: BTreeMap::new(),
+        };
+        for _ in 0..rows {
+            model.insert();
+        }
+        for _ in 0..rows / 10 {
+            model.touch();
+        }
+        model.sort();
+        model.throughout = model.rows.iter().map(|row| row.id).collect();
+        model.churn = churn;
+        model.now += 1;
+        model
+    }
+
+    fn insert(&mut self) {
+        self.now += 1;
+        let row = Row {
+            id: self.next_id,
+            created: self.now,
+            updated: self.now,
+        };
+        self.next_id += 1;
+        self.rows.push(row);
+    }
+
+    fn touch(&mut self) {
+        if !self.rows.is_empty() {
+            self.now += 1;
+            let at = self.rng.random_range(0..self.rows.len());
+            self.rows[at].updated = self.now;
+        }
+    }
+
+    fn delete(&mut self) {
+        if !self.rows.is_empty() {
+            // Behind the reader, ahead of it, and at both ends.
+            let at = match self.rng.random_range(0..4) {
+                0 => 0,
+                1 => self.rows.len() - 1,
+                _ => self.rng.random_range(0..self.rows.len()),
+            };
+            let row = self.rows.remove(at);
+            self.throughout.remove(&row.id);
+        }
+    }
+
+    fn sort(&mut self) {
+        match self.order {
+            ListOrder::CreatedDesc => self.rows.sort_by_key(|row| std::cmp::Reverse(row.created)),
+            ListOrder::CreatedAsc => self.rows.sort_by_key(|row| row.created),
+            ListOrder::UpdatedDesc => self.rows.sort_by_key(|row| std::cmp::Reverse(row.updated)),
+            ListOrder::UpdatedAsc => self.rows.sort_by_key(|row| row.updated),
+            ListOrder::Random => self.rows.sort_by_key(|row| row.id.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+        }
+    }
+
+    fn change(&mut self) {
+        let churn = self.churn;
+        for _ in 0..self.rng.random_range(0..=churn.inserts) {
+            self.insert();
+        }
+        for _ in 0..self.rng.random_range(0..=churn.touches) {
+            self.touch();
+        }
+        self.sort();
+        for _ in 0..self.rng.random_range(0..=churn.deletes) {
+            self.delete();
+        }
+    }
+
+    fn get(&mut self, request: Request) -> (Vec<Item>, Option<u64>) {
+        self.requests += 1;
+        self.change();
+        let skip = usize::try_from(request.offset).unwrap();
+        let take = self.clamp.min(request.limit as usize);
+        let items = self.rows.iter().skip(skip).take(take).map(item).collect();
+        (items, self.totals.then_some(self.rows.len() as u64))
+    }
+
+    fn store(&mut self, items: &[Item]) -> Vec<Mark> {
+        items
+            .iter()
+            .map(|item| {
+                let next = self.mirror.len() as u64 + 1;
+                let entry = self.mirror.entry(item.key).or_insert((next, 0));
+                let changed = entry.1 != item.version;
+                entry.1 = item.version;
+                Mark {
+                    num: Some(entry.0),
+                    changed,
+                }
+            })
+            .collect()
+    }
+
+    fn run(&mut self, mode: Mode) -> Sweep {
+        let highest = self.mirror.len() as u64;
+        let mut sweep = Sweep::new(mode, 100, time(self.now), highest);
+        while let Some(request) = sweep.next() {
+            assert!(self.requests < 5_000, "the sweep does not end: {sweep:?}");
+            let (items, total) = self.get(request);
+            let page = PageView {
+                items: &items,
+                total,
+                has_more: None,
+            };
+            if sweep.offer(&page) == Verdict::Anchored {
+                let marks = self.store(&items);
+                sweep.absorb(&page, &marks);
+            }
+            // A crash at any moment costs nothing: the checkpoint is the sweep.
+            if self.rng.random_range(0..50) == 0 {
+                sweep = Sweep::resume(&sweep.checkpoint()).unwrap();
+            }
+        }
+        sweep
+    }
+
+    fn lost(&self, sweep: &Sweep) -> Vec<u64> {
+        let seen = |id: &u64| self.mirror.get(id).is_some_and(|(num, _)| sweep.seen().contains(*num));
+        self.throughout.iter().filter(|id| !seen(id)).copied().collect()
+    }
+}
+
+fn time(second: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(second, 0).unwrap()
+}
+
+fn item(row: &Row) -> Item {
+    Item {
+        key: row.id,
+        version: row.updated.unsigned_abs(),
+        created_at: Some(time(row.created)),
+        updated_at: Some(time(row.updated)),
+    }
+}
+
+const ORDERS: [ListOrder; 5] = [
+    ListOrder::CreatedDesc,
+    ListOrder::CreatedAsc,
+    ListOrder::UpdatedDesc,
+    ListOrder::UpdatedAsc,
+    ListOrder::Random,
+];
+
+#[test]
+fn no_row_alive_throughout_is_lost_whatever_changes() {
+    let churns = [
+        Churn {
+            inserts: 1,
+            deletes: 1,
+            touches: 1,
+        },
+        Churn {
+            inserts: 5,
+            deletes: 20,
+            touches: 5,
+        },
+        Churn {
+            inserts: 40,
+            deletes: 3,
+            touches: 10,
+        },
+    ];
+    let mut verified = 0;
+    let mut sweeps = 0;
+    for order in ORDERS {
+        for churn in churns {
+            for seed in 0..40 {
+                let mut model = Model::new(seed, order, 1_500, churn);
+                model.totals = seed % 2 == 0;
+                let sweep = model.run(Mode::Full);
+                if sweep.proof() == Proof::Verified {
+                    assert_eq!(model.lost(&sweep), [0; 0], "seed {seed}, {order:?}, {churn:?}");
+                    verified += 1;
+                }
+                sweeps += 1;
+            }
+        }
+    }
+    assert!(
+        verified * 10 > sweeps * 8,
+        "only {verified} of {sweeps} sweeps were proofs"
+    );
+}
+
+#[test]
+fn a_list_at_rest_is_read_in_little_more_than_its_pages() {
+    for (order, most) in [
+        (ListOrder::CreatedDesc, 24),
+        (ListOrder::CreatedAsc, 23),
+        (ListOrder::UpdatedDesc, 26),
+        (ListOrder::UpdatedAsc, 23),
+    ] {
+        let mut model = Model::new(1, order, 2_000, Churn::default());
+        let sweep = model.run(Mode::Full);
+        assert_eq!(sweep.proof(), Proof::Verified, "{order:?}");
+        assert_eq!(model.lost(&sweep), [0; 0]);
+        assert!(model.requests <= most, "{order:?} took {} requests", model.requests);
+    }
+}
+
+#[test]
+fn lists_of_every_small_size_end_under_every_clamp() {
+    for order in ORDERS {
+        for rows in [
+            0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 19, 20, 21, 49, 50, 51, 99, 100, 101, 195, 200,
+        ] {
+            for clamp in [2, 5, 7, 10, 50, 100] {
+                for totals in [false, true] {
+                    let mut model = Model::new(rows, order, rows, Churn::default());
+                    model.clamp = clamp;
+                    model.totals = totals;
+                    let sweep = model.run(Mode::Full);
+                    let case = format!("{rows} rows, clamp {clamp}, {order:?}, totals {totals}");
+                    assert_eq!(sweep.rows_seen(), rows, "{case}");
+                    assert_eq!(sweep.proof(), Proof::Verified, "{case}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_list_that_fits_one_answer_takes_two_requests_or_one_if_the_total_is_trusted() {
+    let mut model = Model::new(3, ListOrder::CreatedAsc, 12, Churn::default());
+    model.run(Mode::Full);
+    assert_eq!(model.requests, 2);
+
+    let (items, _) = model.get(Request { offset: 0, limit: 100 });
+    let marks = model.store(&items);
+    let page = PageView {
+        items: &items,
+        total: Some(12),
+        has_more: None,
+    };
+    let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0).trusting_total(true);
+    assert_eq!(sweep.offer(&page), Verdict::Anchored);
+    sweep.absorb(&page, &marks);
+    assert_eq!(sweep.next(), None);
+    assert_eq!(sweep.proof(), Proof::Verified);
+}
+
+#[test]
+fn an_incremental_run_reads_the_growing_end_alone() {
+    for order in [
+        ListOrder::CreatedDesc,
+        ListOrder::UpdatedDesc,
+        ListOrder::CreatedAsc,
+        ListOrder::UpdatedAsc,
+    ] {
+        let mut model = Model::new(5, order, 3_000, Churn::default());
+        model.run(Mode::Full);
+        let watermark = model.mirror.len() as u64;
+        for _ in 0..250 {
+            model.insert();
+        }
+        model.sort();
+        let before = model.requests;
+        let mode = match order {
+            ListOrder::CreatedDesc | ListOrder::UpdatedDesc => Mode::Head { watermark },
+            _ => Mode::Tail {
+                watermark,
+                start: watermark - 100,
+            },
+        };
+        model.run(mode);
+        assert_eq!(model.mirror.len(), 3_250, "{order:?}");
+        assert!(model.requests - before <= 6, "{order:?}");
+        let known = model.mirror.len() as u64;
+        let idle = match mode {
+            Mode::Tail { .. } => Mode::Tail {
+                watermark: known,
+                start: known - 100,
+            },
+            _ => Mode::Head { watermark: known },
+        };
+        assert!(model.run(idle).pages() <= 2, "{order:?}");
+    }
+}
+
+#[test]
+fn an_incremental_run_cut_short_leaves_no_hole() {
+    let mut model = Model::new(6, ListOrder::CreatedDesc, 1_000, Churn::default());
+    model.run(Mode::Full);
+    let watermark = model.mirror.len() as u64;
+    for _ in 0..500 {
+        model.insert();
+    }
+    model.sort();
+    // The first page is stored, then the process dies.
+    let (items, _) = model.get(Request { offset: 0, limit: 100 });
+    model.store(&items);
+    model.run(Mode::Head { watermark });
+    assert_eq!(model.mirror.len(), 1_500);
+}
+
+#[test]
+fn changed_rows_are_found_where_the_order_shows_them() {
+    for (order, mode) in [
+        (ListOrder::UpdatedDesc, Mode::Head { watermark: 2_000 }),
+        (
+            ListOrder::UpdatedAsc,
+            Mode::Tail {
+                watermark: 2_000,
+                start: 1_900,
+            },
+        ),
+    ] {
+        let mut model = Model::new(7, order, 2_000, Churn::default());
+        model.run(Mode::Full);
+        for _ in 0..300 {
+            model.touch();
+        }
+        model.sort();
+        model.run(mode);
+        for row in &model.rows {
+            assert_eq!(model.mirror[&row.id].1, row.updated.unsigned_abs(), "{order:?}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_total_is_no_proof_and_costs_no_row() {
+    for wrong in [-5_i64, 5, 100_000] {
+        let mut model = Model::new(8, ListOrder::CreatedDesc, 700, Churn::default());
+        let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
+        while let Some(request) = sweep.next() {
+            let (items, _) = model.get(request);
+            let page = PageView {
+                items: &items,
+                total: Some(700_u64.saturating_add_signed(wrong)),
+                has_more: None,
+            };
+            if sweep.offer(&page) == Verdict::Anchored {
+                let marks = model.store(&items);
+                sweep.absorb(&page, &marks);
+            }
+        }
+        assert_eq!(sweep.rows_seen(), 700);
+        assert!(matches!(sweep.proof(), Proof::Unproven(_)), "{wrong}");
+        assert!(model.requests < 40, "{wrong}: {} requests", model.requests);
+    }
+}
+
+#[test]
+fn a_server_that_filters_after_slicing_loses_nothing() {
+    let mut model = Model::new(9, ListOrder::CreatedAsc, 2_000, Churn::default());
+    let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
+    while let Some(request) = sweep.next() {
+        let (items, _) = model.get(request);
+        let visible: Vec<Item> = items.into_iter().filter(|item| item.key % 3 != 0).collect();
+        let page = PageView {
+            items: &visible,
+            total: None,
+            has_more: None,
+        };
+        if sweep.offer(&page) == Verdict::Anchored {
+            let marks = model.store(&visible);
+            sweep.absorb(&page, &marks);
+        }
+    }
+    assert_eq!(sweep.rows_seen(), 1_333);
+}
+
+#[test]
+fn a_list_that_never_holds_still_is_read_but_not_proven() {
+    let mut model = Model::new(10, ListOrder::Random, 400, Churn::default());
+    let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
+    while let Some(request) = sweep.next() {
+        assert!(model.requests < 500);
+        let (mut items, _) = model.get(request);
+        for item in &mut items {
+            item.version = model.requests;
+        }
+        let page = PageView {
+            items: &items,
+            total: None,
+            has_more: None,
+        };
+        if sweep.offer(&page) == Verdict::Anchored {
+            let marks = model.store(&items);
+            sweep.absorb(&page, &marks);
+        }
+    }
+    assert_eq!(sweep.rows_seen(), 400);
+    assert!(matches!(sweep.proof(), Proof::Unproven(_)));
+}

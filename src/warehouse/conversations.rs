@@ -1,0 +1,162 @@
+//! Conversations and their superseded versions.
+
+use serde_json::value::RawValue;
+use sqlx::postgres::PgConnection;
+use sqlx::sqlite::SqliteConnection;
+
+use super::page::Write;
+use super::statement::Statement;
+use super::values::{Stamp, api_time};
+use crate::allai::model::{Conversation, Json, Record};
+
+macro_rules! put {
+    ($rows:literal) => {
+        concat!(
+            "INSERT INTO conversations (",
+            "account, id, chatbot_id, contact_id, visitor_name, visitor_email, visitor, channel, status, ",
+            "resolution, metadata, created_at, updated_at, closed_at, extra, content_hash, ",
+            "first_seen_at, changed_at",
+            $rows,
+            " ON CONFLICT (account, id) DO UPDATE SET ",
+            "chatbot_id = excluded.chatbot_id, contact_id = excluded.contact_id, ",
+            "visitor_name = excluded.visitor_name, visitor_email = excluded.visitor_email, ",
+            "visitor = excluded.visitor, channel = excluded.channel, status = excluded.status, ",
+            "resolution = excluded.resolution, metadata = excluded.metadata, ",
+            "created_at = excluded.created_at, updated_at = excluded.updated_at, ",
+            "closed_at = excluded.closed_at, extra = excluded.extra, ",
+            "content_hash = excluded.content_hash, changed_at = excluded.changed_at, deleted_at = NULL, ",
+            "missing_since = NULL RETURNING id, row_num",
+        )
+    };
+}
+
+const PUT: Statement = Statement {
+    sqlite: put!(
+        ", row_num) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, \
+         $18)"
+    ),
+    postgres: put!(
+        ") SELECT $1, id, chatbot_id, contact_id, visitor_name, visitor_email, visitor::jsonb, channel, \
+         status, resolution, metadata::jsonb, created_at, updated_at, closed_at, extra::jsonb, content_hash, \
+         changed_at, changed_at FROM UNNEST($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], \
+         $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], \
+         $13::timestamptz[], $14::timestamptz[], $15::text[], $16::text[], $17::timestamptz[]) AS page (id, \
+         chatbot_id, contact_id, visitor_name, visitor_email, visitor, channel, status, resolution, metadata, \
+         created_at, updated_at, closed_at, extra, content_hash, changed_at)"
+    ),
+};
+
+macro_rules! keep {
+    ($from:literal) => {
+        concat!(
+            "INSERT INTO conversations_history (",
+            "account, id, chatbot_id, contact_id, visitor_name, visitor_email, visitor, channel, status, ",
+            "resolution, metadata, created_at, updated_at, closed_at, extra, content_hash, ",
+            "first_seen_at, changed_at, deleted_at, valid_from, valid_to) ",
+            "SELECT ",
+            "c.account, c.id, c.chatbot_id, c.contact_id, c.visitor_name, c.visitor_email, c.visitor, ",
+            "c.channel, c.status, c.resolution, c.metadata, c.created_at, c.updated_at, c.closed_at, ",
+            "c.extra, c.content_hash, c.first_seen_at, c.changed_at, c.deleted_at, c.changed_at, ",
+            $from
+        )
+    };
+}
+
+/// Copies the rows as they stand into the history. A tombstoned version ended when it was deleted.
+const KEEP: Statement = Statement {
+    sqlite: keep!("coalesce(c.deleted_at, $3) FROM conversations c WHERE c.account = $1 AND c.id = $2"),
+    postgres: keep!(
+        "coalesce(c.deleted_at, page.valid_to) FROM UNNEST($2::text[], $3::timestamptz[]) AS page (id, valid_to) \
+         JOIN conversations c ON c.account = $1 AND c.id = page.id"
+    ),
+};
+
+pub(super) const STATEMENTS: &[Statement] = &[PUT, KEEP];
+
+pub(super) async fn write_sqlite(
+    conn: &mut SqliteConnection,
+    account: &str,
+    row: &Conversation,
+    write: &Write<'_>,
+    num: i64,
+) -> Result<(), sqlx::Error> {
+    if write.supersedes {
+        sqlx::query(KEEP.sqlite)
+            .bind(account)
+            .bind(&row.id)
+            .bind(Stamp(write.changed_at))
+            .execute(&mut *conn)
+            .await?;
+    }
+    sqlx::query(PUT.sqlite)
+        .bind(account)
+        .bind(&row.id)
+        .bind(&row.chatbot_id)
+        .bind(&row.contact_id)
+        .bind(&row.visitor_name)
+        .bind(&row.visitor_email)
+        .bind(row.visitor.as_deref().map(RawValue::get))
+        .bind(&row.channel)
+        .bind(&row.status)
+        .bind(&row.resolution)
+        .bind(row.metadata.as_deref().map(RawValue::get))
+        .bind(api_time(row.created_at))
+        .bind(api_time(row.updated_at))
+        .bind(api_time(row.closed_at))
+        .bind(row.extra.as_deref().map(RawValue::get))
+        .bind(row.content_hash.to_string())
+        .bind(Stamp(write.changed_at))
+        .bind(num)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn write_postgres(
+    conn: &mut PgConnection,
+    account: &str,
+    writes: &[Write<'_>],
+) -> Result<Vec<(String, i64)>, sqlx::Error> {
+    let superseded: Vec<_> = writes.iter().filter(|write| write.supersedes).collect();
+    if !superseded.is_empty() {
+        sqlx::query(KEEP.postgres)
+            .bind(account)
+            .bind(superseded.iter().map(|write| write.record.id()).collect::<Vec<_>>())
+            .bind(superseded.iter().map(|write| write.changed_at).collect::<Vec<_>>())
+            .execute(&mut *conn)
+            .await?;
+    }
+    let (rows, times): (Vec<&Conversation>, Vec<_>) = writes
+        .iter()
+        .filter_map(|write| match write.record {
+            Record::Conversation(row) => Some((row, write.changed_at)),
+            _ => None,
+        })
+        .unzip();
+    let text = |of: fn(&Conversation) -> Option<&str>| rows.iter().map(|row| of(row)).collect::<Vec<_>>();
+    let json = |of: fn(&Conversation) -> Option<&Json>| {
+        rows.iter()
+            .map(|row| of(row).map(|json| json.get()))
+            .collect::<Vec<_>>()
+    };
+    sqlx::query_as(PUT.postgres)
+        .bind(account)
+        .bind(text(|row| Some(&row.id)))
+        .bind(text(|row| row.chatbot_id.as_deref()))
+        .bind(text(|row| row.contact_id.as_deref()))
+        .bind(text(|row| row.visitor_name.as_deref()))
+        .bind(text(|row| row.visitor_email.as_deref()))
+        .bind(json(|row| row.visitor.as_ref()))
+        .bind(text(|row| row.channel.as_deref()))
+        .bind(text(|row| row.status.as_deref()))
+        .bind(text(|row| row.resolution.as_deref()))
+        .bind(json(|row| row.metadata.as_ref()))
+        .bind(rows.iter().map(|row| row.created_at).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.updated_at).collect::<Vec<_>>())
+        .bind(rows.iter().map(|row| row.closed_at).collect::<Vec<_>>())
+        .bind(json(|row| row.extra.as_ref()))
+        .bind(rows.iter().map(|row| row.content_hash.to_string()).collect::<Vec<_>>())
+        .bind(times)
+        .fetch_all(conn)
+        .await
+}

@@ -1,0 +1,165 @@
+//! What can go wrong with a warehouse, and what the reader can do about it.
+
+use sqlx::error::DatabaseError;
+use sqlx::migrate::MigrateError;
+
+/// A failure of the warehouse. No message holds the URL's password or a mirrored value.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// `warehouse.url` or `warehouse.schema` cannot be used as written.
+    #[error("warehouse.{key}: {problem}")]
+    Location {
+        /// The member of the `[warehouse]` section.
+        key: &'static str,
+        /// What is wrong with it and what would be right.
+        problem: String,
+    },
+    /// The SQLite file or its folder cannot be created, opened or written.
+    #[error("cannot open the warehouse {path}: {problem}")]
+    File {
+        /// The file, as configured.
+        path: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// The Postgres server cannot be reached, or refuses the connection.
+    #[error("cannot connect to the warehouse at {server}: {problem}")]
+    Connect {
+        /// `user@host:port/database`, never the password.
+        server: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// Another program held the SQLite file for longer than the busy timeout.
+    #[error("the warehouse {path} is locked by another program: close what writes to it, or try again later")]
+    Locked {
+        /// The file, as configured.
+        path: String,
+    },
+    /// The warehouse was written by a newer version of this program.
+    #[error(
+        "the warehouse has schema version {found}, this allai-sync knows up to {known}: upgrade allai-sync (the \
+         warehouse was written by a newer one)"
+    )]
+    NewerSchema {
+        /// The version found.
+        found: i64,
+        /// The newest version this program knows.
+        known: i64,
+    },
+    /// The schema is missing or older than this program.
+    #[error("the warehouse schema is missing or out of date: run `allai-sync migrate`")]
+    NotMigrated,
+    /// A migration failed or was tampered with.
+    #[error("cannot upgrade the warehouse schema: {problem}")]
+    Migration {
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// The database refused a statement.
+    #[error("the warehouse failed while {doing}: {problem}")]
+    Database {
+        /// What was being done.
+        doing: &'static str,
+        /// The database's own words.
+        problem: String,
+        /// The cause.
+        #[source]
+        source: Box<sqlx::Error>,
+    },
+}
+
+impl Error {
+    /// Whether the same call may succeed later without anybody changing anything: the database is busy, restarting or
+    /// out of reach.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Locked { .. } => true,
+            Self::Database { source, .. } => match &**source {
+                sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => true,
+                // 40: serialization failure or deadlock; 53: out of resources; 57P: the server is shutting down.
+                sqlx::Error::Database(error) => error
+                    .code()
+                    .is_some_and(|code| ["40", "53", "57P", "08"].iter().any(|class| code.starts_with(class))),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+}
+
+/// Puts what was being done around a database's error.
+pub(super) trait Doing<T> {
+    fn doing(self, doing: &'static str) -> Result<T, Error>;
+}
+
+impl<T> Doing<T> for Result<T, sqlx::Error> {
+    fn doing(self, doing: &'static str) -> Result<T, Error> {
+        self.map_err(|source| match source {
+            // "undefined table" and SQLite's "no such table": the program was started before the migration.
+            sqlx::Error::Database(ref error) if is_missing_table(&**error) => Error::NotMigrated,
+            source => Error::Database {
+                doing,
+                problem: explain(&source),
+                source: Box::new(source),
+            },
+        })
+    }
+}
+
+fn is_missing_table(error: &dyn DatabaseError) -> bool {
+    error.code().as_deref() == Some("42P01") || error.message().starts_with("no such table")
+}
+
+/// The database's words, with a remedy where one is known. Postgres's details, which can hold values of the row, are
+/// left out.
+pub(super) fn explain(error: &sqlx::Error) -> String {
+    let sqlx::Error::Database(database) = error else {
+        return match error {
+            sqlx::Error::PoolTimedOut => "no connection became free in time: the database is overloaded or \
+                                          unreachable"
+                .to_owned(),
+            other => other.to_string(),
+        };
+    };
+    let message = database.message();
+    // SQLite gives its extended result code, whose low byte is the primary one: https://sqlite.org/rescode.html
+    let sqlite = database
+        .try_downcast_ref::<sqlx::sqlite::SqliteError>()
+        .and_then(sqlx::error::DatabaseError::code)
+        .and_then(|code| code.parse::<i32>().ok())
+        .map(|code| code & 0xff);
+    match sqlite {
+        Some(5 | 6) => format!("{message}: another program writes to it; close that program or try again later"),
+        Some(8) => format!("{message}: make the file and its folder writable for this user"),
+        Some(10) => format!("{message}: look at the disk"),
+        Some(11 | 26) => format!("{message}: restore the file from a backup, or move it away and sync again"),
+        Some(13) => format!("{message}: make room on the disk"),
+        Some(14) => format!("{message}: the file and its folder must exist and be readable and writable for this user"),
+        _ => message.to_owned(),
+    }
+}
+
+impl Error {
+    pub(super) fn from_migration(error: MigrateError, known: i64) -> Self {
+        match error {
+            MigrateError::VersionMissing(found) if found > known => Self::NewerSchema { found, known },
+            MigrateError::VersionMissing(version) => Self::Migration {
+                problem: format!("version {version} was applied by another build; use the build that wrote it"),
+            },
+            MigrateError::VersionMismatch(version) => Self::Migration {
+                problem: format!("version {version} was applied in another form; use the build that wrote it"),
+            },
+            MigrateError::Execute(source) => Self::Migration {
+                problem: explain(&source),
+            },
+            MigrateError::ExecuteMigration(source, version) => Self::Migration {
+                problem: format!("version {version}: {}", explain(&source)),
+            },
+            other => Self::Migration {
+                problem: other.to_string(),
+            },
+        }
+    }
+}

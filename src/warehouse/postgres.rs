@@ -1,0 +1,274 @@
+//! Postgres: a server, everything in one schema.
+
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Postgres as Driver, Transaction};
+
+use super::error::{Doing as _, Error, explain};
+use super::page::Write;
+use super::{contacts, conversations, messages, migrations};
+use crate::allai::Resource;
+use crate::clock::SharedClock;
+
+const CONNECTIONS: u32 = 8;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// One writer at a time per account and resource, so that two programs that meet the same page do not write its
+/// history twice. Held to the end of the transaction.
+const LOCK: &str =
+    "SELECT pg_advisory_xact_lock(hashtextextended('allai-sync ' || current_schema() || ' ' || $1 || ' ' || $2, 0))";
+/// The same, for whoever migrates the schema; held by the session, because migrations have transactions of their own.
+const MIGRATION_LOCK: &str = "SELECT pg_advisory_lock(hashtextextended('allai-sync migrates ' || $1, 0))";
+const SCHEMA_EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)";
+const SET_SEARCH_PATH: &str = "SELECT set_config('search_path', $1, false)";
+
+/// An open Postgres warehouse.
+#[derive(Clone)]
+pub struct Postgres {
+    pool: PgPool,
+    options: Arc<PgConnectOptions>,
+    schema: String,
+    server: String,
+    pub(super) clock: SharedClock,
+}
+
+impl std::fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Postgres")
+            .field("server", &self.server)
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Postgres {
+    pub(super) async fn open(url: &str, schema: &str, clock: SharedClock) -> Result<Self, Error> {
+        check_schema(schema)?;
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|_| Error::Location {
+                key: "url",
+                // The parser's own message may quote parts of the URL, and with them the password.
+                problem: "not a Postgres URL; write postgres://user:password@host:5432/database, with special \
+                          characters of the password percent-encoded"
+                    .to_owned(),
+            })?
+            .application_name("allai-sync");
+        let server = format!(
+            "{}@{}:{}/{}",
+            options.get_username(),
+            options.get_host(),
+            options.get_port(),
+            options.get_database().unwrap_or(options.get_username())
+        );
+        // Connects once by itself: a pool would retry a refused connection until its timeout.
+        let probe = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await;
+        match probe {
+            Ok(Ok(conn)) => drop(conn.close().await),
+            Ok(Err(error)) => {
+                return Err(Error::Connect {
+                    problem: connect_problem(&error),
+                    server,
+                });
+            }
+            Err(_) => {
+                return Err(Error::Connect {
+                    server,
+                    problem: "no answer within 30 s; check host, port and firewall".to_owned(),
+                });
+            }
+        }
+        let quoted = quote(schema);
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(CONNECT_TIMEOUT)
+            .after_connect(move |conn, _| {
+                let quoted = quoted.clone();
+                Box::pin(async move {
+                    sqlx::query(SET_SEARCH_PATH).bind(quoted).execute(conn).await?;
+                    Ok(())
+                })
+            })
+            .connect_lazy_with(options.clone());
+        Ok(Self {
+            pool,
+            options: Arc::new(options),
+            schema: schema.to_owned(),
+            server,
+            clock,
+        })
+    }
+
+    pub(super) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Driver>, Error> {
+        self.pool.begin().await.doing("beginning to write")
+    }
+
+    /// Migrates on a connection of its own, whose end releases the lock whatever happened.
+    pub(super) async fn migrate(&self) -> Result<(), Error> {
+        let mut conn = PgConnection::connect_with(&self.options)
+            .await
+            .map_err(|error| Error::Connect {
+                server: self.server.clone(),
+                problem: connect_problem(&error),
+            })?;
+        let quoted = quote(&self.schema);
+        sqlx::query(MIGRATION_LOCK)
+            .bind(&self.schema)
+            .execute(&mut conn)
+            .await
+            .doing("waiting to migrate")?;
+        // Asked first, because CREATE SCHEMA IF NOT EXISTS needs the right to create even when there is nothing to do.
+        let (exists,): (bool,) = sqlx::query_as(SCHEMA_EXISTS)
+            .bind(&self.schema)
+            .fetch_one(&mut conn)
+            .await
+            .doing("looking for the schema")?;
+        if !exists {
+            conn.execute(AssertSqlSafe(format!("CREATE SCHEMA {quoted}")))
+                .await
+                .map_err(|error| Error::Migration {
+                    problem: format!(
+                        "cannot create the schema {quoted}: {}; create it and grant this user its use, or grant the \
+                         user CREATE on the database",
+                        explain(&error)
+                    ),
+                })?;
+        }
+        sqlx::query(SET_SEARCH_PATH)
+            .bind(quoted)
+            .execute(&mut conn)
+            .await
+            .doing("selecting the schema")?;
+        migrations::POSTGRES
+            .run_direct(None, &mut conn, false)
+            .await
+            .map_err(|error| Error::from_migration(error, migrations::newest(&migrations::POSTGRES)))?;
+        conn.close().await.doing("closing the migration's connection")
+    }
+
+    pub(super) async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// Waits for the other writers of an account's resource.
+pub(super) async fn lock(conn: &mut PgConnection, account: &str, resource: Resource) -> Result<(), Error> {
+    sqlx::query(LOCK)
+        .bind(account)
+        .bind(resource.as_str())
+        .execute(conn)
+        .await
+        .doing("waiting for another writer")?;
+    Ok(())
+}
+
+/// Writes rows that are new, changed or back, with the versions they supersede; returns their row numbers, or why the
+/// server cannot hold a row.
+///
+/// What Postgres refuses cannot all be foreseen (numbers JSONB has no room for, ids too long for an index), so a batch
+/// that is refused is halved until the row is found.
+pub(super) async fn write_rows(
+    conn: &mut PgConnection,
+    account: &str,
+    resource: Resource,
+    writes: &[Write<'_>],
+) -> Result<Vec<Result<i64, String>>, Error> {
+    let mut results = vec![Err(String::new()); writes.len()];
+    let mut pending = vec![(0, writes.len())];
+    while let Some((from, to)) = pending.pop() {
+        let part = &writes[from..to];
+        if part.is_empty() {
+            continue;
+        }
+        let mut savepoint = conn.begin().await.doing("writing rows")?;
+        let written = match resource {
+            Resource::Contacts => contacts::write_postgres(&mut savepoint, account, part).await,
+            Resource::Conversations => conversations::write_postgres(&mut savepoint, account, part).await,
+            Resource::Messages => messages::write_postgres(&mut savepoint, account, part).await,
+            Resource::Analytics => Ok(Vec::new()),
+        };
+        match written {
+            Ok(rows) => {
+                savepoint.commit().await.doing("writing rows")?;
+                let nums: std::collections::HashMap<_, _> = rows.into_iter().collect();
+                for (result, write) in results[from..to].iter_mut().zip(part) {
+                    *result = nums
+                        .get(write.record.id())
+                        .copied()
+                        .ok_or_else(|| format!("not a row of {resource}"));
+                }
+            }
+            Err(error) if is_unstorable(&error) => {
+                savepoint.rollback().await.doing("writing rows")?;
+                if part.len() == 1 {
+                    results[from] = Err(format!("PostgreSQL cannot hold it: {}", explain(&error)));
+                } else {
+                    let middle = from + part.len() / 2;
+                    pending.push((middle, to));
+                    pending.push((from, middle));
+                }
+            }
+            Err(error) => return Err(error).doing("writing rows"),
+        }
+    }
+    Ok(results)
+}
+
+/// Whether the fault is in the values: data exceptions (22), limits such as an index entry's length or the nesting of
+/// JSON (54), or a value that has no encoding at all. <https://www.postgresql.org/docs/15/errcodes-appendix.html>
+pub(super) fn is_unstorable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Encode(_) => true,
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| code.starts_with("22") || code.starts_with("54")),
+        _ => false,
+    }
+}
+
+fn quote(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+fn check_schema(schema: &str) -> Result<(), Error> {
+    // 63 bytes: https://www.postgresql.org/docs/15/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS
+    let problem = if schema.is_empty() || schema.len() > 63 {
+        "must have 1 to 63 characters"
+    } else if !schema.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        "may contain letters, digits and underscores only"
+    } else if schema.to_ascii_lowercase().starts_with("pg_") {
+        "must not start with pg_, which PostgreSQL keeps for itself"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Location {
+        key: "schema",
+        problem: format!("{problem}; e.g. allai"),
+    })
+}
+
+fn connect_problem(error: &sqlx::Error) -> String {
+    let remedy = match error {
+        sqlx::Error::Io(_) => "check host and port, and that the server is running",
+        sqlx::Error::Tls(_) => "check the certificate, or set sslmode and sslrootcert in the URL",
+        sqlx::Error::Database(error) => match error.code().as_deref() {
+            Some("28P01" | "28000") => "check user and password in warehouse.url",
+            Some("3D000") => "create the database, or correct its name in warehouse.url",
+            Some("53300") => "the server has no connection left; raise max_connections or close others",
+            _ => "",
+        },
+        _ => "",
+    };
+    let words = explain(error);
+    if remedy.is_empty() {
+        words
+    } else {
+        format!("{words}; {remedy}")
+    }
+}

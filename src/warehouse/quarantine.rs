@@ -1,0 +1,364 @@
+//! What could not be stored, with the reason and the raw JSON: nothing is lost.
+//!
+//! A bad row is known by the SHA-256 of its raw JSON, so that meeting it again writes nothing. It leaves the
+//! quarantine when a row of its id is stored.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use serde_json::value::{RawValue, to_raw_value};
+use sha2::{Digest as _, Sha256};
+
+use super::Warehouse;
+use super::error::{Doing as _, Error};
+use super::statement::{Conn, Statement, in_list, on, reading};
+use super::values::{List, Stamp, from_db};
+use crate::allai::Resource;
+use crate::allai::model::{Json, Record, Rejected};
+
+/// Two searches rather than one with OR, for which SQLite would read the whole quarantine of the resource.
+const HELD: Statement = Statement {
+    sqlite: "SELECT raw_hash, id FROM quarantine WHERE account = $1 AND resource = $2 AND \
+             id IN (SELECT value FROM json_each($3)) \
+             UNION ALL SELECT raw_hash, id FROM quarantine WHERE account = $1 AND resource = $2 AND \
+             raw_hash IN (SELECT value FROM json_each($4))",
+    postgres: "SELECT raw_hash, id FROM quarantine WHERE account = $1 AND resource = $2 AND id = ANY($3) \
+               UNION ALL SELECT raw_hash, id FROM quarantine WHERE account = $1 AND resource = $2 AND \
+               raw_hash = ANY($4)",
+};
+const HOLD: Statement = Statement {
+    sqlite: "INSERT INTO quarantine (account, resource, raw_hash, id, reason, raw, seen_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+    postgres: "INSERT INTO quarantine (account, resource, raw_hash, id, reason, raw, seen_at) \
+               SELECT $1, $2, raw_hash, id, reason, raw::json, $7 \
+               FROM UNNEST($3::text[], $4::text[], $5::text[], $6::text[]) AS bad (raw_hash, id, reason, raw) \
+               ON CONFLICT DO NOTHING",
+};
+const RELEASE: Statement = in_list!(
+    "DELETE FROM quarantine WHERE account = $1 AND resource = $2 AND ",
+    "id",
+    "$3",
+    ""
+);
+const COUNT: Statement = Statement::shared("SELECT count(*) FROM quarantine WHERE account = $1 AND resource = $2");
+
+pub(super) const STATEMENTS: &[Statement] = &[HELD, HOLD, RELEASE, COUNT];
+
+/// Longer ids would not fit an index of Postgres; they are found in the raw JSON.
+const LONGEST_ID: usize = 1_000;
+/// Postgres's JSON parser recurses; what is nested deeper is kept as a JSON string.
+const DEEPEST: usize = 1_000;
+
+/// A row on its way into quarantine, in a form either database can hold.
+#[derive(Clone, Debug)]
+pub(super) struct Bad {
+    raw_hash: String,
+    id: Option<String>,
+    reason: String,
+    raw: String,
+}
+
+impl Bad {
+    pub(super) fn from_rejected(rejected: &Rejected) -> Self {
+        Self::new("", rejected.id.as_deref(), &rejected.reason, &rejected.raw)
+    }
+
+    /// A record that was understood but that the database cannot hold.
+    pub(super) fn from_record(record: &Record, reason: &str) -> Self {
+        Self::new("record ", Some(record.id()), reason, &record_json(record))
+    }
+
+    fn new(kind: &str, id: Option<&str>, reason: &str, raw: &RawValue) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(kind);
+        hash.update(raw.get());
+        let visible = |text: &str| text.replace('\0', "\u{2400}");
+        Self {
+            raw_hash: hex::encode(hash.finalize()),
+            id: id.filter(|id| id.len() <= LONGEST_ID).map(visible),
+            reason: visible(reason),
+            raw: shallow(raw.get()).into_owned(),
+        }
+    }
+
+    pub(super) fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+}
+
+fn shallow(raw: &str) -> Cow<'_, str> {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for byte in raw.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    if deepest > DEEPEST {
+        Cow::Owned(serde_json::Value::from(raw).to_string())
+    } else {
+        Cow::Borrowed(raw)
+    }
+}
+
+/// Why Postgres is sure to refuse a record: it has no way to store the character NUL, in text or in JSONB.
+pub(super) fn foreseeable_problem(record: &Record) -> Option<String> {
+    let text = |name, value: Option<&str>| value.is_some_and(|value| value.contains('\0')).then_some(name);
+    let json = |name, value: &Option<Json>| value.as_ref().is_some_and(|value| has_nul(value.get())).then_some(name);
+    let member = match record {
+        Record::Contact(row) => text("id", Some(&row.id))
+            .or_else(|| text("name", row.name.as_deref()))
+            .or_else(|| text("email", row.email.as_deref()))
+            .or_else(|| text("phone", row.phone.as_deref()))
+            .or_else(|| json("tags", &row.tags))
+            .or_else(|| json("custom_fields", &row.custom_fields))
+            .or_else(|| json("extra", &row.extra)),
+        Record::Conversation(row) => text("id", Some(&row.id))
+            .or_else(|| text("chatbot_id", row.chatbot_id.as_deref()))
+            .or_else(|| text("contact_id", row.contact_id.as_deref()))
+            .or_else(|| text("visitor_name", row.visitor_name.as_deref()))
+            .or_else(|| text("visitor_email", row.visitor_email.as_deref()))
+            .or_else(|| json("visitor", &row.visitor))
+            .or_else(|| text("channel", row.channel.as_deref()))
+            .or_else(|| text("status", row.status.as_deref()))
+            .or_else(|| text("resolution", row.resolution.as_deref()))
+            .or_else(|| json("metadata", &row.metadata))
+            .or_else(|| json("extra", &row.extra)),
+        Record::Message(row) => text("id", Some(&row.id))
+            .or_else(|| text("conversation_id", Some(&row.conversation_id)))
+            .or_else(|| text("role", row.role.as_deref()))
+            .or_else(|| text("type", row.kind.as_deref()))
+            .or_else(|| text("content", row.content.as_deref()))
+            .or_else(|| json("sources", &row.sources))
+            .or_else(|| json("extra", &row.extra)),
+    };
+    member.map(|member| format!("PostgreSQL cannot hold it: {member} contains the character NUL (\\u0000)"))
+}
+
+/// Whether a JSON text has the escape of NUL, rather than an escaped backslash before `u0000`.
+pub(super) fn has_nul(json: &str) -> bool {
+    json.match_indices("\\u0000").any(|(at, _)| {
+        let backslashes = json.as_bytes()[..at]
+            .iter()
+            .rev()
+            .take_while(|&&byte| byte == b'\\')
+            .count();
+        backslashes % 2 == 0
+    })
+}
+
+/// Whether Postgres's JSONB is sure to take a JSON text: no NUL, no half of a surrogate pair, no number beyond its
+/// `numeric`, no deep nesting. <https://www.postgresql.org/docs/15/datatype-json.html>
+pub(super) fn fits_jsonb(json: &str) -> bool {
+    // serde_json's own value refuses lone surrogates, numbers beyond a float and more than 128 levels.
+    !has_nul(json) && serde_json::from_str::<serde_json::Value>(json).is_ok()
+}
+
+/// A record as JSON again: its members, and those of `extra` beside them.
+fn record_json(record: &Record) -> Json {
+    let mut members: BTreeMap<String, Json> = BTreeMap::new();
+    let mut put = |name: &str, value: Option<Json>| {
+        if let Some(value) = value {
+            members.insert(name.to_owned(), value);
+        }
+    };
+    let text = |value: Option<&str>| value.and_then(|value| to_raw_value(value).ok());
+    let time = |value: Option<DateTime<Utc>>| value.and_then(|value| to_raw_value(&value).ok());
+    let extra = match record {
+        Record::Contact(row) => {
+            put("id", text(Some(&row.id)));
+            put("name", text(row.name.as_deref()));
+            put("email", text(row.email.as_deref()));
+            put("phone", text(row.phone.as_deref()));
+            put("tags", row.tags.clone());
+            put("custom_fields", row.custom_fields.clone());
+            put("created_at", time(row.created_at));
+            put("updated_at", time(row.updated_at));
+            &row.extra
+        }
+        Record::Conversation(row) => {
+            put("id", text(Some(&row.id)));
+            put("chatbot_id", text(row.chatbot_id.as_deref()));
+            put("contact_id", text(row.contact_id.as_deref()));
+            put("visitor_name", text(row.visitor_name.as_deref()));
+            put("visitor_email", text(row.visitor_email.as_deref()));
+            put("visitor", row.visitor.clone());
+            put("channel", text(row.channel.as_deref()));
+            put("status", text(row.status.as_deref()));
+            put("resolution", text(row.resolution.as_deref()));
+            put("metadata", row.metadata.clone());
+            put("created_at", time(row.created_at));
+            put("updated_at", time(row.updated_at));
+            put("closed_at", time(row.closed_at));
+            &row.extra
+        }
+        Record::Message(row) => {
+            put("id", text(Some(&row.id)));
+            put("conversation_id", text(Some(&row.conversation_id)));
+            put("role", text(row.role.as_deref()));
+            put("type", text(row.kind.as_deref()));
+            put("content", text(row.content.as_deref()));
+            put("confidence", row.confidence.and_then(|value| to_raw_value(&value).ok()));
+            put("sources", row.sources.clone());
+            put("timestamp", time(row.sent_at));
+            &row.extra
+        }
+    };
+    if let Some(extra) = extra {
+        // What stands in `extra` under a column's name did not fit the column, which is then empty.
+        match serde_json::from_str::<BTreeMap<String, Json>>(extra.get()) {
+            Ok(more) => more.into_iter().for_each(|(name, value)| put(&name, Some(value))),
+            Err(_) => put("extra", Some(extra.clone())),
+        }
+    }
+    to_raw_value(&members).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
+/// What the quarantine holds of a page.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    hashes: HashSet<String>,
+    ids: HashSet<String>,
+}
+
+impl Held {
+    pub(super) fn holds(&self, bad: &Bad) -> bool {
+        self.hashes.contains(&bad.raw_hash)
+    }
+
+    pub(super) fn names(&self, id: &str) -> bool {
+        self.ids.contains(id)
+    }
+
+    /// Whether this very record was found impossible to store before; trying again would only write a transaction to
+    /// roll it back.
+    pub(super) fn holds_record(&self, record: &Record) -> bool {
+        self.names(record.id()) && self.holds(&Bad::from_record(record, ""))
+    }
+}
+
+pub(super) async fn held(
+    conn: &mut Conn<'_>,
+    account: &str,
+    resource: Resource,
+    ids: &[&str],
+    bad: &[Bad],
+) -> Result<Held, Error> {
+    let hashes: Vec<&str> = bad.iter().map(|bad| bad.raw_hash.as_str()).collect();
+    let rows: Vec<(String, Option<String>)> = on!(conn, inner, dialect => sqlx::query_as(HELD.of(dialect))
+        .bind(account)
+        .bind(resource.as_str())
+        .bind(List(ids))
+        .bind(List(&hashes))
+        .fetch_all(inner)
+        .await)
+    .doing("looking into the quarantine")?;
+    let mut held = Held::default();
+    for (hash, id) in rows {
+        held.hashes.insert(hash);
+        held.ids.extend(id);
+    }
+    Ok(held)
+}
+
+pub(super) async fn hold(
+    conn: &mut Conn<'_>,
+    account: &str,
+    resource: Resource,
+    now: DateTime<Utc>,
+    bad: &[Bad],
+) -> Result<(), Error> {
+    if bad.is_empty() {
+        return Ok(());
+    }
+    match conn {
+        Conn::Sqlite(conn) => {
+            for bad in bad {
+                sqlx::query(HOLD.sqlite)
+                    .bind(account)
+                    .bind(resource.as_str())
+                    .bind(&bad.raw_hash)
+                    .bind(&bad.id)
+                    .bind(&bad.reason)
+                    .bind(&bad.raw)
+                    .bind(Stamp(now))
+                    .execute(&mut **conn)
+                    .await
+                    .doing("filling the quarantine")?;
+            }
+            Ok(())
+        }
+        Conn::Postgres(conn) => sqlx::query(HOLD.postgres)
+            .bind(account)
+            .bind(resource.as_str())
+            .bind(bad.iter().map(|bad| bad.raw_hash.as_str()).collect::<Vec<_>>())
+            .bind(bad.iter().map(|bad| bad.id.as_deref()).collect::<Vec<_>>())
+            .bind(bad.iter().map(|bad| bad.reason.as_str()).collect::<Vec<_>>())
+            .bind(bad.iter().map(|bad| bad.raw.as_str()).collect::<Vec<_>>())
+            .bind(Stamp(now))
+            .execute(&mut **conn)
+            .await
+            .map(drop)
+            .doing("filling the quarantine"),
+    }
+}
+
+pub(super) async fn release(
+    conn: &mut Conn<'_>,
+    account: &str,
+    resource: Resource,
+    ids: &[String],
+) -> Result<(), Error> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    on!(conn, inner, dialect => sqlx::query(RELEASE.of(dialect))
+        .bind(account)
+        .bind(resource.as_str())
+        .bind(List(ids))
+        .execute(inner)
+        .await
+        .map(drop))
+    .doing("emptying the quarantine")
+}
+
+impl Warehouse {
+    /// How many rows of a resource are in quarantine.
+    pub async fn quarantined(&self, account: &str, resource: Resource) -> Result<u64, Error> {
+        let (count,): (i64,) = reading!(self, pool, dialect => sqlx::query_as(COUNT.of(dialect))
+            .bind(account)
+            .bind(resource.as_str())
+            .fetch_one(pool)
+            .await)
+        .doing("counting the quarantine")?;
+        Ok(from_db(count))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nul_is_told_from_an_escaped_backslash() {
+        assert!(has_nul(r#""a\u0000b""#));
+        assert!(has_nul(r#""a\\\u0000b""#));
+        assert!(!has_nul(r#""a\\u0000b""#));
+        assert!(!has_nul(r#""a\u00001""#.replace("0000", "0001").as_str()));
+    }
+
+    #[test]
+    fn what_is_nested_too_deeply_is_kept_as_a_string() {
+        let deep = format!("{}{}", "[".repeat(2_000), "]".repeat(2_000));
+        assert_eq!(shallow(&deep), format!("\"{deep}\""));
+        assert_eq!(shallow(r#"{"a":"[[\"["}"#), r#"{"a":"[[\"["}"#);
+    }
+}

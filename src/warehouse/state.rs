@@ -1,0 +1,158 @@
+//! Where each resource stands: `sync_state`.
+
+use chrono::{DateTime, Utc};
+
+use super::Warehouse;
+use super::error::{Doing as _, Error};
+use super::statement::{Conn, Statement, on, reading};
+use super::values::{Stamp, from_db, to_db};
+use crate::allai::Resource;
+
+/// Where a resource of an account stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SyncState {
+    /// The order in which the API lists the resource, as learned.
+    pub order: Option<String>,
+    /// Where an interrupted run goes on; the sync's own format.
+    pub checkpoint: Option<String>,
+    /// A row number of the sync's choice, kept for the next run.
+    pub watermark: u64,
+    /// When the last complete run ended.
+    pub last_complete_at: Option<DateTime<Utc>>,
+    /// When the last verified sweep ended.
+    pub last_verified_at: Option<DateTime<Utc>>,
+    /// Live rows at the end of the last run.
+    pub rows: u64,
+}
+
+/// What a finished run changes in the [`SyncState`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateUpdate {
+    /// The learned order; `None` keeps what is known.
+    pub order: Option<String>,
+    /// The new watermark.
+    pub watermark: u64,
+    /// Set if the run was complete; `None` keeps the last.
+    pub complete_at: Option<DateTime<Utc>>,
+    /// Set if the run was verified; `None` keeps the last.
+    pub verified_at: Option<DateTime<Utc>>,
+    /// Live rows now.
+    pub rows: u64,
+    /// Whether the run is over, so that the next one starts afresh.
+    pub clear_checkpoint: bool,
+}
+
+const STATE: Statement = Statement::shared(
+    "SELECT learned_order, checkpoint, watermark, last_complete_at, last_verified_at, rows FROM sync_state \
+     WHERE account = $1 AND resource = $2",
+);
+const SAVE_CHECKPOINT: Statement = Statement::shared(
+    "INSERT INTO sync_state (account, resource, checkpoint) VALUES ($1, $2, $3) \
+     ON CONFLICT (account, resource) DO UPDATE SET checkpoint = excluded.checkpoint",
+);
+const CLEAR_CHECKPOINT: Statement = Statement::shared(
+    "UPDATE sync_state SET checkpoint = NULL WHERE account = $1 AND resource = $2 AND checkpoint IS NOT NULL",
+);
+const UPDATE: Statement = Statement::shared(
+    "INSERT INTO sync_state (account, resource, learned_order, watermark, last_complete_at, last_verified_at, rows) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7) \
+     ON CONFLICT (account, resource) DO UPDATE SET \
+     learned_order = coalesce(excluded.learned_order, sync_state.learned_order), \
+     watermark = excluded.watermark, \
+     last_complete_at = coalesce(excluded.last_complete_at, sync_state.last_complete_at), \
+     last_verified_at = coalesce(excluded.last_verified_at, sync_state.last_verified_at), \
+     rows = excluded.rows",
+);
+
+pub(super) const STATEMENTS: &[Statement] = &[STATE, SAVE_CHECKPOINT, CLEAR_CHECKPOINT, UPDATE];
+
+pub(super) async fn put_checkpoint(
+    conn: &mut Conn<'_>,
+    account: &str,
+    resource: Resource,
+    checkpoint: Option<&str>,
+) -> Result<(), Error> {
+    let Some(checkpoint) = checkpoint else {
+        return on!(conn, inner, dialect => sqlx::query(CLEAR_CHECKPOINT.of(dialect))
+            .bind(account)
+            .bind(resource.as_str())
+            .execute(inner)
+            .await
+            .map(drop))
+        .doing("clearing the checkpoint");
+    };
+    on!(conn, inner, dialect => sqlx::query(SAVE_CHECKPOINT.of(dialect))
+        .bind(account)
+        .bind(resource.as_str())
+        .bind(checkpoint)
+        .execute(inner)
+        .await
+        .map(drop))
+    .doing("saving the checkpoint")
+}
+
+pub(super) async fn apply(
+    conn: &mut Conn<'_>,
+    account: &str,
+    resource: Resource,
+    update: &StateUpdate,
+) -> Result<(), Error> {
+    on!(conn, inner, dialect => sqlx::query(UPDATE.of(dialect))
+        .bind(account)
+        .bind(resource.as_str())
+        .bind(&update.order)
+        .bind(to_db(update.watermark))
+        .bind(update.complete_at.map(Stamp))
+        .bind(update.verified_at.map(Stamp))
+        .bind(to_db(update.rows))
+        .execute(inner)
+        .await
+        .map(drop))
+    .doing("saving the state")?;
+    if update.clear_checkpoint {
+        put_checkpoint(conn, account, resource, None).await?;
+    }
+    Ok(())
+}
+
+impl Warehouse {
+    /// Where a resource stands; `None` before anything of it was committed.
+    pub async fn state(&self, account: &str, resource: Resource) -> Result<Option<SyncState>, Error> {
+        type Row = (
+            Option<String>,
+            Option<String>,
+            i64,
+            Option<DateTime<Utc>>,
+            Option<DateTime<Utc>>,
+            i64,
+        );
+        let row: Option<Row> = reading!(self, pool, dialect => sqlx::query_as(STATE.of(dialect))
+            .bind(account)
+            .bind(resource.as_str())
+            .fetch_optional(pool)
+            .await)
+        .doing("reading the state")?;
+        Ok(row.map(
+            |(order, checkpoint, watermark, last_complete_at, last_verified_at, rows)| SyncState {
+                order,
+                checkpoint,
+                watermark: from_db(watermark),
+                last_complete_at,
+                last_verified_at,
+                rows: from_db(rows),
+            },
+        ))
+    }
+
+    /// Replaces the checkpoint alone; `None` clears it.
+    pub async fn save_checkpoint(
+        &self,
+        account: &str,
+        resource: Resource,
+        checkpoint: Option<&str>,
+    ) -> Result<(), Error> {
+        let mut tx = self.begin(account, &[]).await?;
+        put_checkpoint(&mut tx.conn(), account, resource, checkpoint).await?;
+        tx.commit().await
+    }
+}

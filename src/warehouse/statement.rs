@@ -1,0 +1,164 @@
+//! Statements, and how the same code runs them on either database.
+
+use sqlx::pool::PoolConnection;
+use sqlx::{PgConnection, SqliteConnection, Transaction};
+
+use super::error::{Doing as _, Error};
+use super::{Warehouse, postgres};
+use crate::allai::Resource;
+
+/// Which database is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// SQLite.
+    Sqlite,
+    /// Postgres.
+    Postgres,
+}
+
+/// One statement, in the words of each database.
+#[derive(Clone, Copy, Debug)]
+pub struct Statement {
+    /// For SQLite.
+    pub sqlite: &'static str,
+    /// For Postgres.
+    pub postgres: &'static str,
+}
+
+impl Statement {
+    /// A statement both databases understand.
+    pub(super) const fn shared(sql: &'static str) -> Self {
+        Self {
+            sqlite: sql,
+            postgres: sql,
+        }
+    }
+
+    pub(super) const fn of(self, dialect: Dialect) -> &'static str {
+        match dialect {
+            Dialect::Sqlite => self.sqlite,
+            Dialect::Postgres => self.postgres,
+        }
+    }
+}
+
+/// A statement that differs in one place only: how it asks whether a column's value is in the list that is a
+/// parameter: `in_list!("… WHERE ", "id", "$2", " AND …")`.
+macro_rules! in_list {
+    ($before:expr, $column:expr, $parameter:expr, $after:expr) => {
+        $crate::warehouse::statement::Statement {
+            sqlite: concat!(
+                $before,
+                $column,
+                " IN (SELECT value FROM json_each(",
+                $parameter,
+                "))",
+                $after
+            ),
+            postgres: concat!($before, $column, " = ANY(", $parameter, ")", $after),
+        }
+    };
+}
+
+/// Runs the same code against whichever database a [`Conn`] speaks to.
+macro_rules! on {
+    ($conn:expr, $inner:ident, $dialect:ident => $body:expr) => {
+        match $conn {
+            $crate::warehouse::statement::Conn::Sqlite(inner) => {
+                let ($inner, $dialect) = (&mut **inner, $crate::warehouse::statement::Dialect::Sqlite);
+                $body
+            }
+            $crate::warehouse::statement::Conn::Postgres(inner) => {
+                let ($inner, $dialect) = (&mut **inner, $crate::warehouse::statement::Dialect::Postgres);
+                $body
+            }
+        }
+    };
+}
+
+/// Runs the same code against the pool whichever database the warehouse is has for reading.
+macro_rules! reading {
+    ($warehouse:expr, $pool:ident, $dialect:ident => $body:expr) => {
+        match $warehouse {
+            $crate::warehouse::Warehouse::Sqlite(database) => {
+                let ($pool, $dialect) = (database.readers(), $crate::warehouse::statement::Dialect::Sqlite);
+                $body
+            }
+            $crate::warehouse::Warehouse::Postgres(database) => {
+                let ($pool, $dialect) = (database.pool(), $crate::warehouse::statement::Dialect::Postgres);
+                $body
+            }
+        }
+    };
+}
+
+pub(super) use {in_list, on, reading};
+
+/// A borrowed connection to either database.
+pub(super) enum Conn<'a> {
+    Sqlite(&'a mut SqliteConnection),
+    Postgres(&'a mut PgConnection),
+}
+
+/// A connection for several reads.
+pub(super) enum Reader {
+    Sqlite(PoolConnection<sqlx::Sqlite>),
+    Postgres(PoolConnection<sqlx::Postgres>),
+}
+
+impl Reader {
+    pub(super) fn conn(&mut self) -> Conn<'_> {
+        match self {
+            Self::Sqlite(conn) => Conn::Sqlite(conn),
+            Self::Postgres(conn) => Conn::Postgres(conn),
+        }
+    }
+}
+
+/// A write transaction; dropped, it rolls back.
+pub(super) enum Tx {
+    Sqlite(Transaction<'static, sqlx::Sqlite>),
+    Postgres(Transaction<'static, sqlx::Postgres>),
+}
+
+impl Tx {
+    pub(super) fn conn(&mut self) -> Conn<'_> {
+        match self {
+            Self::Sqlite(tx) => Conn::Sqlite(tx),
+            Self::Postgres(tx) => Conn::Postgres(tx),
+        }
+    }
+
+    pub(super) async fn commit(self) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(tx) => tx.commit().await,
+            Self::Postgres(tx) => tx.commit().await,
+        }
+        .doing("committing")
+    }
+}
+
+impl Warehouse {
+    pub(super) async fn reader(&self) -> Result<Reader, Error> {
+        match self {
+            Self::Sqlite(database) => database.readers().acquire().await.map(Reader::Sqlite),
+            Self::Postgres(database) => database.pool().acquire().await.map(Reader::Postgres),
+        }
+        .doing("getting a connection")
+    }
+
+    /// Begins to write. `locked` names the account and resource whose other writers must wait; SQLite has one writer
+    /// anyway.
+    pub(super) async fn begin(&self, account: &str, locked: &[Resource]) -> Result<Tx, Error> {
+        match self {
+            Self::Sqlite(database) => database.begin().await.map(Tx::Sqlite),
+            Self::Postgres(database) => {
+                let mut tx = database.begin().await?;
+                for resource in locked {
+                    postgres::lock(&mut tx, account, *resource).await?;
+                }
+                Ok(Tx::Postgres(tx))
+            }
+        }
+    }
+}
