@@ -266,14 +266,14 @@ impl Client {
             if !setback.again || failures >= policy.attempts {
                 return Err(setback.error);
             }
-            let pause = self.inner.backoff.pause(failures).max(setback.at_least);
+            let wait = self.inner.backoff.pause(failures).max(setback.at_least);
             tracing::debug!(
                 http.attempt = attempts,
-                http.wait_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                http.wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
                 error = %setback.error,
                 "asking again"
             );
-            self.inner.clock.sleep(pause).await;
+            self.inner.clock.sleep(wait).await;
         }
     }
 

@@ -65,7 +65,7 @@ impl Ceiling {
             rule: Rule::Open,
             confidence: 1.0,
         };
-        ceiling.adjust(None);
+        ceiling.adjust(None, None);
         ceiling
     }
 
@@ -81,8 +81,9 @@ impl Ceiling {
         })
     }
 
-    /// Follows what the server states: its limit and, once it is known, the window the limit is per.
-    pub(super) fn adjust(&mut self, stated: Option<(u32, Option<Duration>)>) {
+    /// Follows what the server states: its limit and, once it is known, the window the limit is per; nothing, if it does
+    /// not keep us informed of what remains. `limit` is what it said last, be it long ago.
+    pub(super) fn adjust(&mut self, stated: Option<(u32, Option<Duration>)>, limit: Option<u32>) {
         let now = self.clock.monotonic();
         if self.confidence < 1.0 && now >= self.calm_since + MINUTE {
             self.confidence = (self.confidence * RECOVERY).min(1.0);
@@ -91,7 +92,8 @@ impl Ceiling {
         let plan = self.limits.ceiling_per_minute;
         let rule = match stated {
             None => {
-                let assumed = plan.unwrap_or(self.limits.fallback_per_minute);
+                let otherwise = limit.unwrap_or(self.limits.fallback_per_minute);
+                let assumed = plan.map_or(otherwise, |plan| plan.min(limit.unwrap_or(plan)));
                 strict(f64::from(assumed) * self.confidence * (1.0 - self.limits.reserve))
             }
             Some((limit, window)) => {
@@ -160,7 +162,7 @@ mod tests {
     /// The moments at which requests pass, taken as fast as the ceiling lets them.
     fn moments(ceiling: &Ceiling, clock: &VirtualClock, minutes: u64) -> Vec<Duration> {
         let (start, mut moments) = (ceiling.clock.monotonic(), Vec::new());
-        while ceiling.clock.monotonic() - start < Duration::from_mins(minutes) {
+        while ceiling.clock.monotonic().checked_sub(start).unwrap() < Duration::from_mins(minutes) {
             match ceiling.check() {
                 Ok(()) => moments.push(ceiling.clock.monotonic()),
                 Err(wait) => clock.advance(wait),
@@ -185,7 +187,7 @@ mod tests {
             for (first, moment) in moments.iter().enumerate() {
                 let within = moments[first..]
                     .iter()
-                    .take_while(|other| **other - *moment < MINUTE)
+                    .take_while(|other| (**other).checked_sub(*moment).unwrap() < MINUTE)
                     .count();
                 assert!(within <= limit as usize, "{within} of {limit}");
             }
@@ -202,9 +204,9 @@ mod tests {
             ..Limits::default()
         };
         let (mut ceiling, clock) = ceiling(limits);
-        ceiling.adjust(Some((300, Some(Duration::from_secs(10)))));
+        ceiling.adjust(Some((300, Some(Duration::from_secs(10)))), Some(300));
         assert!(moments(&ceiling, &clock, 1).len() <= 100);
-        ceiling.adjust(Some((60, None)));
+        ceiling.adjust(Some((60, None)), Some(60));
         assert_eq!(ceiling.rule, Rule::Open);
     }
 
@@ -218,7 +220,7 @@ mod tests {
         assert!((ceiling.confidence - CUT).abs() < 1e-9);
         for _ in 0..20 {
             clock.advance(MINUTE);
-            ceiling.adjust(None);
+            ceiling.adjust(None, None);
         }
         assert!((ceiling.confidence - 1.0).abs() < 1e-9);
     }

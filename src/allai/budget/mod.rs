@@ -14,6 +14,8 @@
 mod ceiling;
 mod clock_offset;
 mod headers;
+mod permit;
+mod snapshot;
 mod window;
 
 #[cfg(test)]
@@ -21,30 +23,22 @@ mod simulation;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::{Either, select};
-use http::{HeaderMap, StatusCode};
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use tokio::sync::Notify;
 
 use self::ceiling::Ceiling;
 use self::clock_offset::{ClockOffset, micros};
-use self::headers::{RateHeaders, date};
-use self::window::{Observation, Verdict, Window};
-use super::retry::retry_after;
+use self::permit::Permit;
+pub use self::snapshot::{BudgetSnapshot, Wait, WaitReason};
+use self::window::{Verdict, Window};
 use crate::clock::SharedClock;
-
-/// The shortest pause after a 429.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
-/// The longest pause that the server did not ask for.
-const LONGEST_GUESS: Duration = Duration::from_secs(30);
-/// The pause after a 429 is up to this much longer, so that several programs do not return together.
-const PAUSE_JITTER: Duration = Duration::from_millis(250);
 
 /// Who goes first; declared from first to last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,57 +108,6 @@ struct State {
 /// A place in the queue: by priority, then in order of arrival.
 type Ticket = (Priority, u64);
 
-/// What a budget looks like at a moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BudgetSnapshot {
-    /// Requests per window, as the server states.
-    pub limit: Option<u32>,
-    /// Requests left in the window, those under way taken off.
-    pub remaining: Option<u32>,
-    /// How long until the window is over.
-    pub resets_in: Option<Duration>,
-    /// Requests under way.
-    pub in_flight: usize,
-    /// What the next request is waiting for, if one is.
-    pub waiting: Option<Wait>,
-}
-
-/// What a request is waiting for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wait {
-    /// What for.
-    pub reason: WaitReason,
-    /// How much longer, as far as it is known.
-    pub lasts: Duration,
-}
-
-/// Why a request must wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WaitReason {
-    /// The server refused a request, and everybody pauses.
-    Pause,
-    /// As many requests as allowed are under way.
-    Concurrency,
-    /// One request is under way to learn the limit.
-    Probe,
-    /// The window is used up.
-    Window,
-    /// The plan's limit, or the assumed one, is reached.
-    Ceiling,
-}
-
-impl fmt::Display for WaitReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Pause => "the server asked for a pause",
-            Self::Concurrency => "requests under way",
-            Self::Probe => "the server's limit is being learned",
-            Self::Window => "the rate limit's next window",
-            Self::Ceiling => "the plan's rate limit",
-        })
-    }
-}
-
 impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Budget")
@@ -228,7 +171,7 @@ impl Budget {
             remaining: end
                 .and(state.window.remaining())
                 .map(|left| left.saturating_sub(state.unanswered)),
-            resets_in: end.map(|end| end - now),
+            resets_in: end.map(|end| end.saturating_sub(now)),
             in_flight: state.in_flight,
             waiting: state
                 .waiting
@@ -305,7 +248,7 @@ impl Shared {
             Verdict::AwaitProbe(until) => return wait(WaitReason::Probe, Some(until)),
             Verdict::Spent(until) => return wait(WaitReason::Window, Some(until)),
         }
-        state.ceiling.adjust(state.window.stated());
+        state.ceiling.adjust(state.window.stated(), state.window.limit());
         if let Err(until) = state.ceiling.check() {
             return wait(WaitReason::Ceiling, Some(now + until));
         }
@@ -361,100 +304,5 @@ impl Drop for Place {
         let mut state = self.shared.lock();
         state.queue.remove(&self.ticket);
         state.wake_first();
-    }
-}
-
-/// The right to send one request; given back when dropped.
-pub(super) struct Permit {
-    shared: Arc<Shared>,
-    probe: bool,
-    sent: Duration,
-    answered: AtomicBool,
-}
-
-impl Permit {
-    /// Tells the budget what the answer said, as soon as its head has arrived.
-    pub(super) fn answered(&self, status: StatusCode, headers: &HeaderMap) {
-        if self.answered.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let (now, wall) = self.shared.time();
-        let mut state = self.shared.lock();
-        let state = &mut *state;
-        state.unanswered -= 1;
-        if self.probe {
-            state.window.probe_done();
-        }
-        if let Some(date) = date(headers) {
-            state.offset.observe(date, self.sent, now);
-        }
-        let refused = status == StatusCode::TOO_MANY_REQUESTS;
-        let seen = Observation {
-            headers: RateHeaders::parse(headers),
-            sent: self.sent,
-            received: now,
-            probe: self.probe,
-            refused,
-            telling: !status.is_server_error(),
-        };
-        state.window.observe(&seen, &state.offset);
-        if !refused {
-            state.refusals = 0;
-        } else if self.sent >= state.pause_until {
-            state.refusals += 1;
-        }
-        if refused {
-            let server_now = state.offset.server_time(now).unwrap_or_else(|| self.shared.clock.now());
-            state.pause(&seen, retry_after(headers, server_now), wall);
-        }
-        state.wake_first();
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        state.in_flight -= 1;
-        if !*self.answered.get_mut() {
-            state.unanswered -= 1;
-            state.window.lost();
-            if self.probe {
-                state.window.probe_done();
-            }
-        }
-        state.wake_first();
-    }
-}
-
-impl State {
-    /// Everybody pauses, for as long as the server asks.
-    fn pause(&mut self, seen: &Observation, asked: Option<Duration>, wall: i64) {
-        let now = seen.received;
-        let spent = seen.headers.remaining == Some(0);
-        let end = self.window.end(&self.offset, wall, now).filter(|_| spent);
-        let window = end.map_or(Duration::ZERO, |end| end.saturating_sub(now));
-        let jitter = PAUSE_JITTER.mul_f64(self.random.random_range(0.0..1.0));
-        // Where the server does not say how long, ever longer.
-        let least = (SHORTEST_PAUSE * (1 << self.refusals.saturating_sub(1).min(6))).min(LONGEST_GUESS);
-        let pause = asked
-            .unwrap_or_default()
-            .max(window)
-            .max(if asked.is_some() || end.is_some() {
-                SHORTEST_PAUSE
-            } else {
-                least
-            })
-            + jitter;
-        self.pause_until = self.pause_until.max(now + pause);
-        if end.is_none() {
-            self.window.forget();
-        }
-        if self.window.stated().is_none() {
-            self.ceiling.refused();
-        }
-        tracing::debug!(
-            http.wait_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-            "over the rate limit, everybody pauses"
-        );
     }
 }

@@ -12,21 +12,20 @@
 //!   whichever is sooner;
 //! - an end that advances while the window runs slides: then only R + 1 s will do.
 
+mod end;
+
 use std::time::Duration;
 
+use self::end::ahead;
 use super::clock_offset::{ClockOffset, micros, monotonic};
 use super::headers::{RateHeaders, Reset};
 
-/// The documented limits are per minute: so long is a window until it shows another length.
-const USUAL: Duration = Duration::from_mins(1);
-/// What is added to the computed end, for timers that fire early and clocks that tick coarsely.
-const SLACK: Duration = Duration::from_millis(20);
+/// No window is longer than this.
+const LONGEST: Duration = Duration::from_hours(1);
 /// How much a stated end may have been rounded.
 const ROUNDING: Duration = Duration::from_secs(1);
 /// Ends this close to each other may be the same, stated at different moments.
 const JITTER: Duration = Duration::from_millis(1500);
-/// The lengths that windows have in life, in seconds.
-const ROUND_LENGTHS: [u64; 10] = [10, 15, 20, 30, 60, 120, 300, 600, 900, 1800];
 /// A probe that takes longer than this gets company: it may have stalled.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The pause after a probe that found nothing left; doubled each time.
@@ -77,6 +76,8 @@ pub(super) struct Window {
     sliding: bool,
     /// Whether a window of unclear kind has been waited out for longer, to see whether it is a tile.
     tried_tile: bool,
+    /// How far ahead ends were stated that proved true when a window was taken to be over before.
+    confirmed: Duration,
     /// How often a probe that trusted the stated end came too early.
     distrust: u32,
     /// Probes under way, and when the last one left.
@@ -289,7 +290,11 @@ impl Window {
                     // Too early, or others were faster. However wrong the stated end is, do not ask without pause.
                     open.not_before = seen.received + (EMPTY * (1 << self.empty_probes.min(8))).min(self.horizon());
                     self.empty_probes += 1;
-                    self.distrust += u32::from(seen.refused);
+                    if let Some(ahead) = ahead(&open, seen, clock).filter(|_| seen.refused) {
+                        self.confirmed = self.confirmed.max(ahead);
+                    } else {
+                        self.distrust += u32::from(seen.refused);
+                    }
                 }
                 self.state = State::Open(open);
             }
@@ -330,6 +335,12 @@ impl Window {
                     Relation::Same
                 }
             }
+            // Answers overtake each other by a few; this many more can only be a new window's.
+            (End::Unstated, End::Unstated)
+                if fresh.remaining > open.remaining.saturating_add(self.limit.unwrap_or(u32::MAX) / 2) =>
+            {
+                Relation::Newer
+            }
             (End::Unstated, End::Unstated) => Relation::Same,
             // The notation changed: only a probe can be trusted to be newer.
             _ if seen.probe => Relation::Newer,
@@ -357,7 +368,7 @@ impl Window {
         let crawled = !seen.probe && elapsed < Duration::from_secs(4) && distance < Duration::from_secs(5);
         if crept || ran_on || crawled {
             self.sliding = true;
-        } else if distance >= ROUNDING && distance <= Duration::from_hours(1) {
+        } else if distance >= ROUNDING && distance <= LONGEST {
             self.length = Some(self.length.map_or(distance, |length| length.min(distance)));
         }
     }
@@ -372,87 +383,5 @@ impl Window {
             let ahead = monotonic(end - low - micros(seen.sent));
             self.shortest_ahead = Some(self.shortest_ahead.map_or(ahead, |shortest| shortest.min(ahead)));
         }
-    }
-
-    /// The window's length, if it has one.
-    fn known_length(&self) -> Option<Duration> {
-        let length = self.length.filter(|_| !self.sliding)?;
-        // Where a window begins with the first request and its end is rounded, each begins up to two seconds late, and
-        // ends look that much further apart than they need be.
-        let round = ROUND_LENGTHS
-            .into_iter()
-            .map(Duration::from_secs)
-            .find(|round| (*round..=*round + 2 * ROUNDING).contains(&length))
-            .filter(|_| self.distrust == 0);
-        Some(round.unwrap_or(length))
-    }
-
-    /// No window is waited for longer than this, and a second.
-    fn horizon(&self) -> Duration {
-        self.known_length().unwrap_or(USUAL)
-    }
-
-    /// Whether a window's end can only be that of a tile: one that we opened was shorter than windows are.
-    fn tiled(&self) -> bool {
-        self.shortest_ahead
-            .is_some_and(|ahead| ahead + ROUNDING < self.horizon())
-    }
-
-    fn end_of(&self, open: &Open, clock: &ClockOffset, wall: i64, now: Duration) -> Duration {
-        let by_length = open.first_seen + self.horizon() + SLACK;
-        let end = match open.end {
-            End::Unstated => by_length,
-            End::Local { latest, .. } => {
-                if self.distrust < 2 && latest <= open.first_seen + self.horizon() + 2 * ROUNDING {
-                    latest + SLACK
-                } else {
-                    by_length
-                }
-            }
-            End::Server { micros: end, fine } => self
-                .end_on_server(open, end, fine, clock, wall, now)
-                .unwrap_or(by_length),
-        };
-        end.max(open.not_before)
-    }
-
-    /// When an end stated on the server's clock has passed for certain; `None` if it cannot be believed.
-    fn end_on_server(
-        &self,
-        open: &Open,
-        end: i64,
-        fine: bool,
-        clock: &ClockOffset,
-        wall: i64,
-        now: Duration,
-    ) -> Option<Duration> {
-        let bounds = clock.bounds(now);
-        // Without the server's time, the distance between two ends is all that can be relied on.
-        if self.distrust >= 2 || (bounds.is_none() && self.known_length().is_some()) {
-            return None;
-        }
-        let (low, high) = bounds.unwrap_or((wall, wall));
-        let horizon = self.horizon();
-        let (from, ahead) = (micros(open.first_seen), end - low - micros(open.first_seen));
-        if ahead < -micros(ROUNDING) || ahead > micros(horizon + 2 * ROUNDING) + (high - low) {
-            return None;
-        }
-        let local = monotonic(from + ahead);
-        let multiple = end % micros(horizon).max(1) == 0;
-        let unclear = multiple && open.ours && !self.tiled();
-        let exact = self.distrust == 0 && !self.sliding && (fine || (multiple && !unclear));
-        if exact {
-            return Some(local + SLACK);
-        }
-        if unclear && !self.tried_tile && self.known_length().is_some() {
-            // Waiting past the end of a tile makes the next one visibly shorter than W, which settles what it is.
-            return Some(local + ROUNDING + ROUNDING / 3);
-        }
-        let rounded = local + ROUNDING + SLACK;
-        Some(if self.known_length().is_some() {
-            rounded.min(open.first_seen + horizon + SLACK)
-        } else {
-            rounded
-        })
     }
 }

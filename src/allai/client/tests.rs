@@ -360,6 +360,13 @@ async fn each_handle_counts_for_itself_and_shares_the_rest() {
 }
 
 #[test]
+fn a_call_may_be_spawned() {
+    fn spawnable<T: Send + 'static>(_: &T) {}
+    let (client, _, _) = Script::client(&[]);
+    spawnable(&async move { client.list(&Listing::Contacts, &ListQuery::default()).await });
+}
+
+#[test]
 fn the_key_is_never_shown() {
     let (client, _, _) = Script::client(&[]);
     assert!(!format!("{client:?}").contains("sk_secret"));
