@@ -3,4 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a harness that cannot go on ends its test")]
 
 mod config;
+mod mirror;
 mod sandbox;
+mod support;
