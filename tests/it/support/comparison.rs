@@ -69,6 +69,14 @@ pub(crate) async fn differences(database: &Database, account: &str, snapshot: &S
     found
 }
 
+/// Whether a row of a table, or of its history, is what the API had: `json`.
+pub(crate) fn is_version(table: &str, row: &Row, json: &str) -> bool {
+    let table = [&CONTACTS, &CONVERSATIONS, &MESSAGES].into_iter().find(|known| known.name == table);
+    let mut found = Vec::new();
+    table.unwrap().compare(&Json::members(json), row, &mut found);
+    found.is_empty()
+}
+
 /// What the warehouse holds of one resource.
 struct Held {
     table: &'static Table,
@@ -146,10 +154,13 @@ impl Held {
     }
 }
 
-/// Whether a row in quarantine is the API's: what was understood may be written in another form, and null is left out.
+/// Whether a row in quarantine is the API's: what was understood may be written in another form, null is left out, and
+/// what the warehouse derives stands beside it.
 fn says_the_same(held: &Members, truth: &Members) -> bool {
+    const DERIVED: [&str; 3] = ["conversation_id", "visitor_name", "visitor_email"];
     let value = |members: &Members, name: &str| members.get(name).cloned().unwrap_or(Json::Null);
-    held.keys().chain(truth.keys()).all(|name| {
+    let derived = |name: &&String| DERIVED.contains(&name.as_str()) && !truth.contains_key(*name);
+    held.keys().filter(|name| !derived(name)).chain(truth.keys()).all(|name| {
         let (held, truth) = (value(held, name), value(truth, name));
         held == truth || (name == "id" && held.text() == truth.text()) || time(&held).is_some_and(|at| time(&truth) == Some(at))
     })
