@@ -1,4 +1,48 @@
-//! allai-sync keeps a company's own database an exact mirror of its AllAI account.
+//! allai-sync keeps a company's own database an exact, proven mirror of its AllAI account. The README says what it does
+//! for its users; this is the guide to the code.
+//!
+//! # The rooms
+//!
+//! | module | is |
+//! |---|---|
+//! | [`allai`] | the AllAI REST API: a typed client, its rate budget, tolerant decoding. Usable alone, as an SDK |
+//! | [`sync`] | what to read and what absence means: [`sync::sweep`] is the algorithm, one file a resource drives it. No SQL, no URLs |
+//! | [`warehouse`] | the company's database, SQLite or PostgreSQL: the only SQL |
+//! | [`config`] | the configuration, one file a section; reports all errors at once |
+//! | [`app`] | the parts put together: accounts with their clients and budgets, syncs side by side |
+//! | [`status`] | how the mirror stands, read from the warehouse alone |
+//! | [`server`] | the admin listener: status page and JSON |
+//! | [`sandbox`] | the simulated AllAI API behind `demo`, `sandbox` and the tests |
+//! | [`clock`] | where time comes from, so that a simulation can drive the real code |
+//! | [`telemetry`] | logs |
+//!
+//! The binary's `cli` has one file a subcommand and is the only home of `anyhow` and of printing. Imports run one way:
+//! `cli → app → server, sync → allai, warehouse`; `sandbox` is imported by `cli` and tests alone.
+//!
+//! # One page of contacts, end to end
+//!
+//! 1. [`app::App::sync`] runs [`sync::run`] for each resource of each account.
+//! 2. The resource's file picks a [`sync::sweep::Mode`]: everything, or the growing end of the list.
+//! 3. The sweep says which offset it wants ([`sync::sweep::Sweep::next`]); [`allai::Client::list`] fetches it, which waits for
+//!    the [`allai::Budget`], retries what is worth it and takes the page apart as raw rows.
+//! 4. [`allai::model::Record::decode`] reads each row: what fits goes into columns, the rest into `extra`, a row without an
+//!    id is rejected.
+//! 5. The sweep judges the page ([`sync::sweep::Sweep::offer`]): anchored to the one before, or dropped.
+//! 6. [`warehouse::Warehouse::commit_page`] looks up what is there, writes only what differs, with history, quarantine and
+//!    the sweep's checkpoint, in one transaction.
+//! 7. When the sweep is finished and verified, rows it did not see become candidates for deletion, are confirmed, and get
+//!    `deleted_at`; [`warehouse::Warehouse::finish_run`] writes the journal.
+//!
+//! # Invariants
+//!
+//! - A row is never lost: what cannot be stored is in `quarantine`, what is unknown in `extra`.
+//! - Data and the checkpoint that claims it commit in one transaction; no transaction spans an HTTP call.
+//! - Only a verified sweep may tombstone, and never more than the brake allows; a tombstone is reversible.
+//! - Nothing unchanged is written.
+//! - A 429 that could be foreseen is not provoked.
+//! - No secret and no personal value in logs and errors.
+//! - Memory is bounded by the page, not by the account.
+//! - Every wait can be cancelled, and an abrupt death costs at most a page.
 
 pub mod allai;
 pub mod app;

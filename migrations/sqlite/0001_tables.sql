@@ -118,7 +118,7 @@ CREATE TABLE messages (
     deleted_at TEXT,
     row_num INTEGER NOT NULL,
     missing_since TEXT,
-    PRIMARY KEY (account, id)
+    PRIMARY KEY (account, conversation_id, id)
 ) STRICT;
 CREATE UNIQUE INDEX messages_by_row_num ON messages (account, row_num);
 CREATE INDEX messages_by_conversation ON messages (account, conversation_id, sent_at);

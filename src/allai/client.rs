@@ -17,7 +17,7 @@ use super::error::{Error, api_message};
 use super::listing::{ListQuery, Listing, joined_fields};
 use super::model::{Json, Members};
 use super::page::{Page, not_json};
-use super::retry::{Backoff, LONGEST_RETRY_AFTER, RetryPolicy, retry_after};
+use super::retry::{Backoff, RetryPolicy, retry_after};
 use super::transport::{Transport, TransportError};
 use crate::clock::{SharedClock, SystemClock};
 
@@ -112,7 +112,7 @@ impl ClientBuilder {
 
     /// How often and how soon a failed request is repeated.
     #[must_use]
-    pub const fn retry(mut self, retry: RetryPolicy) -> Self {
+    pub fn retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
         self
     }
@@ -180,20 +180,14 @@ fn http_client() -> Result<reqwest::Client, Error> {
 
 impl Client {
     /// Starts a client for the API at `base_url` (with or without a slash at its end).
-    pub const fn builder(base_url: Url, api_key: SecretString) -> ClientBuilder {
+    pub fn builder(base_url: Url, api_key: SecretString) -> ClientBuilder {
         ClientBuilder {
             base_url,
             api_key,
             budget: None,
             clock: None,
             timeout: Duration::from_secs(30),
-            retry: RetryPolicy {
-                base: Duration::from_millis(250),
-                cap: Duration::from_secs(20),
-                attempts: 8,
-                rate_limited_attempts: 10,
-                seed: None,
-            },
+            retry: RetryPolicy::default(),
             transport: None,
         }
     }
@@ -247,61 +241,39 @@ impl Client {
     /// Sends `call` and returns what `parse` makes of a successful answer. Repeats it within the policy after 429, 5xx,
     /// broken connections and bodies that `parse` refuses.
     pub(super) async fn execute<T>(&self, call: &Call, parse: impl Fn(&[u8]) -> Result<T, String>) -> Result<T, Error> {
-        let inner = &*self.inner;
-        let policy = inner.backoff.policy();
+        let policy = self.inner.backoff.policy();
         let (mut failures, mut refusals) = (0, 0);
         loop {
             let outcome = self.attempt(call, failures + refusals > 0).await?;
             let attempts = failures + refusals + 1;
-            let (error, again, at_least) = match outcome {
+            let setback = match outcome {
                 Ok(response) if response.status().is_success() => match parse(response.body()) {
                     Ok(parsed) => return Ok(parsed),
-                    Err(reason) => {
-                        let call_name = call.name();
-                        let error = Error::InvalidBody {
-                            call: call_name,
-                            reason,
-                            attempts,
-                        };
-                        (error, call.is_repeatable(), None)
-                    }
+                    Err(reason) => Setback::unusable(call, reason, attempts),
                 },
-                Ok(response) => {
-                    let status = response.status();
-                    let wait = retry_after(response.headers(), self.server_now());
-                    let error = self.refusal(call, &response, attempts);
-                    if status == StatusCode::TOO_MANY_REQUESTS {
-                        self.counters.rate_limited.fetch_add(1, Ordering::Relaxed);
-                        refusals += 1;
-                        if refusals >= policy.rate_limited_attempts {
-                            return Err(error);
-                        }
-                        // The budget knows of the pause, and keeps everybody waiting.
-                        continue;
-                    }
-                    let not_processed = status == StatusCode::SERVICE_UNAVAILABLE && wait.is_some();
-                    let transient = status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
-                    (error, transient && (call.is_repeatable() || not_processed), wait)
-                }
-                Err(source) => {
-                    let again = source.is_transient() && (call.is_repeatable() || source.never_sent());
-                    let call = call.name();
-                    (Error::Transport { call, source, attempts }, again, None)
-                }
+                Ok(response) => self.setback(call, &response, attempts),
+                Err(source) => Setback::unanswered(call, source, attempts),
             };
-            failures += 1;
-            if !again || failures >= policy.attempts {
-                return Err(error);
+            if matches!(setback.error, Error::RateLimited { .. }) {
+                refusals += 1;
+                if refusals >= policy.rate_limited_attempts {
+                    return Err(setback.error);
+                }
+                // The budget knows of the pause, and keeps everybody waiting.
+                continue;
             }
-            let pause = inner.backoff.pause(failures).max(at_least.unwrap_or_default());
+            failures += 1;
+            if !setback.again || failures >= policy.attempts {
+                return Err(setback.error);
+            }
+            let wait = self.inner.backoff.pause(failures).max(setback.at_least);
             tracing::debug!(
-                http.call = call.name(),
                 http.attempt = attempts,
-                http.wait_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-                error = %error,
+                http.wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                error = %setback.error,
                 "asking again"
             );
-            inner.clock.sleep(pause.min(LONGEST_RETRY_AFTER)).await;
+            self.inner.clock.sleep(wait).await;
         }
     }
 
@@ -318,9 +290,56 @@ impl Client {
         Ok(outcome)
     }
 
-    fn refusal(&self, call: &Call, response: &Response<Bytes>, attempts: u32) -> Error {
+    /// What an answer that is not a success means.
+    fn setback(&self, call: &Call, response: &Response<Bytes>, attempts: u32) -> Setback {
+        let status = response.status();
+        let asked = retry_after(response.headers(), self.server_now());
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            self.counters.rate_limited.fetch_add(1, Ordering::Relaxed);
+        }
         let message = api_message(response.body(), self.inner.api_key.expose_secret());
-        Error::from_status(call.name(), response.status(), message, attempts)
+        let transient = status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
+        // Who asks to come back later has not done what was asked.
+        let not_done = status == StatusCode::SERVICE_UNAVAILABLE && asked.is_some();
+        Setback {
+            error: Error::from_status(call.name(), status, message, attempts),
+            again: transient && (call.is_repeatable() || not_done),
+            at_least: asked.unwrap_or_default(),
+        }
+    }
+}
+
+/// An attempt that failed.
+struct Setback {
+    /// What to return if this was the last attempt.
+    error: Error,
+    /// Whether another attempt may help and does no harm.
+    again: bool,
+    /// How long the server asks to be left alone.
+    at_least: Duration,
+}
+
+impl Setback {
+    /// The server claims success, and its answer cannot be read.
+    fn unusable(call: &Call, reason: String, attempts: u32) -> Self {
+        let again = call.is_repeatable();
+        let call = call.name();
+        Self {
+            error: Error::InvalidBody { call, reason, attempts },
+            again,
+            at_least: Duration::ZERO,
+        }
+    }
+
+    /// No answer, or not all of it.
+    fn unanswered(call: &Call, source: TransportError, attempts: u32) -> Self {
+        let again = source.is_transient() && (call.is_repeatable() || source.never_sent());
+        let call = call.name();
+        Self {
+            error: Error::Transport { call, source, attempts },
+            again,
+            at_least: Duration::ZERO,
+        }
     }
 }
 

@@ -37,7 +37,7 @@ impl Default for RetryPolicy {
 }
 
 /// The longest `Retry-After` that is honoured.
-pub(super) const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
+const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// Draws the pauses. Full jitter, as in <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>:
 /// anything from zero to the exponential bound, so that clients which failed together do not return together.

@@ -178,8 +178,8 @@ fn what_to_try(data_dir: &Path, config_path: &Path) -> String {
     format!(
         "\nThe warehouse is {database}. Three questions to ask it:\n\n  \
          sqlite3 -box {database} \"select day, channel, conversations, resolved from conversations_per_day order by day desc limit 10\"\n  \
-         sqlite3 -box {database} \"select tag, count(*) as leads from leads group by tag order by leads desc\"\n  \
-         sqlite3 -box {database} \"select topic, count from topics_over_time order by rank limit 5\"\n\n\
+         sqlite3 -box {database} \"select source, sum(contacts) as leads from leads group by source order by leads desc\"\n  \
+         sqlite3 -box {database} \"select topic, count from topics_over_time order by captured_on desc, rank limit 5\"\n\n\
          How fresh it is: allai-sync status -c {}\n",
         config_path.display()
     )

@@ -7,9 +7,10 @@ use allai_sync::app::{App, Watch};
 use allai_sync::clock::SystemClock;
 use allai_sync::config::Config;
 use allai_sync::sync;
+use allai_sync::warehouse::RunRecord;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use serde_json::json;
+use serde::Serialize;
 
 use super::{Context, Outcome, Usage, output, progress, runtime, summary};
 
@@ -51,6 +52,12 @@ impl From<ResourceOption> for Resource {
             ResourceOption::Analytics => Self::Analytics,
         }
     }
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    runs: &'a [RunRecord],
 }
 
 impl Options {
@@ -107,7 +114,7 @@ impl Options {
         app.warehouse.close().await;
 
         if self.json {
-            let report = serde_json::to_string(&json!({ "runs": runs })).context("cannot write the report")?;
+            let report = serde_json::to_string(&Report { runs: &runs }).context("cannot write the report")?;
             output::print(&(report + "\n"))?;
         } else {
             output::print(&summary::table(&runs))?;

@@ -106,6 +106,21 @@ pub(super) fn plan(options: &FaultOptions, rng: &mut StdRng) -> Plan {
     }
 }
 
+/// Makes a list wrong in the ways that leave it well-formed.
+pub(super) fn tamper<T: Clone>(options: &FaultOptions, rows: &mut Vec<T>, total: &mut usize, rng: &mut StdRng) {
+    if rng.random_bool(options.empty_list_rate) {
+        rows.clear();
+        *total = 0;
+    }
+    if rows.len() > 1 && rng.random_bool(options.short_page_rate) {
+        rows.truncate(rng.random_range(1..rows.len()));
+    }
+    if !rows.is_empty() && rng.random_bool(options.repeat_row_rate) {
+        let twice = rng.random_range(0..rows.len());
+        rows.insert(twice, rows[twice].clone());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rand::SeedableRng;

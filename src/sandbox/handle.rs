@@ -80,7 +80,7 @@ impl AccountHandle {
     /// Closes a conversation.
     pub fn close(&self, id: &str, resolution: &str) -> bool {
         self.edit(id, |row| {
-            row.status = "closed".to_owned();
+            "closed".clone_into(&mut row.status);
             row.resolution = Some(resolution.to_owned());
         })
     }
@@ -88,7 +88,7 @@ impl AccountHandle {
     /// Opens a closed conversation again.
     pub fn reopen(&self, id: &str) -> bool {
         self.edit(id, |row| {
-            row.status = "active".to_owned();
+            "active".clone_into(&mut row.status);
             row.resolution = None;
         })
     }

@@ -148,7 +148,7 @@ mod tests {
     fn options(kind: WindowKind) -> LimitOptions {
         LimitOptions {
             limit: 3,
-            window: Duration::from_secs(60),
+            window: Duration::from_mins(1),
             window_kind: kind,
             ..Options::default().limits
         }

@@ -51,9 +51,9 @@ impl Webhook {
     pub(super) fn from_options(options: &WebhookOptions) -> Option<Self> {
         Some(Self {
             id: "wh_command_line".to_owned(),
-            url: options.webhook_url.clone()?,
+            url: options.url.clone()?,
             events: EVENTS.to_vec(),
-            secret: options.webhook_secret.clone()?,
+            secret: options.secret.clone()?,
             created: None,
         })
     }
@@ -180,7 +180,7 @@ async fn deliver(api: &Api, outgoing: &Outgoing, client: &reqwest::Client, parce
     let id = format!("evt_{:016x}", scramble(number ^ seed));
     let event = &parcel.event;
     let mut body = Members::default();
-    match options.webhook_form {
+    match options.form {
         WebhookForm::Plain => {
             body.push("id", text(&id));
             body.push("event", text(event.name));
@@ -194,10 +194,10 @@ async fn deliver(api: &Api, outgoing: &Outgoing, client: &reqwest::Client, parce
         }
     }
     let body = body.to_json();
-    let times = 1 + u32::from(rng.random_bool(options.webhook_duplicate_rate));
+    let times = 1 + u32::from(rng.random_bool(options.duplicate_rate));
     for _ in 0..times {
         for attempt in 0..=RETRIES {
-            let scaled = |time: Duration| time.mul_f64(options.webhook_time_scale.max(0.0));
+            let scaled = |time: Duration| time.mul_f64(options.time_scale.max(0.0));
             if attempt > 0 {
                 api.clock.sleep(scaled(FIRST_BACKOFF * 2_u32.pow(attempt - 1))).await;
             }
@@ -227,7 +227,7 @@ async fn post(
     let mut mac = Hmac::<Sha256>::new_from_slice(hook.secret.expose_secret().as_bytes()).ok()?;
     mac.update(body.as_bytes());
     let mut signature = hex::encode(mac.finalize().into_bytes());
-    if options.webhook_form == WebhookForm::Other {
+    if options.form == WebhookForm::Other {
         signature.insert_str(0, "sha256=");
     }
     let request = client

@@ -25,7 +25,7 @@ use super::faults::Fault;
 /// How much of a body that is too large is read, so that its sender gets to see the 413.
 const PATIENCE: usize = 16 << 20;
 /// How long a connection may take to send a request's head.
-const HEAD_WITHIN: Duration = Duration::from_secs(60);
+const HEAD_WITHIN: Duration = Duration::from_mins(1);
 
 /// An answer that does not arrive whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

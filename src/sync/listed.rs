@@ -1,5 +1,7 @@
 //! What contacts and conversations have in common: one list, read in full or at its growing end.
 
+use chrono::TimeDelta;
+
 use super::deletion::{self, Candidates};
 use super::order::Order;
 use super::reader::Reader;
@@ -7,6 +9,9 @@ use super::sweep::{Mode, Proof, Sweep};
 use super::{Error, Finding, Run};
 use crate::allai::{Listing, Resource};
 use crate::warehouse::{StateUpdate, SyncState};
+
+/// How old an interrupted sweep may be to be gone on with: what it read has aged as well.
+const WORTH_RESUMING: TimeDelta = TimeDelta::hours(24);
 
 /// A run of a list, so far.
 pub(super) struct ListRun<'a> {
@@ -59,7 +64,13 @@ impl<'a> ListRun<'a> {
 
     /// Reads the whole list, going on where an interrupted run stopped.
     pub(super) async fn read_fully(&self) -> Result<Sweep, Error> {
-        let resumed = self.state.checkpoint.as_deref().and_then(Sweep::resume);
+        let now = self.run.client.server_now();
+        let resumed = self
+            .state
+            .checkpoint
+            .as_deref()
+            .and_then(Sweep::resume)
+            .filter(|sweep| now - sweep.started_at() < WORTH_RESUMING);
         let mut sweep = match resumed {
             Some(sweep) => {
                 tracing::info!(

@@ -1,13 +1,16 @@
 //! Messages: a list per conversation, read for the conversations that are new, active or changed; in a full run for all.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::{TryStreamExt as _, stream};
 use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
 
 use super::deletion::{self, brake};
-use super::reader::Reader;
+use super::reader::{CHECKPOINT_EVERY, Reader};
 use super::sweep::{Mode, Proof, Sweep};
 use super::{Error, Finding, Run};
 use crate::allai::{Listing, Resource};
@@ -22,7 +25,7 @@ const CONFIRMATIONS: u32 = 3;
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Checkpoint {
     after_row_num: u64,
-    verified: bool,
+    unverified: u64,
 }
 
 pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
@@ -40,13 +43,19 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
 
     let messages = MessagesRun {
         run,
-        all_verified: AtomicBool::new(resumed.is_none_or(|checkpoint| checkpoint.verified)),
+        full,
+        unverified: AtomicU64::new(resumed.map_or(0, |checkpoint| checkpoint.unverified)),
         held_back: AtomicU64::new(0),
         may_delete: brake(job.warehouse.live_rows(account, Resource::Messages).await?),
         confirmations: AtomicU32::new(0),
         lied: AtomicBool::new(false),
+        place: Mutex::new(Place {
+            under_way: BTreeSet::new(),
+            after_row_num: resumed.map_or(0, |checkpoint| checkpoint.after_row_num),
+            saved_at: job.clock.monotonic(),
+        }),
     };
-    let mut after_row_num = resumed.map_or(0, |checkpoint| checkpoint.after_row_num);
+    let mut after_row_num = messages.place().after_row_num;
     loop {
         let batch = job
             .warehouse
@@ -55,45 +64,62 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
         let Some(last) = batch.last() else { break };
         after_row_num = last.row_num;
         job.progress.expect_more(batch.len() as u64);
+        messages
+            .place()
+            .under_way
+            .extend(batch.iter().map(|conversation| conversation.row_num));
         stream::iter(batch.iter().map(Ok))
             .try_for_each_concurrent(job.account.concurrency, |conversation| messages.read(conversation))
             .await?;
-        if full {
-            let verified = messages.all_verified.load(Ordering::Relaxed);
-            let checkpoint = serde_json::to_string(&Checkpoint {
-                after_row_num,
-                verified,
-            })
-            .unwrap_or_default();
-            job.warehouse
-                .save_checkpoint(account, Resource::Messages, Some(&checkpoint))
-                .await?;
+    }
+    messages.conclude().await
+}
+
+/// How far a run is, as the conversations are finished out of order.
+struct Place {
+    /// The row numbers of the conversations that are begun or next.
+    under_way: BTreeSet<u64>,
+    /// All conversations up to this row number are read.
+    after_row_num: u64,
+    saved_at: Duration,
+}
+
+impl Place {
+    fn finish(&mut self, row_num: u64) {
+        self.under_way.remove(&row_num);
+        match self.under_way.first() {
+            Some(next) => self.after_row_num = self.after_row_num.max(next - 1),
+            None => self.after_row_num = self.after_row_num.max(row_num),
         }
     }
-    messages.conclude(full).await
 }
 
 struct MessagesRun<'a> {
     run: &'a Run<'a>,
-    all_verified: AtomicBool,
+    /// Whether the messages of all conversations are read.
+    full: bool,
+    /// Conversations whose list was read, but not proven complete.
+    unverified: AtomicU64,
     /// How many deletions were held back.
     held_back: AtomicU64,
     /// How many rows this run may tombstone without permission.
     may_delete: u64,
     confirmations: AtomicU32,
     lied: AtomicBool,
+    place: Mutex<Place>,
 }
 
 impl MessagesRun<'_> {
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn read(&self, conversation: &ConversationToRead) -> Result<(), Error> {
         let (job, account) = (self.run.job, self.run.account());
         let sweep = match self.sweep(conversation, None).await {
             Ok(sweep) => sweep,
-            Err(Error::Api(error)) if error.is_not_found() => {
-                // Deleted since it was listed; the next verified sweep of the conversations decides.
-                job.progress.advance(1);
-                return Ok(());
-            }
+            // Deleted since it was listed; the next verified sweep of the conversations decides.
+            Err(Error::Api(error)) if error.is_not_found() => return self.finish(conversation).await,
             Err(error) => return Err(error),
         };
         let mut settled = true;
@@ -106,14 +132,37 @@ impl MessagesRun<'_> {
                 settled = self.delete_missing(conversation, &sweep, unseen).await?;
             }
         } else {
-            self.all_verified.store(false, Ordering::Relaxed);
+            self.unverified.fetch_add(1, Ordering::Relaxed);
         }
         if settled {
             job.warehouse
                 .mark_conversation_read(account, &conversation.id, conversation.content_hash)
                 .await?;
         }
+        self.finish(conversation).await
+    }
+
+    /// Counts a conversation as done; in a full run, now and then saves how far the run is.
+    async fn finish(&self, conversation: &ConversationToRead) -> Result<(), Error> {
+        let job = self.run.job;
         job.progress.advance(1);
+        let now = job.clock.monotonic();
+        let checkpoint = {
+            let mut place = self.place();
+            place.finish(conversation.row_num);
+            if !self.full || now.saturating_sub(place.saved_at) < CHECKPOINT_EVERY {
+                return Ok(());
+            }
+            place.saved_at = now;
+            Checkpoint {
+                after_row_num: place.after_row_num,
+                unverified: self.unverified.load(Ordering::Relaxed),
+            }
+        };
+        let checkpoint = serde_json::to_string(&checkpoint).unwrap_or_default();
+        job.warehouse
+            .save_checkpoint(self.run.account(), Resource::Messages, Some(&checkpoint))
+            .await?;
         Ok(())
     }
 
@@ -175,7 +224,7 @@ impl MessagesRun<'_> {
         Ok(true)
     }
 
-    async fn conclude(self, full: bool) -> Result<Finding, Error> {
+    async fn conclude(self) -> Result<Finding, Error> {
         let (job, account) = (self.run.job, self.run.account());
         let held_back = self.held_back.load(Ordering::Relaxed);
         let incomplete = (held_back > 0).then(|| {
@@ -186,7 +235,15 @@ impl MessagesRun<'_> {
                 self.may_delete
             )
         });
-        let verified = full && incomplete.is_none() && self.all_verified.load(Ordering::Relaxed);
+        let unverified = self.unverified.load(Ordering::Relaxed);
+        if self.full && unverified > 0 {
+            tracing::warn!(
+                sync.account = account,
+                sync.conversations = unverified,
+                "the messages of some conversations were read, but it is not proven that none is missing"
+            );
+        }
+        let verified = self.full && incomplete.is_none() && unverified == 0;
         let now = job.clock.now();
         let update = StateUpdate {
             order: None,

@@ -14,7 +14,7 @@ use crate::allai::{ListQuery, Listing, Page, Resource};
 use crate::warehouse::{Change, PageCommit, RowOutcome};
 
 /// How long pages that change nothing may go without a checkpoint. A page that changes something carries one.
-const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
+pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 
 /// Reads one list of the API into the warehouse.
 pub(super) struct Reader<'a> {

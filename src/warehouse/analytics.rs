@@ -12,7 +12,7 @@ use super::quarantine::{self, Bad};
 use super::statement::{Conn, Statement, on, reading};
 use super::values::Stamp;
 use crate::allai::Resource;
-use crate::allai::model::{ContentHash, DailyReport, Day, Overview, Rejected, Satisfaction};
+use crate::allai::model::{ContentHash, DailyReport, DayCount, Overview, Rejected, Satisfaction};
 
 /// One of the three reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -97,9 +97,8 @@ const CLEAR_CHANNELS: Statement =
 const PUT_CHANNEL: Statement = Statement::shared(
     "INSERT INTO analytics_channels (account, period, captured_on, channel, count) VALUES ($1, $2, $3, $4, $5)",
 );
-const DAY_HASHES: Statement = Statement::shared(
-    "SELECT day, content_hash FROM analytics_daily WHERE account = $1 AND day >= $2 AND day <= $3",
-);
+const DAY_HASHES: Statement =
+    Statement::shared("SELECT day, content_hash FROM analytics_daily WHERE account = $1 AND day >= $2 AND day <= $3");
 const PUT_DAY: Statement = Statement::shared(
     "INSERT INTO analytics_daily (account, day, conversations, extra, content_hash, updated_at) \
      VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (account, day) DO UPDATE SET \
@@ -345,10 +344,13 @@ async fn save_days(
     conn: &mut Conn<'_>,
     account: &str,
     now: DateTime<Utc>,
-    days: &[Day],
+    days: &[DayCount],
     counts: &mut AnalyticsCounts,
 ) -> Result<(), Error> {
-    let (Some(first), Some(last)) = (days.iter().map(|day| day.day).min(), days.iter().map(|day| day.day).max()) else {
+    let (Some(first), Some(last)) = (
+        days.iter().map(|day| day.day).min(),
+        days.iter().map(|day| day.day).max(),
+    ) else {
         return Ok(());
     };
     let known: Vec<(NaiveDate, String)> = on!(conn, inner, dialect => sqlx::query_as(DAY_HASHES.of(dialect))

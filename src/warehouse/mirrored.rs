@@ -52,6 +52,9 @@ pub(super) struct Statements {
 
 macro_rules! statements_of {
     ($table:literal) => {
+        statements_of!($table, "")
+    };
+    ($table:literal, $within:literal) => {
         Statements {
             look_up: in_list!(
                 concat!(
@@ -61,7 +64,7 @@ macro_rules! statements_of {
                 ),
                 "id",
                 "$2",
-                ""
+                $within
             ),
             highest: Statement::shared(concat!(
                 "SELECT coalesce(max(row_num), 0) FROM ",
@@ -108,7 +111,8 @@ macro_rules! statements_of {
 
 const CONTACTS: Statements = statements_of!("contacts");
 const CONVERSATIONS: Statements = statements_of!("conversations");
-const MESSAGES: Statements = statements_of!("messages");
+/// The API gives examples such as `msg_001`: a message's id need not be unique beyond its conversation.
+const MESSAGES: Statements = statements_of!("messages", " AND conversation_id = $3");
 /// Analytics have no rows of their own kind; days stand in for them where rows are counted.
 const ANALYTICS: Statements = Statements {
     look_up: NO_ROWS,
@@ -171,18 +175,27 @@ pub(super) struct Known {
 /// How many rows one statement reads or marks.
 const BATCH: usize = 5_000;
 
+/// What is known of the rows of these ids; for messages, `conversation` says whose.
 pub(super) async fn look_up(
     conn: &mut Conn<'_>,
     statement: Statement,
     account: &str,
+    conversation: Option<&str>,
     ids: &[&str],
 ) -> Result<HashMap<String, Known>, Error> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
     type KnownRow = (String, i64, String, DateTime<Utc>, Option<DateTime<Utc>>, bool);
-    let rows: Vec<KnownRow> = on!(conn, inner, dialect => sqlx::query_as(statement.of(dialect))
-        .bind(account)
-        .bind(List(ids))
+    let rows: Vec<KnownRow> = on!(conn, inner, dialect => {
+        let query = sqlx::query_as(statement.of(dialect)).bind(account).bind(List(ids));
+        match conversation {
+            Some(conversation) => query.bind(conversation),
+            None => query,
+        }
         .fetch_all(inner)
-        .await)
+        .await
+    })
     .doing("looking up rows")?;
     let known = rows
         .into_iter()

@@ -24,7 +24,7 @@ pub struct PageCommit<'a> {
     pub account: &'a str,
     /// What the page lists. Every record must be of this resource.
     pub resource: Resource,
-    /// The rows, in the order of the page.
+    /// The rows, in the order of the page; messages are all of one conversation.
     pub records: &'a [Record],
     /// What could not be decoded.
     pub rejected: &'a [Rejected],
@@ -173,6 +173,16 @@ impl<'a> Rows<'a> {
     }
 }
 
+impl PageCommit<'_> {
+    /// Whose messages they are, if they are messages.
+    fn conversation(&self) -> Option<&str> {
+        match self.records.first()? {
+            Record::Message(message) => Some(&message.conversation_id),
+            Record::Contact(_) | Record::Conversation(_) => None,
+        }
+    }
+}
+
 impl Warehouse {
     /// Stores a page and the checkpoint that claims it, in one transaction; the outcomes are aligned with
     /// `page.records`.
@@ -208,7 +218,7 @@ impl Warehouse {
         let (known, held) = {
             let mut reader = self.reader().await?;
             let conn = &mut reader.conn();
-            let known = mirrored::look_up(conn, statements.look_up, account, &ids).await?;
+            let known = mirrored::look_up(conn, statements.look_up, account, page.conversation(), &ids).await?;
             let held = quarantine::held(conn, account, resource, &ids, &rejected).await?;
             (known, held)
         };
@@ -250,7 +260,7 @@ impl Warehouse {
         let now = self.now();
         let mut tx = self.begin(account, &[resource]).await?;
         let conn = &mut tx.conn();
-        write_rows(conn, account, resource, now, &mut page_rows.rows).await?;
+        write_rows(conn, page, now, &mut page_rows.rows).await?;
         quarantine::release(conn, account, resource, &resolved(&page_rows.rows)).await?;
         quarantine::hold(conn, account, resource, now, &bad(&page_rows.rows)).await?;
         let outcomes = page_rows.outcomes();
@@ -265,11 +275,11 @@ impl Warehouse {
 /// Reads what differs again, now that nobody else can write, and writes it.
 async fn write_rows(
     conn: &mut Conn<'_>,
-    account: &str,
-    resource: Resource,
+    page: &PageCommit<'_>,
     now: DateTime<Utc>,
     rows: &mut [Row<'_>],
 ) -> Result<(), Error> {
+    let PageCommit { account, resource, .. } = *page;
     let statements = mirrored::statements(resource);
     let ids: Vec<&str> = rows
         .iter()
@@ -277,7 +287,7 @@ async fn write_rows(
         .map(|row| row.record.id())
         .collect();
     if !ids.is_empty() {
-        let known = mirrored::look_up(conn, statements.look_up, account, &ids).await?;
+        let known = mirrored::look_up(conn, statements.look_up, account, page.conversation(), &ids).await?;
         for row in rows.iter_mut().filter(|row| row.is_to_write()) {
             row.compare(known.get(row.record.id()));
         }

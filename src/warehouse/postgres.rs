@@ -1,6 +1,7 @@
 //! Postgres: a server, everything in one schema.
 
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
@@ -28,7 +29,7 @@ const SET_SEARCH_PATH: &str = "SELECT set_config('search_path', $1, false)";
 #[derive(Clone)]
 pub struct Postgres {
     pool: PgPool,
-    options: PgConnectOptions,
+    options: Arc<PgConnectOptions>,
     schema: String,
     server: String,
     pub(super) clock: SharedClock,
@@ -93,7 +94,7 @@ impl Postgres {
             .connect_lazy_with(options.clone());
         Ok(Self {
             pool,
-            options,
+            options: Arc::new(options),
             schema: schema.to_owned(),
             server,
             clock,
@@ -179,9 +180,9 @@ pub(super) async fn write_rows(
     writes: &[Write<'_>],
 ) -> Result<Vec<Result<i64, String>>, Error> {
     let mut results = vec![Err(String::new()); writes.len()];
-    let mut pending = vec![0..writes.len()];
-    while let Some(range) = pending.pop() {
-        let part = &writes[range.clone()];
+    let mut pending = vec![(0, writes.len())];
+    while let Some((from, to)) = pending.pop() {
+        let part = &writes[from..to];
         if part.is_empty() {
             continue;
         }
@@ -196,7 +197,7 @@ pub(super) async fn write_rows(
             Ok(rows) => {
                 savepoint.commit().await.doing("writing rows")?;
                 let nums: std::collections::HashMap<_, _> = rows.into_iter().collect();
-                for (result, write) in results[range].iter_mut().zip(part) {
+                for (result, write) in results[from..to].iter_mut().zip(part) {
                     *result = nums
                         .get(write.record.id())
                         .copied()
@@ -205,12 +206,12 @@ pub(super) async fn write_rows(
             }
             Err(error) if is_unstorable(&error) => {
                 savepoint.rollback().await.doing("writing rows")?;
-                if range.len() == 1 {
-                    results[range.start] = Err(format!("PostgreSQL cannot hold it: {}", explain(&error)));
+                if part.len() == 1 {
+                    results[from] = Err(format!("PostgreSQL cannot hold it: {}", explain(&error)));
                 } else {
-                    let middle = range.start + range.len() / 2;
-                    pending.push(middle..range.end);
-                    pending.push(range.start..middle);
+                    let middle = from + part.len() / 2;
+                    pending.push((middle, to));
+                    pending.push((from, middle));
                 }
             }
             Err(error) => return Err(error).doing("writing rows"),

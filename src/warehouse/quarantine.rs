@@ -17,11 +17,15 @@ use super::values::{List, Stamp, from_db};
 use crate::allai::Resource;
 use crate::allai::model::{Json, Record, Rejected};
 
+/// Two searches rather than one with OR, for which SQLite would read the whole quarantine of the resource.
 const HELD: Statement = Statement {
     sqlite: "SELECT raw_hash, id FROM quarantine WHERE account = $1 AND resource = $2 AND \
-             (id IN (SELECT value FROM json_each($3)) OR raw_hash IN (SELECT value FROM json_each($4)))",
-    postgres: "SELECT raw_hash, id FROM quarantine WHERE account = $1 AND resource = $2 AND \
-               (id = ANY($3) OR raw_hash = ANY($4))",
+             id IN (SELECT value FROM json_each($3)) \
+             UNION ALL SELECT raw_hash, id FROM quarantine WHERE account = $1 AND resource = $2 AND \
+             raw_hash IN (SELECT value FROM json_each($4))",
+    postgres: "SELECT raw_hash, id FROM quarantine WHERE account = $1 AND resource = $2 AND id = ANY($3) \
+               UNION ALL SELECT raw_hash, id FROM quarantine WHERE account = $1 AND resource = $2 AND \
+               raw_hash = ANY($4)",
 };
 const HOLD: Statement = Statement {
     sqlite: "INSERT INTO quarantine (account, resource, raw_hash, id, reason, raw, seen_at) \

@@ -6,3 +6,4 @@ mod config;
 mod mirror;
 mod sandbox;
 mod support;
+mod warehouse;

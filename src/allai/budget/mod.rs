@@ -1,38 +1,73 @@
-//! stub
-use crate::clock::SharedClock;
-use chrono::{DateTime, Utc};
-use http::{HeaderMap, StatusCode};
-use std::sync::Arc;
+//! The rate budget of one API key, shared by everything that uses the key.
+//!
+//! A request asks for a [`Permit`] and waits in a queue: the highest priority first, and first come, first served
+//! within one. Whoever is at its head may go when
+//!
+//! 1. nobody was told to pause (429),
+//! 2. not too many requests are under way,
+//! 3. the server's window has room ([`window`]): the server's headers are the truth,
+//! 4. the local ceiling lets it ([`ceiling`]): the plan's limit, or an assumed one where the server states none.
+//!
+//! Only the head of the queue runs a timer; the others sleep until they are the head. A permit, and a place in the
+//! queue, are given back when dropped, so the future of a call may be dropped at any point.
+
+mod ceiling;
+mod clock_offset;
+mod headers;
+mod permit;
+mod snapshot;
+mod window;
+
+#[cfg(test)]
+mod simulation;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Who goes first.
+use chrono::{DateTime, Utc};
+use futures_util::future::{Either, select};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::sync::Notify;
+
+use self::ceiling::Ceiling;
+use self::clock_offset::{ClockOffset, micros};
+use self::permit::Permit;
+pub use self::snapshot::{BudgetSnapshot, Wait, WaitReason};
+use self::window::{Verdict, Window};
+use crate::clock::SharedClock;
+
+/// Who goes first; declared from first to last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
-    /// An event that just arrived, or an automation that answers one.
+    /// Something just happened: an event's entity is fetched, an automation answers.
     Event,
-    /// Somebody waits for it.
+    /// Somebody is waiting in front of a screen.
     Interactive,
-    /// An incremental run.
+    /// A run that looks for what is new.
     Incremental,
-    /// A full sweep.
+    /// A run that reads everything.
     Full,
 }
 
-/// What is known of a key's limit before the server states it.
+/// What bounds a budget besides what the server states.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
-    /// The plan's requests per minute: a ceiling whatever the server says. `None`: what the server says.
+    /// The plan's requests per minute, a ceiling whatever the server states. `None`: what the server states.
     pub ceiling_per_minute: Option<u32>,
-    /// Requests per minute to assume until the server states a limit, and where it never does.
+    /// Requests per minute to assume as long as neither plan nor server says.
     pub fallback_per_minute: u32,
-    /// The share of the limit that is left to the key's other users, 0 to 1.
+    /// The share of the limit left to the key's other users, 0 to 1.
     pub reserve: f64,
-    /// At most this many requests at once.
+    /// So many requests may be under way at once; at least 1.
     pub max_in_flight: usize,
 }
 
 impl Default for Limits {
-    /// The lowest limit that the guide documents (100 a minute, the sandbox's), nothing reserved, 8 at once.
+    /// The lowest limit the guide documents (100 a minute, in the sandbox), nothing reserved, 8 requests at once.
     fn default() -> Self {
         Self {
             ceiling_per_minute: None,
@@ -44,88 +79,230 @@ impl Default for Limits {
 }
 
 /// The rate budget of one API key.
-#[derive(Debug)]
 pub struct Budget {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    limits: Limits,
     clock: SharedClock,
-    permits: Arc<tokio::sync::Semaphore>,
-    max: usize,
+    state: Mutex<State>,
 }
 
-/// What a budget looks like just now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BudgetSnapshot {
-    /// Requests a window, as the server states it.
-    pub limit: Option<u32>,
-    /// Requests left in this window.
-    pub remaining: Option<u32>,
-    /// How long until the window ends.
-    pub resets_in: Option<Duration>,
-    /// Requests that are under way.
-    pub in_flight: usize,
-    /// What the next request waits for, if any waits.
-    pub waiting: Option<Wait>,
+struct State {
+    queue: BTreeMap<Ticket, Arc<Notify>>,
+    next_number: u64,
+    in_flight: usize,
+    /// Requests under way whose answer has not told yet what it cost.
+    unanswered: u32,
+    window: Window,
+    offset: ClockOffset,
+    ceiling: Ceiling,
+    pause_until: Duration,
+    /// Refusals since anything was let through.
+    refusals: u32,
+    random: StdRng,
+    waiting: Option<(WaitReason, Duration)>,
 }
 
-/// A wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wait {
-    /// What is waited for.
-    pub reason: WaitReason,
-    /// How long, at most.
-    pub lasts: Duration,
-}
+/// A place in the queue: by priority, then in order of arrival.
+type Ticket = (Priority, u64);
 
-/// What a request waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WaitReason {
-    /// The window is used up.
-    Window,
-    /// The server asked for a pause.
-    Pause,
-    /// The ceiling of the plan.
-    Ceiling,
-    /// The first answer, which states the limit.
-    Probe,
-    /// Requests under way.
-    Concurrency,
-}
-
-/// stub
-pub(super) struct Permit {
-    _permit: Option<tokio::sync::OwnedSemaphorePermit>,
-}
-
-impl Permit {
-    pub(super) fn answered(&self, _status: StatusCode, _headers: &HeaderMap) {}
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Budget")
+            .field("limits", &self.shared.limits)
+            .field("now", &self.snapshot())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Budget {
     /// A budget for one key.
     pub fn new(limits: Limits, clock: SharedClock) -> Self {
-        let max = limits.max_in_flight.max(1);
+        let limits = Limits {
+            reserve: if limits.reserve.is_finite() {
+                limits.reserve.clamp(0.0, 1.0)
+            } else {
+                0.0
+            },
+            max_in_flight: limits.max_in_flight.max(1),
+            ..limits
+        };
+        let state = Mutex::new(State {
+            queue: BTreeMap::new(),
+            next_number: 0,
+            in_flight: 0,
+            unanswered: 0,
+            window: Window::default(),
+            offset: ClockOffset::default(),
+            ceiling: Ceiling::new(limits, Arc::clone(&clock)),
+            pause_until: Duration::ZERO,
+            refusals: 0,
+            random: rand::make_rng(),
+            waiting: None,
+        });
         Self {
-            clock,
-            permits: Arc::new(tokio::sync::Semaphore::new(max)),
-            max,
+            shared: Arc::new(Shared { limits, clock, state }),
         }
     }
 
-    pub(super) async fn acquire(&self, _priority: Priority) -> Permit {
-        Permit {
-            _permit: Arc::clone(&self.permits).acquire_owned().await.ok(),
-        }
+    /// The same budget, whose random pauses repeat: for simulations.
+    #[must_use]
+    pub fn seeded(self, seed: u64) -> Self {
+        self.shared.lock().random = StdRng::seed_from_u64(seed);
+        self
     }
 
-    /// The server's clock.
+    /// The server's clock: ours, corrected by what the `Date` of its answers has taught.
     pub fn server_now(&self) -> DateTime<Utc> {
-        self.clock.now()
+        let now = self.shared.clock.monotonic();
+        let learned = self.shared.lock().offset.server_time(now);
+        learned.unwrap_or_else(|| self.shared.clock.now())
     }
 
     /// What the budget looks like just now.
     pub fn snapshot(&self) -> BudgetSnapshot {
+        let (now, wall) = self.shared.time();
+        let state = self.shared.lock();
+        let end = state.window.end(&state.offset, wall, now).filter(|end| *end > now);
         BudgetSnapshot {
-            in_flight: self.max - self.permits.available_permits(),
-            ..BudgetSnapshot::default()
+            limit: state.window.limit(),
+            remaining: end
+                .and(state.window.remaining())
+                .map(|left| left.saturating_sub(state.unanswered)),
+            resets_in: end.map(|end| end.saturating_sub(now)),
+            in_flight: state.in_flight,
+            waiting: state
+                .waiting
+                .filter(|_| !state.queue.is_empty())
+                .map(|(reason, until)| Wait {
+                    reason,
+                    lasts: until.saturating_sub(now),
+                }),
         }
+    }
+
+    /// Waits until a request may be sent. Dropping the future gives up the place in the queue.
+    pub(super) async fn acquire(&self, priority: Priority) -> Permit {
+        let place = Place::join(&self.shared, priority);
+        loop {
+            match self.shared.turn(&place) {
+                Turn::Go(permit) => return permit,
+                Turn::WhenWoken => place.woken.notified().await,
+                Turn::At(wait) => {
+                    let woken = std::pin::pin!(place.woken.notified());
+                    match select(woken, self.shared.clock.sleep(wait)).await {
+                        Either::Left(_) | Either::Right(_) => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What whoever waits is to do next.
+enum Turn {
+    Go(Permit),
+    WhenWoken,
+    At(Duration),
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The monotonic time, and what must be added to it (in microseconds) for our wall clock.
+    fn time(&self) -> (Duration, i64) {
+        let now = self.clock.monotonic();
+        (now, self.clock.now().timestamp_micros() - micros(now))
+    }
+
+    fn turn(self: &Arc<Self>, place: &Place) -> Turn {
+        let (now, wall) = self.time();
+        let mut state = self.lock();
+        let state = &mut *state;
+        if state
+            .queue
+            .first_key_value()
+            .is_some_and(|(first, _)| *first != place.ticket)
+        {
+            return Turn::WhenWoken;
+        }
+        let mut wait = |reason, until: Option<Duration>| {
+            state.waiting = Some((reason, until.unwrap_or(now)));
+            until.map_or(Turn::WhenWoken, |until| Turn::At(until.saturating_sub(now)))
+        };
+        if now < state.pause_until {
+            return wait(WaitReason::Pause, Some(state.pause_until));
+        }
+        if state.in_flight >= self.limits.max_in_flight {
+            return wait(WaitReason::Concurrency, None);
+        }
+        let verdict = state
+            .window
+            .verdict(&state.offset, wall, now, state.unanswered, self.limits.reserve);
+        match verdict {
+            Verdict::Room | Verdict::Probe => {}
+            Verdict::AwaitProbe(until) => return wait(WaitReason::Probe, Some(until)),
+            Verdict::Spent(until) => return wait(WaitReason::Window, Some(until)),
+        }
+        state.ceiling.adjust(state.window.stated(), state.window.limit());
+        if let Err(until) = state.ceiling.check() {
+            return wait(WaitReason::Ceiling, Some(now + until));
+        }
+        let probe = verdict == Verdict::Probe;
+        if probe {
+            state.window.probe_sent(now);
+        }
+        state.in_flight += 1;
+        state.unanswered += 1;
+        state.waiting = None;
+        Turn::Go(Permit {
+            shared: Arc::clone(self),
+            probe,
+            sent: now,
+            answered: AtomicBool::new(false),
+        })
+    }
+}
+
+impl State {
+    fn wake_first(&self) {
+        if let Some((_, first)) = self.queue.first_key_value() {
+            first.notify_one();
+        }
+    }
+}
+
+/// A place in the queue; left when dropped.
+struct Place {
+    shared: Arc<Shared>,
+    ticket: Ticket,
+    woken: Arc<Notify>,
+}
+
+impl Place {
+    fn join(shared: &Arc<Shared>, priority: Priority) -> Self {
+        let woken = Arc::new(Notify::new());
+        let mut state = shared.lock();
+        let ticket = (priority, state.next_number);
+        state.next_number += 1;
+        state.queue.insert(ticket, Arc::clone(&woken));
+        drop(state);
+        Self {
+            shared: Arc::clone(shared),
+            ticket,
+            woken,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.queue.remove(&self.ticket);
+        state.wake_first();
     }
 }

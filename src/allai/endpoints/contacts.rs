@@ -110,5 +110,5 @@ impl Client {
 }
 
 fn contact(body: &[u8]) -> Result<Contact, String> {
-    Contact::decode(&*single(body, "contact")?).map_err(|rejected| rejected.reason)
+    Contact::decode(&single(body, "contact")?).map_err(|rejected| rejected.reason)
 }

@@ -125,5 +125,5 @@ pub(super) fn pick(record: Record) -> Option<Conversation> {
 }
 
 fn conversation(body: &[u8]) -> Result<Conversation, String> {
-    Conversation::decode(&*single(body, "conversation")?).map_err(|rejected| rejected.reason)
+    Conversation::decode(&single(body, "conversation")?).map_err(|rejected| rejected.reason)
 }

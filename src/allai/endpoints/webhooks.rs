@@ -1,5 +1,7 @@
 //! `/webhooks`: where the API sends its events.
 
+use std::fmt;
+
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use url::Url;
@@ -21,12 +23,18 @@ pub struct NewWebhook {
 }
 
 /// A registered webhook.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Webhook {
     /// The server's id, if it gives one.
     pub id: Option<String>,
     /// The whole answer of the API, which may hold the secret.
     pub raw: Json,
+}
+
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Webhook").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 impl Client {

@@ -56,7 +56,7 @@ impl Overview {
             topics: take(&mut members, &["top_topics"], |raw| tally(raw, "topic")).unwrap_or_default(),
             channels: take(&mut members, &["conversations_by_channel"], |raw| tally(raw, "channel"))
                 .unwrap_or_default(),
-            extra: extra(members),
+            extra: extra(&members),
             content_hash: fingerprint(raw),
             raw: raw.to_owned(),
         })
@@ -67,7 +67,7 @@ impl Overview {
 #[derive(Clone, Debug)]
 pub struct DailyReport {
     /// One row a day, by day.
-    pub days: Vec<Day>,
+    pub days: Vec<DayCount>,
     /// Rows that name no day or no count.
     pub rejected: Vec<Rejected>,
     /// What stood beside the rows; `None` if nothing did.
@@ -78,7 +78,7 @@ pub struct DailyReport {
 
 /// The conversations of a day.
 #[derive(Clone, Debug)]
-pub struct Day {
+pub struct DayCount {
     /// The day.
     pub day: NaiveDate,
     /// Conversations on that day.
@@ -123,7 +123,7 @@ impl DailyReport {
     }
 }
 
-type Rows = (Vec<Day>, Vec<Rejected>, Option<Json>);
+type Rows = (Vec<DayCount>, Vec<Rejected>, Option<Json>);
 
 /// Looks for the rows in a value and, up to `depth` envelopes deep, in its members.
 fn daily_rows(raw: &RawValue, depth: u8) -> Option<Rows> {
@@ -144,13 +144,13 @@ fn daily_rows(raw: &RawValue, depth: u8) -> Option<Rows> {
     if let Some(inner) = inner {
         members.insert(name.to_owned(), inner);
     }
-    Some((days, rejected, extra(members)))
+    Some((days, rejected, extra(&members)))
 }
 
 /// An empty array is a report without days; one in which nothing is understood is none.
 fn rows_of(items: &[&RawValue]) -> Option<Rows> {
     let mut rejected = Vec::new();
-    let mut by_day: BTreeMap<NaiveDate, Vec<(Day, &RawValue)>> = BTreeMap::new();
+    let mut by_day: BTreeMap<NaiveDate, Vec<(DayCount, &RawValue)>> = BTreeMap::new();
     for item in items {
         match day_of(item) {
             Some(day) => by_day.entry(day.day).or_default().push((day, item)),
@@ -169,7 +169,7 @@ fn rows_of(items: &[&RawValue]) -> Option<Rows> {
 }
 
 /// One row of the rows of a day, which a report by day and channel has several of.
-fn merge(mut rows: Vec<(Day, &RawValue)>) -> Option<Day> {
+fn merge(mut rows: Vec<(DayCount, &RawValue)>) -> Option<DayCount> {
     if rows.len() == 1 {
         return rows.pop().map(|(day, _)| day);
     }
@@ -177,7 +177,7 @@ fn merge(mut rows: Vec<(Day, &RawValue)>) -> Option<Day> {
     let all = to_raw_value(&BTreeMap::from([("rows", raw)])).ok()?;
     let conversations = rows.iter().map(|(day, _)| day.conversations).sum();
     let day = rows.first()?.0.day;
-    Some(Day {
+    Some(DayCount {
         day,
         conversations,
         content_hash: fingerprint(&all),
@@ -185,41 +185,35 @@ fn merge(mut rows: Vec<(Day, &RawValue)>) -> Option<Day> {
     })
 }
 
-fn day_of(raw: &RawValue) -> Option<Day> {
+fn day_of(raw: &RawValue) -> Option<DayCount> {
     let mut members: Members = serde_json::from_str(raw.get()).ok()?;
-    Some(Day {
+    Some(DayCount {
         day: take(&mut members, &DAY, date)?,
         conversations: take(&mut members, &COUNT, integer)?,
-        extra: extra(members),
+        extra: extra(&members),
         content_hash: fingerprint(raw),
     })
 }
 
-fn counts_by_day(members: &Members) -> Option<Vec<Day>> {
+fn counts_by_day(members: &Members) -> Option<Vec<DayCount>> {
     if members.is_empty() {
         return None;
     }
     members
         .iter()
         .map(|(name, raw)| {
-            let day = parse_date(name)?;
-            match integer(raw) {
-                Some(conversations) => Some(Day {
-                    day,
-                    conversations,
-                    extra: None,
-                    content_hash: fingerprint(raw),
-                }),
-                None => {
-                    let mut inner: Members = serde_json::from_str(raw.get()).ok()?;
-                    Some(Day {
-                        day,
-                        conversations: take(&mut inner, &COUNT, integer)?,
-                        extra: extra(inner),
-                        content_hash: fingerprint(raw),
-                    })
-                }
-            }
+            let (conversations, extra) = if let Some(count) = integer(raw) {
+                (count, None)
+            } else {
+                let mut inner: Members = serde_json::from_str(raw.get()).ok()?;
+                (take(&mut inner, &COUNT, integer)?, extra(&inner))
+            };
+            Some(DayCount {
+                day: parse_date(name)?,
+                conversations,
+                extra,
+                content_hash: fingerprint(raw),
+            })
         })
         .collect()
 }
@@ -243,14 +237,20 @@ impl Satisfaction {
     /// Reads the report, bare or inside `data` or `satisfaction`. The guide does not show it, so the likely names are
     /// tried. Rejected if it has none of them.
     pub fn decode(raw: &RawValue) -> Result<Self, Rejected> {
-        const SCORE: [&str; 5] = ["average_score", "satisfaction_score", "average_rating", "average", "score"];
+        const SCORE: [&str; 5] = [
+            "average_score",
+            "satisfaction_score",
+            "average_rating",
+            "average",
+            "score",
+        ];
         const RATINGS: [&str; 5] = ["total_ratings", "ratings_count", "total_responses", "total", "count"];
         let known = [SCORE, RATINGS].concat();
         let mut members = report_members(raw, &["data", "satisfaction"], &known)?;
         Ok(Self {
             average_score: take(&mut members, &SCORE, number),
             total_ratings: take(&mut members, &RATINGS, integer),
-            extra: extra(members),
+            extra: extra(&members),
             content_hash: fingerprint(raw),
             raw: raw.to_owned(),
         })
@@ -285,7 +285,10 @@ fn report_members(raw: &RawValue, envelopes: &[&str], known: &[&str]) -> Result<
     if has_known(&members) {
         Ok(members)
     } else {
-        Err(reject(format!("the report has none of the members {}", known.join(", "))))
+        Err(reject(format!(
+            "the report has none of the members {}",
+            known.join(", ")
+        )))
     }
 }
 
@@ -298,11 +301,11 @@ fn take<T>(members: &mut Members, names: &[&str], read: impl Fn(&RawValue) -> Op
     })
 }
 
-fn extra(members: Members) -> Option<Json> {
+fn extra(members: &Members) -> Option<Json> {
     if members.is_empty() {
         return None;
     }
-    to_raw_value(&members).ok()
+    to_raw_value(members).ok()
 }
 
 fn number(raw: &RawValue) -> Option<f64> {
@@ -325,7 +328,10 @@ fn integer(raw: &RawValue) -> Option<i64> {
 
 /// Counts by name: `{"website": 3}` or `[{"channel": "website", "count": 3}]`. `None` unless all of it is understood,
 /// so that nothing is lost.
+///
+/// A name too long to be one (and for an index of Postgres) is not understood.
 fn tally(raw: &RawValue, label: &str) -> Option<Vec<(String, i64)>> {
+    const LONGEST_NAME: usize = 500;
     let mut counts: Vec<(String, i64)> = Vec::new();
     let mut add = |name: String, count: i64| match counts.iter_mut().find(|(known, _)| *known == name) {
         Some((_, sum)) => *sum += count,
@@ -347,7 +353,10 @@ fn tally(raw: &RawValue, label: &str) -> Option<Vec<(String, i64)>> {
             add(name, count);
         }
     }
-    Some(counts)
+    counts
+        .iter()
+        .all(|(name, _)| name.len() <= LONGEST_NAME)
+        .then_some(counts)
 }
 
 fn date(raw: &RawValue) -> Option<NaiveDate> {
@@ -413,8 +422,14 @@ mod tests {
         assert_eq!(report.resolution_rate, Some(0.82));
         assert_eq!(report.avg_response_time_ms, Some(680.0));
         assert_eq!(report.satisfaction_score, Some(4.3));
-        assert_eq!(report.topics, [("pricing".to_owned(), 312), ("shipping".to_owned(), 287)]);
-        assert_eq!(report.channels, [("website".to_owned(), 1203), ("whatsapp".to_owned(), 412)]);
+        assert_eq!(
+            report.topics,
+            [("pricing".to_owned(), 312), ("shipping".to_owned(), 287)]
+        );
+        assert_eq!(
+            report.channels,
+            [("website".to_owned(), 1203), ("whatsapp".to_owned(), 412)]
+        );
         assert!(report.extra.is_none());
     }
 
@@ -446,7 +461,13 @@ mod tests {
             assert_eq!(Overview::decode(&raw(json)).unwrap_err().raw.get(), json);
             assert_eq!(Satisfaction::decode(&raw(json)).unwrap_err().raw.get(), json);
         }
-        for json in ["3", "{}", r#"{"data": "x"}"#, r#"[{"when": 1}]"#, r#"{"2026-01-01": 1, "total": 1}"#] {
+        for json in [
+            "3",
+            "{}",
+            r#"{"data": "x"}"#,
+            r#"[{"when": 1}]"#,
+            r#"{"2026-01-01": 1, "total": 1}"#,
+        ] {
             assert_eq!(DailyReport::decode(&raw(json)).unwrap_err().raw.get(), json);
         }
     }
@@ -495,7 +516,10 @@ mod tests {
 
     #[test]
     fn the_order_of_members_is_no_change() {
-        assert_eq!(fingerprint(&raw(r#"{"a":1,"b":2}"#)), fingerprint(&raw(r#"{ "b": 2, "a": 1 }"#)));
+        assert_eq!(
+            fingerprint(&raw(r#"{"a":1,"b":2}"#)),
+            fingerprint(&raw(r#"{ "b": 2, "a": 1 }"#))
+        );
         assert_ne!(fingerprint(&raw(r#"{"a":1}"#)), fingerprint(&raw(r#"{"a":2}"#)));
     }
 }

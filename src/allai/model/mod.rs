@@ -19,7 +19,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-pub use analytics::{DailyReport, Day, Overview, Satisfaction};
+pub use analytics::{DailyReport, DayCount, Overview, Satisfaction};
 pub use contact::Contact;
 pub use conversation::Conversation;
 pub(crate) use members::Members;

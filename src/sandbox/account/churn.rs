@@ -143,7 +143,7 @@ impl Account {
                 let metadata = json!({"page": pick(&mut self.rng, &PAGES), "revision": revision}).to_string();
                 self.edit_conversation(key, now, |row| {
                     if row.status == "active" {
-                        row.status = "closed".to_owned();
+                        "closed".clone_into(&mut row.status);
                         row.resolution = Some(resolution);
                     } else if row.score.is_none() {
                         row.score = Some(score);

@@ -8,7 +8,9 @@ use serde_json::json;
 
 use super::dialogues::{CLOSING_ENGLISH, CLOSING_ROMANIAN, TOPICS};
 use super::people::{CHANNELS, CHATBOTS, COMPANIES, FAMILY, GIVEN, INDUSTRIES, PAGES, SOURCES, TAGS, plain};
-use super::{Account, CATALOGUE, ContactDraft, ConversationDraft, Key, MessageDraft, RESOLUTIONS};
+use super::{
+    Account, CATALOGUE, ContactDraft, Conversation, ConversationDraft, Key, MessageDraft, RESOLUTIONS, scramble,
+};
 
 impl Account {
     /// Fills an empty account.
@@ -95,23 +97,13 @@ impl Account {
         let Some(known) = self.conversations.get(conversation) else {
             return;
         };
-        let (romanian, topic) = (known.language == "ro", known.topic);
-        let order = self.rng.random_range(10_000..99_999);
-        let rng = &mut self.rng;
-        let about = TOPICS
-            .iter()
-            .find(|other| other.name == topic)
-            .or_else(|| TOPICS.choose(rng));
-        let lines: &[&str] = match (closing, romanian, about) {
-            (true, true, _) | (_, true, None) => &CLOSING_ROMANIAN,
-            (true, false, _) | (_, false, None) => &CLOSING_ENGLISH,
-            (false, true, Some(topic)) => topic.romanian,
-            (false, false, Some(topic)) => topic.english,
+        let romanian = known.language == "ro";
+        let content = if closing {
+            let lines: &[&str] = if romanian { &CLOSING_ROMANIAN } else { &CLOSING_ENGLISH };
+            pick(&mut self.rng, lines).to_owned()
+        } else {
+            question(known, self.messages(conversation).len() / 2)
         };
-        let product = CATALOGUE.choose(rng).map_or("", |product| product.name);
-        let content = pick(rng, lines)
-            .replace("{p}", product)
-            .replace("{n}", &format!("#{order}"));
         let draft = MessageDraft {
             role: "visitor".to_owned(),
             content: content.clone(),
@@ -136,7 +128,7 @@ impl Account {
         for said in 0..count / 2 {
             at = soon(&mut self.rng, at, 90, now);
             let answered = soon(&mut self.rng, at, 2, now);
-            self.exchange(conversation, said + 1 == count / 2, at, answered);
+            self.exchange(conversation, said > 0 && said + 1 == count / 2, at, answered);
             at = answered;
         }
         if count % 2 == 1 {
@@ -157,7 +149,7 @@ impl Account {
             let resolution = RESOLUTIONS[[0, 0, 0, 0, 0, 1, 1, 2, 2, 3][self.rng.random_range(0..10)]];
             let closed = soon(&mut self.rng, at, 3600, now);
             self.edit_conversation(conversation, closed, |row| {
-                row.status = "closed".to_owned();
+                "closed".clone_into(&mut row.status);
                 row.resolution = Some(resolution.to_owned());
             });
             if self.rng.random_bool(0.3) {
@@ -167,6 +159,27 @@ impl Account {
             }
         }
     }
+}
+
+/// What the visitor asks after `asked` questions: first about the topic, then about others; always about the same
+/// product and order.
+fn question(conversation: &Conversation, asked: usize) -> String {
+    let number = scramble(conversation.key);
+    let romanian = conversation.language == "ro";
+    let begin = TOPICS
+        .iter()
+        .position(|topic| topic.name == conversation.topic)
+        .unwrap_or_default();
+    let topics = TOPICS.iter().cycle().skip(begin).take(TOPICS.len());
+    let lines: Vec<&str> = topics
+        .flat_map(|topic| if romanian { topic.romanian } else { topic.english })
+        .copied()
+        .collect();
+    let product = CATALOGUE[usize::try_from(number % CATALOGUE.len() as u64).unwrap_or_default()].name;
+    let order = format!("#{}", 10_000 + number % 90_000);
+    lines[asked % lines.len()]
+        .replace("{p}", product)
+        .replace("{n}", &order)
 }
 
 /// One of a list that is not empty.

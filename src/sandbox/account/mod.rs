@@ -19,7 +19,6 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use serde_json::Value;
 
 pub use catalogue::{CATALOGUE, Product};
 pub use churn::MutationKinds;
@@ -32,7 +31,7 @@ pub(super) use rows::{Contact, Conversation, Key, Message, Oddity, Stamps, time}
 pub(super) use store::Store;
 
 use super::bot;
-use super::options::{AccountOptions, Options, TimeFormat};
+use super::options::{AccountOptions, Options, Order, TimeFormat};
 
 /// The statuses a conversation can have.
 pub(super) const STATUSES: [&str; 2] = ["active", "closed"];
@@ -70,8 +69,8 @@ impl Account {
     /// An account generated from the seed, as of `now`.
     pub(super) fn new(options: &Options, now: DateTime<Utc>) -> Self {
         let mut account = Self {
-            contacts: Store::new(options.contacts_order()),
-            conversations: Store::new(options.conversations_order()),
+            contacts: Store::new(Order::CreatedAsc),
+            conversations: Store::new(Order::CreatedAsc),
             messages: HashMap::new(),
             by_contact: HashMap::new(),
             options: options.account.clone(),
@@ -83,7 +82,10 @@ impl Account {
             events: Vec::new(),
             announcing: false,
         };
+        // Generated oldest first, so that the content does not depend on the order of lists, and filling them is cheap.
         account.generate(now);
+        account.contacts.set_order(options.contacts_order());
+        account.conversations.set_order(options.conversations_order());
         account.announcing = true;
         account
     }
@@ -386,16 +388,11 @@ fn has_tag(tags: &[String], tag: &str) -> bool {
     tags.iter().any(|other| other == tag)
 }
 
-/// Spreads numbers over all 64 bits, no two to the same (the finalizer of SplitMix64), so that ids say nothing of
+/// Spreads numbers over all 64 bits, no two to the same (the finalizer of `SplitMix64`), so that ids say nothing of
 /// the order in which they were given.
 pub(super) const fn scramble(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     mixed ^ (mixed >> 31)
-}
-
-/// A JSON value that must be an object or absent.
-pub(super) fn is_object(value: Option<&Value>) -> bool {
-    value.is_none_or(Value::is_object)
 }

@@ -82,15 +82,15 @@ pub(super) const MESSAGE: Shape = Shape {
     times: &["timestamp"],
 };
 
-/// Makes a row odd, with a chance of `share`. A numeric id is also written into `id`, by which the row is then known.
+/// Makes a row odd, with this chance. A numeric id is also written into `id`, by which the row is then known.
 pub(super) fn perhaps(
     rng: &mut StdRng,
-    share: f64,
+    chance: f64,
     kinds: &[OddKind],
     shape: &Shape,
     id: &mut String,
 ) -> Option<Box<Oddity>> {
-    if share <= 0.0 || !rng.random_bool(share) {
+    if chance <= 0.0 || !rng.random_bool(chance) {
         return None;
     }
     let kinds = if kinds.is_empty() { &OddKind::ALL[..] } else { kinds };
@@ -101,8 +101,8 @@ pub(super) fn perhaps(
 fn oddity(rng: &mut StdRng, kind: OddKind, shape: &Shape, id: &mut String) -> Oddity {
     let mut odd = Oddity::default();
     let field = *shape.texts.choose(rng).unwrap_or(&"note");
-    let structure = *shape.structures.choose(rng).unwrap_or(&"note");
-    let member = if rng.random_bool(0.5) { field } else { structure };
+    let nested = *shape.structures.choose(rng).unwrap_or(&"note");
+    let member = if rng.random_bool(0.5) { field } else { nested };
     let when = *shape.times.choose(rng).unwrap_or(&"note");
     let mut set = |name: &str, json: String| odd.set.push((name.to_owned(), json));
     match kind {

@@ -94,10 +94,6 @@ impl<T: Row> Store<T> {
         self.by_id.get(id).copied()
     }
 
-    pub(in crate::sandbox) fn by_id(&self, id: &str) -> Option<&T> {
-        self.get(self.key_of(id)?)
-    }
-
     /// How many rows the list shows.
     pub(in crate::sandbox) fn len(&self) -> usize {
         self.all.len()

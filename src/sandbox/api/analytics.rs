@@ -18,6 +18,8 @@ impl Call<'_> {
             .iter()
             .flat_map(|row| self.state.account.messages(row.key));
         let waits: Vec<u32> = messages.filter_map(|message| message.response_ms).collect();
+        let total: u64 = waits.iter().copied().map(u64::from).sum();
+        let average_wait = total.checked_div(waits.len() as u64).unwrap_or_default();
         let mut topics: BTreeMap<&str, usize> = BTreeMap::new();
         let mut channels: BTreeMap<&str, usize> = BTreeMap::new();
         for row in &conversations {
@@ -33,7 +35,7 @@ impl Call<'_> {
         let report = json!({
             "total_conversations": conversations.len(),
             "resolution_rate": rounded(ratio(resolved, closed), 100.0),
-            "avg_response_time_ms": ratio(waits.iter().map(|wait| *wait as usize).sum(), waits.len()).round() as u64,
+            "avg_response_time_ms": average_wait,
             "satisfaction_score": rounded(average_score(&conversations), 10.0),
             "top_topics": topics,
             "conversations_by_channel": channels,

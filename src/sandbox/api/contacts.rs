@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::query::{self, Span};
 use super::{Call, Failure, Reply};
 use crate::sandbox::account::{Contact, ContactDraft, Key, Members};
+use crate::sandbox::faults;
 use crate::sandbox::render::{self, Page};
 
 impl Call<'_> {
@@ -60,7 +61,8 @@ impl Call<'_> {
     }
 
     /// A page of any list.
-    pub(super) fn list(&mut self, resource: &str, rows: Vec<Members>, total: usize, span: Span) -> Reply {
+    pub(super) fn list(&mut self, resource: &str, mut rows: Vec<Members>, mut total: usize, span: Span) -> Reply {
+        faults::tamper(&self.state.options.faults, &mut rows, &mut total, self.rng);
         let fields = self.query.fields();
         let Span { offset, limit } = span;
         let page = Page {

@@ -263,6 +263,11 @@ impl Sweep {
         self.mode
     }
 
+    /// When the sweep began, by the server's clock.
+    pub const fn started_at(&self) -> DateTime<Utc> {
+        self.started_at
+    }
+
     /// The rows seen, by their numbers.
     pub const fn seen(&self) -> &RoaringTreemap {
         &self.seen

@@ -1,6 +1,6 @@
 //! The passes over a list: when one ends, and what follows it.
 
-use super::{Doubt, Found, Item, Mark, Mode, OVERLAP, PageView, Phase, Slice, Sweep, is_settled};
+use super::{Doubt, Found, Mark, Mode, PageView, Phase, Slice, Sweep, is_settled};
 use crate::sync::order::Order;
 
 /// Requests spent on looking behind an apparent end for the rows the server's total promises.

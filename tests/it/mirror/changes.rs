@@ -23,7 +23,7 @@ on_both_databases!(
 );
 
 fn account() -> Options {
-    let mut options = Options::for_tests(120, 40);
+    let mut options = Options::for_tests(120, 70);
     options.account.messages_per_conversation = Some(3);
     options
 }

@@ -84,11 +84,7 @@ async fn the_rate_limit_counts_exactly_and_says_so() {
     (options.limits.limit, options.limits.window_kind) = (10, WindowKind::FirstRequest);
     let clock = VirtualClock::new(start());
     let sandbox = Sandbox::start_with_clock(options, clock.shared()).await.unwrap();
-    let caller = Caller {
-        key: sandbox.keys().full.clone(),
-        ..Caller::start(Options::for_tests(0, 0)).await
-    };
-    let caller = Caller { sandbox, ..caller };
+    let caller = Caller::with(sandbox);
     let ask = async || caller.request(Method::GET, "contacts").send().await.unwrap();
     let header = |response: &reqwest::Response, name: &str| {
         response
@@ -112,7 +108,7 @@ async fn the_rate_limit_counts_exactly_and_says_so() {
         (refused.status().as_u16(), header(&refused, "retry-after").as_deref()),
         (429, Some("60"))
     );
-    clock.advance(Duration::from_secs(60));
+    clock.advance(Duration::from_mins(1));
     assert_eq!(ask().await.status(), 200);
     let stats = caller.sandbox.stats();
     assert_eq!(
@@ -203,4 +199,54 @@ async fn latency_and_stalls_take_their_time_on_the_clock() {
     sandbox.set_options(|options| options.faults.stall_rate = 1.0);
     assert_eq!(call(request()).await.unwrap_err(), Broken::Stalled);
     assert_eq!(shared.monotonic(), Duration::from_secs(31));
+}
+
+#[tokio::test]
+async fn the_limit_holds_when_requests_come_at_once() {
+    let mut options = Options::for_tests(5, 0);
+    (options.limits.limit, options.limits.window_kind) = (10, WindowKind::Sliding);
+    let caller = Caller::start(options).await;
+    let requests = (0..30).map(|_| async { caller.get("contacts").await.0 });
+    let statuses = futures_util::future::join_all(requests).await;
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 10);
+    assert_eq!(statuses.iter().filter(|status| **status == 429).count(), 20);
+}
+
+#[tokio::test]
+async fn the_banner_says_where_and_with_which_key() {
+    let caller = Caller::start(Options::for_tests(5, 0)).await;
+    let (banner, keys) = (caller.sandbox.banner(), caller.sandbox.keys());
+    let address = caller.sandbox.base_url().as_str().trim_end_matches('/');
+    for part in [
+        &keys.full,
+        &keys.read,
+        &keys.write,
+        &keys.admin,
+        address,
+        "no rate limit",
+    ] {
+        assert!(banner.contains(part), "{part} in {banner}");
+    }
+}
+
+#[tokio::test]
+async fn lists_can_be_short_repetitive_or_empty() {
+    let caller = Caller::start(Options::for_tests(50, 0)).await;
+    let ids = caller.sandbox.account().contact_ids();
+    caller
+        .sandbox
+        .set_options(|options| options.faults.short_page_rate = 1.0);
+    let rows = caller.rows("contacts?limit=20").await;
+    assert!(!rows.is_empty() && rows.len() < 20);
+    assert!(rows.iter().zip(&ids).all(|(row, id)| row["id"] == **id));
+    caller.sandbox.set_options(|options| {
+        (options.faults.short_page_rate, options.faults.repeat_row_rate) = (0.0, 1.0);
+    });
+    let rows = caller.rows("contacts?limit=20").await;
+    assert_eq!(rows.len(), 21);
+    assert_eq!(rows.windows(2).filter(|pair| pair[0] == pair[1]).count(), 1);
+    caller
+        .sandbox
+        .set_options(|options| options.faults.empty_list_rate = 1.0);
+    assert_eq!(caller.get("contacts").await.1["total"], 0);
 }

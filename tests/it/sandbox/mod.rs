@@ -1,5 +1,7 @@
 //! The simulated API, over its real listener: one file a concern.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod endpoints;
 mod faults;
 mod lists;
@@ -18,7 +20,10 @@ struct Caller {
 
 impl Caller {
     async fn start(options: Options) -> Self {
-        let sandbox = Sandbox::start(options).await.unwrap();
+        Self::with(Sandbox::start(options).await.unwrap())
+    }
+
+    fn with(sandbox: Sandbox) -> Self {
         #[expect(clippy::disallowed_methods, reason = "a caller that is not our client")]
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let key = sandbox.keys().full.clone();

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use allai_sync::sandbox::{Options, WebhookForm};
+use allai_sync::clock::VirtualClock;
+use allai_sync::sandbox::{Options, Sandbox, WebhookForm};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -57,10 +58,10 @@ fn sign(body: &[u8]) -> String {
 }
 
 async fn registered(url: &str, events: &[&str]) -> Caller {
-    let mut options = Options::for_tests(5, 2);
-    // 300 ms for an answer, 10, 20 and 40 ms before a retry.
-    options.webhooks.webhook_time_scale = 0.01;
-    let caller = Caller::start(options).await;
+    // On a clock of its own, so that waiting before a retry takes no time.
+    let clock = VirtualClock::new(chrono::DateTime::UNIX_EPOCH);
+    let sandbox = Sandbox::start_with_clock(Options::for_tests(5, 2), clock.shared()).await;
+    let caller = Caller::with(sandbox.unwrap());
     let hook = json!({"url": url, "events": events, "secret": "șecret"});
     let (status, made) = caller.send(Method::POST, "webhooks", hook).await;
     assert_eq!(status, 201);
@@ -133,11 +134,12 @@ async fn what_is_not_taken_is_retried_three_times() {
         .send(Method::POST, "contacts", json!({"name": "Ion", "tags": ["lead"]}))
         .await;
     caller.sandbox.deliveries_finished().await;
-    assert_eq!(
-        caller.sandbox.deliveries().len(),
-        3 + 4,
-        "one attempt and three retries, then it is given up"
-    );
+    let attempts = caller.sandbox.deliveries().split_off(3);
+    let waits: Vec<_> = attempts
+        .windows(2)
+        .map(|pair| (pair[1].at - pair[0].at).num_seconds())
+        .collect();
+    assert_eq!(waits, [1, 2, 4], "one attempt and three retries, then it is given up");
     let inbox = inbox.lock().unwrap();
     assert!(
         inbox.got[3..].windows(2).all(|pair| pair[0] == pair[1]),
@@ -150,8 +152,8 @@ async fn deliveries_come_twice_and_in_another_form_if_wanted() {
     let (url, inbox) = receiver(0).await;
     let caller = registered(&url, &["lead.created"]).await;
     caller.sandbox.set_options(|options| {
-        options.webhooks.webhook_duplicate_rate = 1.0;
-        options.webhooks.webhook_form = WebhookForm::Other;
+        options.webhooks.duplicate_rate = 1.0;
+        options.webhooks.form = WebhookForm::Other;
     });
     caller
         .send(Method::POST, "contacts", json!({"name": "Ana", "tags": ["lead"]}))

@@ -1,5 +1,8 @@
 //! Every switch of the sandbox, with its default.
 
+mod limits;
+mod shape;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -9,11 +12,16 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::account::OddKind;
+pub use limits::{LimitOptions, RateHeaders, ResetFormat, RetryAfter, WindowKind};
+pub use shape::{Envelope, MessageOrder, ObjectEnvelope, Order, ShapeOptions, TimeFormat, Totals};
+
 use super::units::{parse_duration, parse_share, parse_signed_duration};
 
+// No argument groups: their names would be those of the structs, and `Options` is a name other commands use too.
 /// The switches of the sandbox. [`Options::default`] is what the command line gives without any: a well-behaved
 /// server.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 pub struct Options {
     /// Address to listen on; port 0 picks a free one.
     #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 8790)))]
@@ -43,6 +51,7 @@ pub struct Options {
 
 /// The account's size and oddities.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 #[command(next_help_heading = "Account")]
 pub struct AccountOptions {
     /// How many contacts the account starts with.
@@ -68,196 +77,9 @@ pub struct AccountOptions {
     pub quiet_messages: bool,
 }
 
-/// The rate limit.
+/// What goes wrong. Of errors, resets, cut bodies, invalid bodies and stalls, at most one happens to a request.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Rate limit")]
-pub struct LimitOptions {
-    /// Requests a key may make in a window; 0 is no limit at all, and no headers.
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub limit: u32,
-    /// Length of the window.
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
-    pub window: Duration,
-    /// When a window begins.
-    #[arg(long, value_name = "KIND", value_enum, default_value_t = WindowKind::Fixed)]
-    pub window_kind: WindowKind,
-    /// Which of the X-RateLimit headers are sent.
-    #[arg(long, value_name = "WHICH", value_enum, default_value_t = RateHeaders::All)]
-    pub rate_headers: RateHeaders,
-    /// What X-RateLimit-Reset says.
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = ResetFormat::Epoch)]
-    pub reset_format: ResetFormat,
-    /// What Retry-After says on a 429.
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = RetryAfter::Seconds)]
-    pub retry_after: RetryAfter,
-}
-
-/// When a rate window begins.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WindowKind {
-    /// At multiples of its length on the server's clock.
-    Fixed,
-    /// With the first request after the last window ended.
-    FirstRequest,
-    /// Always: the requests of the last window's length count.
-    Sliding,
-}
-
-/// Which of the X-RateLimit headers are sent.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RateHeaders {
-    /// All three.
-    All,
-    /// None.
-    None,
-    /// Each of them with every other response, at random.
-    Partial,
-}
-
-/// What X-RateLimit-Reset says.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResetFormat {
-    /// Seconds since 1970, as in the guide.
-    Epoch,
-    /// Milliseconds since 1970.
-    EpochMs,
-    /// Seconds from now.
-    Delta,
-    /// Seconds since 1970, with a fraction.
-    Fractional,
-}
-
-/// What Retry-After says on a 429.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RetryAfter {
-    /// Seconds from now.
-    Seconds,
-    /// An HTTP date.
-    Date,
-    /// It is not sent.
-    None,
-}
-
-/// The form of responses, where the guide is silent.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Form of responses")]
-pub struct ShapeOptions {
-    /// What a list is wrapped in.
-    #[arg(long, value_name = "FORM", value_enum, default_value_t = Envelope::Data)]
-    pub envelope: Envelope,
-    /// What a single object is wrapped in.
-    #[arg(long, value_name = "FORM", value_enum, default_value_t = ObjectEnvelope::Bare)]
-    pub object_envelope: ObjectEnvelope,
-    /// Where a list says how many rows there are in all.
-    #[arg(long, value_name = "WHERE", value_enum, default_value_t = Totals::Beside)]
-    pub totals: Totals,
-    /// A list says `has_more`, at the place of the total.
-    #[arg(long)]
-    pub has_more: bool,
-    /// The largest page; a larger `limit` is silently clamped to it.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_limit: u32,
-    /// The size of a page when no `limit` is asked for.
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
-    pub default_limit: u32,
-    /// The order of lists.
-    #[arg(long, value_name = "ORDER", value_enum, default_value_t = Order::CreatedDesc)]
-    pub order: Order,
-    /// The order of contacts, if another.
-    #[arg(long, value_name = "ORDER", value_enum)]
-    pub contacts_order: Option<Order>,
-    /// The order of conversations, if another.
-    #[arg(long, value_name = "ORDER", value_enum)]
-    pub conversations_order: Option<Order>,
-    /// The order of a conversation's messages.
-    #[arg(long, value_name = "ORDER", value_enum, default_value_t = MessageOrder::OldestFirst)]
-    pub message_order: MessageOrder,
-    /// The members of a row come in another order in every response.
-    #[arg(long)]
-    pub shuffle_members: bool,
-    /// How timestamps are written.
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = TimeFormat::Seconds)]
-    pub time_format: TimeFormat,
-}
-
-/// What a list is wrapped in.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Envelope {
-    /// `[…]`; there is no room for a total.
-    Bare,
-    /// `{"data": […]}`.
-    Data,
-    /// `{"items": […]}`.
-    Items,
-    /// `{"contacts": […]}`, and so on.
-    Resource,
-    /// `{"data": {"contacts": […]}}`, and so on.
-    Nested,
-}
-
-/// What a single object is wrapped in.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ObjectEnvelope {
-    /// `{…}`.
-    Bare,
-    /// `{"data": {…}}`.
-    Data,
-    /// `{"conversation": {…}}`, and so on.
-    Resource,
-}
-
-/// Where a list says how many rows there are in all.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Totals {
-    /// Beside the rows.
-    Beside,
-    /// In a member `meta`.
-    Meta,
-    /// In a member `pagination`.
-    Pagination,
-    /// Nowhere.
-    None,
-    /// Beside the rows, and never right.
-    Wrong,
-}
-
-/// The order of a list.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Newest first.
-    CreatedDesc,
-    /// Oldest first.
-    CreatedAsc,
-    /// Last changed first.
-    UpdatedDesc,
-    /// Last changed last.
-    UpdatedAsc,
-    /// By id, which says nothing of time.
-    Id,
-}
-
-/// The order of a conversation's messages.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MessageOrder {
-    /// As they were said.
-    OldestFirst,
-    /// The last one first.
-    NewestFirst,
-}
-
-/// How timestamps are written.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimeFormat {
-    /// `2026-01-19T10:30:00Z`, as in the guide.
-    Seconds,
-    /// `2026-01-19T10:30:00.123456Z`.
-    Micros,
-    /// `2026-01-19T12:30:00+02:00`.
-    Offset,
-}
-
-/// What goes wrong. Shares are of all requests; of a request at most one of them happens.
-#[derive(Args, Clone, Debug)]
+#[group(skip)]
 #[command(next_help_heading = "Faults")]
 pub struct FaultOptions {
     /// How long every answer takes at least.
@@ -281,6 +103,15 @@ pub struct FaultOptions {
     /// Share of requests that are never answered, or whose answer stops half-way.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
     pub stall_rate: f64,
+    /// Share of lists that are shorter than asked for, though more rows follow.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    pub short_page_rate: f64,
+    /// Share of lists in which one row comes twice in a row.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    pub repeat_row_rate: f64,
+    /// Share of lists that come back empty, with a total of 0, whatever the account holds.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    pub empty_list_rate: f64,
     /// How far the server's clock is ahead (behind: negative).
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_signed_duration, allow_hyphen_values = true)]
     pub clock_skew: TimeDelta,
@@ -291,6 +122,7 @@ pub struct FaultOptions {
 
 /// What changes between requests.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 #[command(next_help_heading = "Churn")]
 pub struct ChurnOptions {
     /// How many random changes happen after every request.
@@ -360,23 +192,39 @@ pub enum ChurnWhere {
 
 /// How webhooks are delivered.
 #[derive(Args, Clone, Debug)]
+#[group(skip)]
 #[command(next_help_heading = "Webhooks")]
 pub struct WebhookOptions {
     /// Deliver every event to this URL from the start, besides the webhooks registered through the API.
-    #[arg(long, value_name = "URL", requires = "webhook_secret")]
-    pub webhook_url: Option<Url>,
+    #[arg(
+        id = "webhook_url",
+        long = "webhook-url",
+        value_name = "URL",
+        requires = "webhook_secret"
+    )]
+    pub url: Option<Url>,
     /// The secret of `--webhook-url`.
-    #[arg(long, value_name = "SECRET", requires = "webhook_url")]
-    pub webhook_secret: Option<SecretString>,
+    #[arg(
+        id = "webhook_secret",
+        long = "webhook-secret",
+        value_name = "SECRET",
+        requires = "webhook_url"
+    )]
+    pub secret: Option<SecretString>,
     /// What every wait of a delivery (30 s for the answer, 1, 2 and 4 s before a retry) is multiplied by.
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
-    pub webhook_time_scale: f64,
+    #[arg(
+        id = "webhook_time_scale",
+        long = "webhook-time-scale",
+        value_name = "FACTOR",
+        default_value_t = 1.0
+    )]
+    pub time_scale: f64,
     /// Share of events that are delivered twice.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
-    pub webhook_duplicate_rate: f64,
+    #[arg(id = "webhook_duplicate_rate", long = "webhook-duplicate-rate", value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    pub duplicate_rate: f64,
     /// The form of a delivery.
-    #[arg(long, value_name = "FORM", value_enum, default_value_t = WebhookForm::Plain)]
-    pub webhook_form: WebhookForm,
+    #[arg(id = "webhook_form", long = "webhook-form", value_name = "FORM", value_enum, default_value_t = WebhookForm::Plain)]
+    pub form: WebhookForm,
 }
 
 /// The form of a delivery.
@@ -436,7 +284,7 @@ mod tests {
     fn the_command_line_is_sound_and_has_defaults() {
         CommandLine::command().debug_assert();
         let options = Options::default();
-        assert_eq!(options.limits.window, Duration::from_secs(60));
+        assert_eq!(options.limits.window, Duration::from_mins(1));
         assert_eq!(options.churn.churn_kinds.len(), 4);
         assert!(options.account.odd_kinds.is_empty());
     }

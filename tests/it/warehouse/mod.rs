@@ -1,0 +1,31 @@
+//! The warehouse's conformance suite: every test is written once and runs on SQLite and on PostgreSQL.
+
+mod analytics;
+mod harness;
+mod pages;
+mod presence;
+mod refusals;
+mod runs;
+mod schema;
+mod unstorable;
+mod views;
+
+/// Expands test functions, which take a [`harness::Place`], for both databases.
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::warehouse::harness::Place::sqlite()).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::warehouse::harness::Place::postgres()).await;
+            })+
+        }
+    };
+}
+
+use on_both;
