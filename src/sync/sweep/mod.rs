@@ -135,6 +135,8 @@ pub struct Sweep {
     /// The lowest offset at which nothing was found since the last anchored page with something new.
     empty_at: Option<u64>,
     short_pages: u32,
+    /// How often in a row a later offset brought the very page of an earlier one.
+    same_pages: u32,
     /// Whether the next page may be taken without an anchor.
     bridging: bool,
     /// Whether all pages are, because none could be anchored.
@@ -177,6 +179,7 @@ enum Phase {
 #[serde(rename_all = "snake_case")]
 enum Doubt {
     NeverAnchored,
+    OffsetIgnored,
     Unreachable,
     UnknownOrder,
     NeverSettled,
@@ -217,6 +220,7 @@ impl Sweep {
             largest_page: 0,
             empty_at: None,
             short_pages: 0,
+            same_pages: 0,
             bridging: false,
             unanchored: false,
             looks_behind: 0,
@@ -314,6 +318,7 @@ impl Sweep {
         if let Some(doubt) = self.unproven {
             return Proof::Unproven(match doubt {
                 Doubt::NeverAnchored => "the list changed faster than it could be read",
+                Doubt::OffsetIgnored => "the server ignores the offset and states no total",
                 Doubt::Unreachable => "the server states more rows than it returns",
                 Doubt::UnknownOrder => "the order of the list is unknown and new rows kept turning up",
                 Doubt::NeverSettled => "rows kept moving to the head of the list while it was read",

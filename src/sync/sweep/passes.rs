@@ -25,6 +25,13 @@ impl Sweep {
             self.phase = Phase::Done;
             return;
         }
+        if self.offset_is_ignored(page) {
+            if self.last_total != Some(self.rows_seen()) {
+                self.unproven = Some(Doubt::OffsetIgnored);
+            }
+            self.phase = Phase::Done;
+            return;
+        }
         if self.list_ends_here(page, found) {
             if self.skip_a_gap(page) {
                 return;
@@ -37,6 +44,21 @@ impl Sweep {
             self.empty_at = None;
         }
         self.advance(page.items);
+    }
+
+    /// Whether the server answers every offset with the same page: the guide shows no offset for messages.
+    fn offset_is_ignored(&mut self, page: &PageView<'_>) -> bool {
+        let same = self.previous.as_ref().is_some_and(|previous| {
+            previous.offset < self.offset
+                && page.items.len() > 1
+                && previous
+                    .rows
+                    .iter()
+                    .map(|row| row.0)
+                    .eq(page.items.iter().map(|item| item.key))
+        });
+        self.same_pages = if same { self.same_pages + 1 } else { 0 };
+        self.same_pages > 1
     }
 
     /// Whether the page is the list's last. A short page alone is not: servers clamp and filter.

@@ -430,6 +430,29 @@ fn a_server_that_filters_after_slicing_loses_nothing() {
 }
 
 #[test]
+fn a_server_that_ignores_the_offset_is_not_asked_for_ever() {
+    for (total, proven) in [(None, false), (Some(40), true), (Some(300), false)] {
+        let mut model = Model::new(11, ListOrder::CreatedAsc, 40, Churn::default());
+        let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
+        while let Some(request) = sweep.next() {
+            assert!(model.requests < 50);
+            let (items, _) = model.get(Request { offset: 0, ..request });
+            let page = PageView {
+                items: &items,
+                total,
+                has_more: None,
+            };
+            if sweep.offer(&page) == Verdict::Anchored {
+                let marks = model.store(&items);
+                sweep.absorb(&page, &marks);
+            }
+        }
+        assert_eq!(sweep.rows_seen(), 40);
+        assert_eq!(sweep.proof() == Proof::Verified, proven, "{total:?}");
+    }
+}
+
+#[test]
 fn a_list_that_never_holds_still_is_read_but_not_proven() {
     let mut model = Model::new(10, ListOrder::Random, 400, Churn::default());
     let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
