@@ -47,6 +47,14 @@ impl AccountHandle {
         })
     }
 
+    /// Takes a contact out of the list, or puts it back.
+    pub fn hide_contact(&self, id: &str, hidden: bool) -> bool {
+        self.0.with(|state, _| {
+            let contacts = &mut state.account.contacts;
+            contacts.key_of(id).is_some_and(|key| contacts.hide(key, hidden))
+        })
+    }
+
     /// Makes a contact odd: `member` is sent as this JSON text, whatever it is, or not at all with `None`.
     pub fn distort_contact(&self, id: &str, member: &str, json: Option<&str>) -> bool {
         self.0.with(|state, _| {
@@ -100,6 +108,14 @@ impl AccountHandle {
         self.0.with(|state, _| {
             let key = state.account.conversations.key_of(id);
             key.is_some_and(|key| state.account.delete_conversation(key))
+        })
+    }
+
+    /// Takes a conversation out of the lists, or puts it back; asked for by its id, the API knows it all the time.
+    pub fn hide_conversation(&self, id: &str, hidden: bool) -> bool {
+        self.0.with(|state, _| {
+            let conversations = &mut state.account.conversations;
+            conversations.key_of(id).is_some_and(|key| conversations.hide(key, hidden))
         })
     }
 

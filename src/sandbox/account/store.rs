@@ -3,7 +3,7 @@
 //! The order is kept, not computed: a page costs its own length, a change a binary search and one move of memory,
 //! also with 200,000 rows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::rows::{Key, Stamps};
 use crate::sandbox::options::Order;
@@ -25,6 +25,8 @@ type Place = (u64, u64, Key);
 pub(in crate::sandbox) struct Store<T> {
     rows: HashMap<Key, T>,
     by_id: HashMap<String, Key>,
+    /// Rows that no list shows, though the API knows them by their id.
+    hidden: HashSet<Key>,
     order: Order,
     all: Vec<Place>,
     groups: HashMap<String, Vec<Place>>,
@@ -35,6 +37,7 @@ impl<T: Row> Store<T> {
         Self {
             rows: HashMap::new(),
             by_id: HashMap::new(),
+            hidden: HashSet::new(),
             order,
             all: Vec::new(),
             groups: HashMap::new(),
@@ -48,7 +51,7 @@ impl<T: Row> Store<T> {
         self.order = order;
         self.all.clear();
         self.groups.clear();
-        for row in self.rows.values() {
+        for row in self.rows.values().filter(|row| !self.hidden.contains(&row.key())) {
             let place = place(row, order);
             self.all.push(place);
             if let Some(group) = row.group() {
@@ -69,6 +72,7 @@ impl<T: Row> Store<T> {
         let row = self.rows.remove(&key)?;
         self.by_id.remove(row.id());
         self.unlink(&row);
+        self.hidden.remove(&key);
         Some(row)
     }
 
@@ -90,8 +94,23 @@ impl<T: Row> Store<T> {
         self.by_id.get(id).copied()
     }
 
+    /// How many rows the list shows.
     pub(in crate::sandbox) fn len(&self) -> usize {
-        self.rows.len()
+        self.all.len()
+    }
+
+    /// Takes a row out of the lists, or puts it back; whether it exists.
+    pub(in crate::sandbox) fn hide(&mut self, key: Key, hidden: bool) -> bool {
+        let Some(row) = self.rows.remove(&key) else { return false };
+        self.unlink(&row);
+        if hidden {
+            self.hidden.insert(key);
+        } else {
+            self.hidden.remove(&key);
+        }
+        self.link(&row);
+        self.rows.insert(key, row);
+        true
     }
 
     /// How many rows the group has.
@@ -124,6 +143,9 @@ impl<T: Row> Store<T> {
     }
 
     fn link(&mut self, row: &T) {
+        if self.hidden.contains(&row.key()) {
+            return;
+        }
         let place = place(row, self.order);
         put(&mut self.all, place);
         if let Some(group) = row.group() {

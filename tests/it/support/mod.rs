@@ -1,3 +1,48 @@
 //! The harness.
 
+pub(crate) mod comparison;
+pub(crate) mod database;
+pub(crate) mod json;
+pub(crate) mod mirror;
 pub(crate) mod postgres;
+pub(crate) mod process;
+
+use std::time::Duration;
+
+use allai_sync::clock::SystemClock;
+
+/// Makes a test of each of these functions for each database: `sqlite::name` and `postgres::name`.
+macro_rules! on_both_databases {
+    ($($test:ident),+ $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+                async fn $test() {
+                    super::$test($crate::support::database::Database::sqlite()).await;
+                }
+            )+
+        }
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+                async fn $test() {
+                    super::$test($crate::support::database::Database::postgres()).await;
+                }
+            )+
+        }
+    };
+}
+pub(crate) use on_both_databases;
+
+/// Waits until `condition` holds, as long as a slow machine may need.
+///
+/// # Panics
+///
+/// If it does not hold in the end.
+pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let clock = SystemClock::shared();
+    while !condition() {
+        assert!(clock.monotonic() < Duration::from_secs(60), "in vain: {what}");
+        clock.sleep(Duration::from_millis(1)).await;
+    }
+}
