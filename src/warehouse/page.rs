@@ -127,7 +127,7 @@ impl<'a> Row<'a> {
     }
 
     fn is_back(&self) -> bool {
-        self.change == Change::Unchanged && self.was_missing
+        self.was_missing && !self.is_to_write()
     }
 
     fn write(&self, now: DateTime<Utc>) -> Write<'a> {

@@ -57,12 +57,14 @@ impl Place {
     }
 
     pub(crate) async fn open(&self) -> Warehouse {
-        Warehouse::open(&self.location, self.clock.shared()).await.unwrap()
+        sendable(Warehouse::open(&self.location, self.clock.shared()))
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn migrated(&self) -> Warehouse {
         let warehouse = self.open().await;
-        warehouse.migrate().await.unwrap();
+        sendable(warehouse.migrate()).await.unwrap();
         warehouse
     }
 
@@ -255,6 +257,11 @@ pub(crate) fn rejected(id: Option<&str>, raw: &str) -> Rejected {
     }
 }
 
+/// A future that may be spawned, as the daemon does with all of its work.
+pub(crate) fn sendable<F: Future + Send>(future: F) -> F {
+    future
+}
+
 /// Commits records of one resource, without a checkpoint.
 pub(crate) async fn commit(warehouse: &Warehouse, records: &[Record]) -> Vec<RowOutcome> {
     commit_with(warehouse, records, &[]).await
@@ -267,7 +274,7 @@ pub(crate) async fn commit_with(warehouse: &Warehouse, records: &[Record], rejec
         records,
         rejected,
     };
-    warehouse.commit_page(&page, |_| None).await.unwrap()
+    sendable(warehouse.commit_page(&page, |_| None)).await.unwrap()
 }
 
 pub(crate) fn changes(outcomes: &[RowOutcome]) -> Vec<Change> {
