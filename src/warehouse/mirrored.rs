@@ -268,23 +268,6 @@ impl Warehouse {
         Ok(from_db(count))
     }
 
-    /// The numbers of the rows with these ids, in no order; ids that are not known are left out. For rows that a sweep
-    /// saw but could not read, so that they do not count as gone.
-    pub async fn row_nums(&self, account: &str, resource: Resource, ids: &[&str]) -> Result<Vec<u64>, Error> {
-        // No row has an id with NUL in Postgres, which cannot be asked for one either.
-        let ids: Vec<&str> = ids
-            .iter()
-            .copied()
-            .filter(|id| matches!(self, Self::Sqlite(_)) || !id.contains('\0'))
-            .collect();
-        if ids.is_empty() || resource == Resource::Analytics {
-            return Ok(Vec::new());
-        }
-        let mut reader = self.reader().await?;
-        let known = look_up(&mut reader.conn(), statements(resource).look_up, account, &ids).await?;
-        Ok(known.into_values().map(|known| from_db(known.num)).collect())
-    }
-
     /// The live rows up to and including a row number that are not in `seen`.
     pub async fn unseen(
         &self,
