@@ -175,6 +175,9 @@ pub(super) struct Known {
 /// How many rows one statement reads or marks.
 const BATCH: usize = 5_000;
 
+/// A row of the answer to a look-up, as the statement selects it.
+type KnownRow = (String, i64, String, DateTime<Utc>, Option<DateTime<Utc>>, bool);
+
 /// What is known of the rows of these ids; for messages, `conversation` says whose.
 pub(super) async fn look_up(
     conn: &mut Conn<'_>,
@@ -186,7 +189,6 @@ pub(super) async fn look_up(
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
-    type KnownRow = (String, i64, String, DateTime<Utc>, Option<DateTime<Utc>>, bool);
     let rows: Vec<KnownRow> = on!(conn, inner, dialect => {
         let query = sqlx::query_as(statement.of(dialect)).bind(account).bind(List(ids));
         match conversation {
