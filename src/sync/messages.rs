@@ -55,6 +55,10 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
             saved_at: job.clock.monotonic(),
         }),
     };
+    if full {
+        job.progress
+            .expect(job.warehouse.live_rows(account, Resource::Conversations).await?);
+    }
     let mut after_row_num = messages.place().after_row_num;
     loop {
         let batch = job
@@ -63,7 +67,9 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
             .await?;
         let Some(last) = batch.last() else { break };
         after_row_num = last.row_num;
-        job.progress.expect_more(batch.len() as u64);
+        if !full {
+            job.progress.expect_more(batch.len() as u64);
+        }
         messages
             .place()
             .under_way
