@@ -2,5 +2,9 @@
 //! tool would. One file a promise.
 
 mod changes;
+mod churn;
 mod deletions;
 mod equality;
+mod faults;
+mod interruptions;
+mod keys;
