@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use allai_sync::allai::Resource;
 use allai_sync::app;
 use allai_sync::clock::SystemClock;
 use allai_sync::config::duration as config_duration;
@@ -83,7 +84,12 @@ fn table(report: &StatusReport) -> String {
             row.resource.to_string(),
             grouped(row.rows),
             ago(row.last_complete_at, report.generated_at),
-            ago(row.last_verified_at, report.generated_at),
+            // Reports show the moment: there is nothing to miss in them.
+            if row.resource == Resource::Analytics {
+                "-".to_owned()
+            } else {
+                ago(row.last_verified_at, report.generated_at)
+            },
             last_run(row),
             grouped(row.quarantined),
         ]);

@@ -53,8 +53,13 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
             under_way: BTreeSet::new(),
             after_row_num: resumed.map_or(0, |checkpoint| checkpoint.after_row_num),
             saved_at: job.clock.monotonic(),
+            saved_written: 0,
         }),
     };
+    if full {
+        job.progress
+            .expect(job.warehouse.live_rows(account, Resource::Conversations).await?);
+    }
     let mut after_row_num = messages.place().after_row_num;
     loop {
         let batch = job
@@ -63,7 +68,9 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
             .await?;
         let Some(last) = batch.last() else { break };
         after_row_num = last.row_num;
-        job.progress.expect_more(batch.len() as u64);
+        if !full {
+            job.progress.expect_more(batch.len() as u64);
+        }
         messages
             .place()
             .under_way
@@ -82,6 +89,8 @@ struct Place {
     /// All conversations up to this row number are read.
     after_row_num: u64,
     saved_at: Duration,
+    /// How many rows the run had written then.
+    saved_written: u64,
 }
 
 impl Place {
@@ -129,7 +138,10 @@ impl MessagesRun<'_> {
                 .unseen_messages(account, &conversation.id, sweep.seen())
                 .await?;
             if !unseen.is_empty() {
-                settled = self.delete_missing(conversation, &sweep, unseen).await?;
+                settled = match self.delete_missing(conversation, &sweep, unseen).await {
+                    Err(Error::Api(error)) if error.is_not_found() => return self.finish(conversation).await,
+                    settled => settled?,
+                };
             }
         } else {
             self.unverified.fetch_add(1, Ordering::Relaxed);
@@ -142,18 +154,22 @@ impl MessagesRun<'_> {
         self.finish(conversation).await
     }
 
-    /// Counts a conversation as done; in a full run, now and then saves how far the run is.
+    /// Counts a conversation as done; in a full run saves how far the run is: now and then, and whenever rows were
+    /// written, so that an abrupt death does not undo what was stored.
     async fn finish(&self, conversation: &ConversationToRead) -> Result<(), Error> {
         let job = self.run.job;
         job.progress.advance(1);
         let now = job.clock.monotonic();
+        let written = self.run.tally().written();
         let checkpoint = {
             let mut place = self.place();
             place.finish(conversation.row_num);
-            if !self.full || now.saturating_sub(place.saved_at) < CHECKPOINT_EVERY {
+            let is_due = written != place.saved_written || now.saturating_sub(place.saved_at) >= CHECKPOINT_EVERY;
+            if !self.full || !is_due {
                 return Ok(());
             }
             place.saved_at = now;
+            place.saved_written = written;
             Checkpoint {
                 after_row_num: place.after_row_num,
                 unverified: self.unverified.load(Ordering::Relaxed),

@@ -215,11 +215,11 @@ pub async fn run(job: &Job<'_>, resource: Resource) -> Outcome {
                 Error::Cancelled => RunStatus::Incomplete,
                 Error::Api(_) | Error::Warehouse(_) => RunStatus::Failed,
             };
-            (
-                record(status, false, Some(error.to_string())),
-                None,
-                error.stops_account(),
-            )
+            let why = match &error {
+                Error::Api(error) => explain(&job.account.name, error),
+                Error::Warehouse(_) | Error::Cancelled => error.to_string(),
+            };
+            (record(status, false, Some(why)), None, error.stops_account())
         }
     };
     if let Err(error) = job.warehouse.finish_run(&record, update.as_ref()).await {

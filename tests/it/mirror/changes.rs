@@ -44,6 +44,16 @@ fn said(content: &str) -> MessageDraft {
     }
 }
 
+/// A mirror's account, some of whose conversations go on.
+async fn start(database: Database, options: Options) -> Mirror {
+    let mirror = Mirror::start(database, options).await;
+    let account = mirror.sandbox.account();
+    for id in account.conversation_ids().iter().step_by(7) {
+        assert!(account.reopen(id));
+    }
+    mirror
+}
+
 /// The conversations that are as `status` says.
 fn conversations_of_status(account: &AccountHandle, status: &str) -> Vec<String> {
     let rows = account.snapshot().conversations;
@@ -76,7 +86,7 @@ fn something_happens(account: &AccountHandle) -> BTreeSet<String> {
 }
 
 async fn an_incremental_sync_brings_what_is_new_in_every_order(database: Database) {
-    let mirror = Mirror::start(database, account()).await;
+    let mirror = start(database, account()).await;
     for order in [
         Order::CreatedDesc,
         Order::CreatedAsc,
@@ -111,7 +121,7 @@ fn messages_read(log: &[LogEntry]) -> BTreeSet<String> {
 async fn an_incremental_sync_asks_for_no_more_than_it_needs(database: Database) {
     let mut options = Options::for_tests(400, 150);
     options.account.messages_per_conversation = Some(2);
-    let mirror = Mirror::start(database, options).await;
+    let mirror = start(database, options).await;
     mirror.sync().await;
     mirror.take_log();
 
@@ -151,7 +161,7 @@ async fn an_incremental_sync_asks_for_no_more_than_it_needs(database: Database) 
 }
 
 async fn what_the_order_does_not_show_is_brought_by_a_full_sync(database: Database) {
-    let mirror = Mirror::start(database, account()).await;
+    let mirror = start(database, account()).await;
     for order in [
         Order::CreatedDesc,
         Order::CreatedAsc,
@@ -204,7 +214,7 @@ fn remember(versions: &mut Versions, rows: &[SnapshotRow]) {
 }
 
 async fn after_random_changes_a_full_sync_is_exact_and_keeps_every_version(database: Database) {
-    let mirror = Mirror::start(database, account()).await;
+    let mirror = start(database, account()).await;
     let account = mirror.sandbox.account();
     let what = MutationKinds {
         kinds: vec![

@@ -6,6 +6,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use sqlx::{AssertSqlSafe, Column as _, Connection as _, PgConnection, Row as _, SqliteConnection};
@@ -15,7 +16,7 @@ use super::postgres::fresh_schema;
 
 /// An empty database.
 pub(crate) enum Database {
-    Sqlite { folder: TempDir },
+    Sqlite { file: PathBuf, _folder: Option<TempDir> },
     Postgres { url: String, schema: String },
 }
 
@@ -73,8 +74,18 @@ fn read_time(text: &str) -> DateTime<Utc> {
 
 impl Database {
     pub(crate) fn sqlite() -> Self {
+        let folder = TempDir::new().unwrap();
         Self::Sqlite {
-            folder: TempDir::new().unwrap(),
+            file: folder.path().join("warehouse.db"),
+            _folder: Some(folder),
+        }
+    }
+
+    /// A SQLite file that is there already.
+    pub(crate) fn file(file: &Path) -> Self {
+        Self::Sqlite {
+            file: file.to_owned(),
+            _folder: None,
         }
     }
 
@@ -93,7 +104,7 @@ impl Database {
     /// Its URL, as in the configuration.
     pub(crate) fn url(&self) -> String {
         match self {
-            Self::Sqlite { folder } => format!("sqlite://{}", folder.path().join("warehouse.db").display()),
+            Self::Sqlite { file, .. } => format!("sqlite://{}", file.display()),
             Self::Postgres { url, .. } => url.clone(),
         }
     }

@@ -1,0 +1,140 @@
+//! Killed at any moment, the program leaves the warehouse whole, goes on where it was, and is exact in the end.
+
+use allai_sync::allai::Resource;
+use allai_sync::sandbox::{LogEntry, Options, Order};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use std::time::Duration;
+
+use crate::support::database::Database;
+use crate::support::mirror::Mirror;
+use crate::support::{eventually, on_both_databases};
+
+on_both_databases!(
+    killed_dozens_of_times_the_mirror_is_exact_and_nothing_is_read_twice,
+    killed_in_full_syncs_of_a_changing_account_the_mirror_is_exact,
+    an_interrupted_sync_stops_at_once_and_the_next_goes_on,
+);
+
+/// Kills a sync once it has asked `requests` times; returns what it asked, or `None` if it ended by itself.
+async fn kill_after(mirror: &Mirror, arguments: &[&str], requests: u64) -> Option<Vec<LogEntry>> {
+    mirror.sandbox.clear_log();
+    let mut process = mirror.spawn(arguments);
+    let mut running = true;
+    eventually("the program asks, or ends", || {
+        running = process.is_running();
+        !running || mirror.sandbox.stats().requests >= requests
+    })
+    .await;
+    if running {
+        process.kill();
+        return Some(mirror.take_log());
+    }
+    process.end().await.expect(0);
+    None
+}
+
+fn offsets_of(log: &[LogEntry], path: &str) -> Vec<u64> {
+    let of_path = log.iter().filter(|entry| entry.path == path);
+    of_path.map(|entry| entry.offset.unwrap_or(0)).collect()
+}
+
+async fn killed_dozens_of_times_the_mirror_is_exact_and_nothing_is_read_twice(database: Database) {
+    let mut options = Options::for_tests(600, 60);
+    options.account.messages_per_conversation = Some(3);
+    options.shape.order = Order::CreatedAsc;
+    options.faults.latency = Duration::from_millis(2);
+    options.faults.jitter = Duration::from_millis(4);
+    let mirror = Mirror::start(database, options).await;
+    let mut rng = StdRng::seed_from_u64(0x6b69_6c6c);
+    let (mut kills, mut reached) = (0, [0, 0]);
+    let mut in_contacts = 0;
+    // Each run is given more room, or the last part would never be done.
+    while let Some(log) = kill_after(&mirror, &["sync", "-q"], rng.random_range(1..12) + kills).await {
+        kills += 1;
+        for (nth, path) in ["/v2/contacts", "/v2/conversations"].into_iter().enumerate() {
+            let offsets = offsets_of(&log, path);
+            let Some(first) = offsets.first() else { continue };
+            // A page is committed before the next is asked for; but the last two may have been lost.
+            assert!(
+                first + 40 >= reached[nth],
+                "{path} began at {first} and had reached {}",
+                reached[nth]
+            );
+            reached[nth] = *offsets.iter().max().unwrap();
+            in_contacts += u64::from(nth == 0);
+        }
+        if reached[1] > 0 {
+            // Once the contacts are complete they are not swept again: one look at the growing end.
+            assert!(offsets_of(&log, "/v2/contacts").len() <= 8, "{log:?}");
+        }
+        mirror.database.assert_sound().await;
+        assert!(kills < 200, "it never ends");
+    }
+    assert!(kills >= 24, "only {kills} kills");
+    assert!(in_contacts >= 5);
+    mirror.assert_exact().await;
+    mirror.database.assert_sound().await;
+    mirror.full_sync().await.verified();
+    mirror.assert_exact().await;
+}
+
+async fn killed_in_full_syncs_of_a_changing_account_the_mirror_is_exact(database: Database) {
+    let mut options = Options::for_tests(200, 40);
+    options.account.messages_per_conversation = Some(2);
+    options.faults.latency = Duration::from_millis(1);
+    options.faults.jitter = Duration::from_millis(3);
+    let mirror = Mirror::start(database, options).await;
+    let mut rng = StdRng::seed_from_u64(0x6465_6164);
+    let account = mirror.sandbox.account();
+    for round in 0..20 {
+        let requests = rng.random_range(1..90);
+        kill_after(&mirror, &["sync", "-q", "--full"], requests).await;
+        account.mutate(round, 4, &Default::default());
+    }
+    mirror.database.assert_sound().await;
+    // The first finishes what was begun, before some of the changes.
+    mirror.full_sync().await;
+    mirror.full_sync().await.verified();
+    mirror.assert_exact().await;
+}
+
+async fn an_interrupted_sync_stops_at_once_and_the_next_goes_on(database: Database) {
+    let mirror = Mirror::start(database, Options::for_tests(300, 10)).await;
+    mirror
+        .sandbox
+        .set_options(|options| options.faults.latency = Duration::from_millis(20));
+    let mut process = mirror.spawn(&["sync", "contacts", "--json"]);
+    eventually("a few pages", || mirror.sandbox.stats().requests >= 5).await;
+    // The answer after next would take longer than any test: it is not waited for.
+    mirror
+        .sandbox
+        .set_options(|options| options.faults.latency = Duration::from_mins(10));
+    process.signal("INT");
+    let said = process.end().await.expect(1);
+    let run = &said.json()["runs"][0];
+    assert_eq!(
+        (run["status"].as_str(), run["resource"].as_str()),
+        (Some("incomplete"), Some("contacts")),
+        "{run}"
+    );
+    assert!(run["rows_seen"].as_u64().unwrap() > 50, "{run}");
+    let recorded = mirror.database.rows("SELECT status, error FROM sync_runs").await;
+    assert_eq!(recorded.len(), 1);
+    assert_eq!(recorded[0].get("status"), Some("incomplete"));
+
+    mirror
+        .sandbox
+        .set_options(|options| options.faults.latency = Duration::ZERO);
+    mirror.take_log();
+    let runs = mirror
+        .run(&[Resource::Contacts], Default::default())
+        .await
+        .complete()
+        .verified();
+    let first = offsets_of(&mirror.take_log(), "/v2/contacts")[0];
+    assert!(first >= 60, "it began again at {first}: {runs:#?}");
+    assert_eq!(mirror.database.value("SELECT count(*) FROM contacts").await, "300");
+    mirror.sync().await;
+    mirror.assert_exact().await;
+}
