@@ -126,6 +126,11 @@ impl Error {
         matches!(self, Self::Unauthorized { .. } | Self::Forbidden { .. })
     }
 
+    /// Whether not even a connection could be made, whatever was asked for.
+    pub const fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Transport { source, .. } if source.never_sent())
+    }
+
     /// Whether the API says that the thing asked for does not exist (404, 410).
     pub const fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. } | Self::Gone { .. })

@@ -1,4 +1,12 @@
-//! The AllAI REST API, v2: a typed client, its rate budget, and the records it returns.
+//! The AllAI REST API, v2: a typed client, its rate budget, and the records it returns. Usable alone, as an SDK.
+//!
+//! - [`Client`] has a method for each endpoint of AllAI's guide. It waits for the rate limit, repeats what is worth
+//!   repeating, never repeats what would create something twice, and returns a classified [`Error`].
+//! - [`Budget`] is the rate limit of one API key; clients that share a key share it.
+//! - [`model`] reads rows tolerantly: nothing that the server sent is dropped.
+//! - [`signature`] tells genuine webhooks from forged ones.
+//!
+//! Where the guide is silent (envelopes, notations of time and of the rate limit), every usual form is taken.
 
 mod budget;
 mod call;

@@ -115,7 +115,9 @@ impl AccountHandle {
     pub fn hide_conversation(&self, id: &str, hidden: bool) -> bool {
         self.0.with(|state, _| {
             let conversations = &mut state.account.conversations;
-            conversations.key_of(id).is_some_and(|key| conversations.hide(key, hidden))
+            conversations
+                .key_of(id)
+                .is_some_and(|key| conversations.hide(key, hidden))
         })
     }
 

@@ -85,7 +85,7 @@ fn unless_refused(
 ) -> Result<Option<Json>, Error> {
     match answer {
         Ok(raw) => Ok(Some(raw)),
-        Err(error) if error.stops_account() => Err(error.into()),
+        Err(error) if error.stops_account() || error.is_unreachable() => Err(error.into()),
         Err(error) => {
             failed.get_or_insert_with(|| format!("the {} report was not captured: {error}", report.as_str()));
             Ok(None)

@@ -179,8 +179,9 @@ impl MessagesRun<'_> {
     async fn sweep(&self, conversation: &ConversationToRead, counted: Option<&RoaringTreemap>) -> Result<Sweep, Error> {
         let trusted = self.confirmations.load(Ordering::Relaxed) >= CONFIRMATIONS && !self.lied.load(Ordering::Relaxed);
         let started_at = self.run.client.server_now();
-        let mut sweep =
-            Sweep::new(Mode::Full, self.run.job.account.page_size, started_at, u64::MAX).trusting_total(trusted);
+        let mut sweep = Sweep::new(Mode::Full, self.run.job.account.page_size, started_at, u64::MAX)
+            .trusting_total(trusted)
+            .doubting_offset();
         let reader = Reader {
             run: self.run,
             listing: Listing::Messages {

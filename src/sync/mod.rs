@@ -106,7 +106,7 @@ impl Error {
     /// Whether nothing else of this account need be tried.
     fn stops_account(&self) -> bool {
         match self {
-            Self::Api(error) => error.stops_account(),
+            Self::Api(error) => error.stops_account() || error.is_unreachable(),
             Self::Warehouse(_) | Self::Cancelled => true,
         }
     }

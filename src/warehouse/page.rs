@@ -127,7 +127,7 @@ impl<'a> Row<'a> {
     }
 
     fn is_back(&self) -> bool {
-        self.change == Change::Unchanged && self.was_missing
+        self.was_missing && !self.is_to_write()
     }
 
     fn write(&self, now: DateTime<Utc>) -> Write<'a> {
@@ -215,11 +215,15 @@ impl Warehouse {
             .map(|row| row.record.id())
             .filter(|id| matches!(self, Self::Sqlite(_)) || !id.contains('\0'))
             .collect();
+        // The quarantine may hold what is foreseen as bad under no id, or under one that was made presentable.
+        let unstorable = page_rows.rows.iter();
+        let unstorable = unstorable.filter_map(|row| Some(Bad::from_record(row.record, row.problem.as_deref()?)));
+        let foreseen: Vec<Bad> = rejected.iter().cloned().chain(unstorable).collect();
         let (known, held) = {
             let mut reader = self.reader().await?;
             let conn = &mut reader.conn();
             let known = mirrored::look_up(conn, statements.look_up, account, page.conversation(), &ids).await?;
-            let held = quarantine::held(conn, account, resource, &ids, &rejected).await?;
+            let held = quarantine::held(conn, account, resource, &ids, &foreseen).await?;
             (known, held)
         };
         for row in &mut page_rows.rows {

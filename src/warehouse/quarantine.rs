@@ -45,7 +45,7 @@ const COUNT: Statement = Statement::shared("SELECT count(*) FROM quarantine WHER
 
 pub(super) const STATEMENTS: &[Statement] = &[HELD, HOLD, RELEASE, COUNT];
 
-/// Longer ids would not fit an index of Postgres; they are found in the raw JSON.
+/// Longer ids might not fit an index of Postgres (2,704 bytes with the other columns); they are found in the raw JSON.
 const LONGEST_ID: usize = 1_000;
 /// Postgres's JSON parser recurses; what is nested deeper is kept as a JSON string.
 const DEEPEST: usize = 1_000;
@@ -109,8 +109,14 @@ fn shallow(raw: &str) -> Cow<'_, str> {
     }
 }
 
-/// Why Postgres is sure to refuse a record: it has no way to store the character NUL, in text or in JSONB.
+/// Why a record is not even tried on Postgres: it has no way to store the character NUL, in text or in JSONB, and its
+/// indexes have no room for long ids.
 pub(super) fn foreseeable_problem(record: &Record) -> Option<String> {
+    if record.id().len() > LONGEST_ID {
+        return Some(format!(
+            "PostgreSQL cannot index it: the id is longer than {LONGEST_ID} bytes"
+        ));
+    }
     let text = |name, value: Option<&str>| value.is_some_and(|value| value.contains('\0')).then_some(name);
     let json = |name, value: &Option<Json>| value.as_ref().is_some_and(|value| has_nul(value.get())).then_some(name);
     let member = match record {

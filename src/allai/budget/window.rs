@@ -30,8 +30,9 @@ const JITTER: Duration = Duration::from_millis(1500);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The pause after a probe that found nothing left; doubled each time.
 const EMPTY: Duration = Duration::from_millis(500);
-/// So many successful answers in a row without headers, and the server is taken for one that sends none.
-const SILENCE: u32 = 3;
+/// So many successful answers in a row that do not say what remains (a third as many if they say nothing at all), and
+/// the server is taken for one that never does.
+const SILENCE: u32 = 12;
 
 /// What one answer said.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +86,8 @@ pub(super) struct Window {
     probed_at: Duration,
     /// Probes in a row that found nothing left.
     empty_probes: u32,
-    silent_answers: u32,
+    /// How much speaks for a server that does not say what remains.
+    silence: u32,
 }
 
 #[derive(Debug, Default)]
@@ -244,7 +246,7 @@ impl Window {
         let Some(remaining) = seen.headers.remaining else {
             return self.observe_silence(seen);
         };
-        self.silent_answers = 0;
+        self.silence = 0;
         let remaining = if seen.refused { 0 } else { remaining };
         self.limit = seen.headers.limit.or(self.limit);
         let fresh = Open {
@@ -286,6 +288,9 @@ impl Window {
                         latest: latest.min(to),
                     };
                 }
+                if matches!(open.end, End::Unstated) {
+                    open.end = fresh.end;
+                }
                 if seen.probe && remaining == 0 {
                     // Too early, or others were faster. However wrong the stated end is, do not ask without pause.
                     open.not_before = seen.received + (EMPTY * (1 << self.empty_probes.min(8))).min(self.horizon());
@@ -304,8 +309,9 @@ impl Window {
 
     fn observe_silence(&mut self, seen: &Observation) {
         if seen.telling && !seen.refused {
-            self.silent_answers += 1;
-            if self.limit.is_none() || self.silent_answers >= SILENCE {
+            let wholly = seen.headers == RateHeaders::default();
+            self.silence += if wholly { SILENCE / 3 } else { 1 };
+            if (wholly && self.limit.is_none()) || self.silence >= SILENCE {
                 self.state = State::Silent;
             }
         }

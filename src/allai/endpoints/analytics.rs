@@ -3,23 +3,37 @@
 use serde_json::value::RawValue;
 
 use crate::allai::call::Call;
-use crate::allai::model::Json;
+use crate::allai::model::{Json, Members};
 use crate::allai::page::not_json;
 use crate::allai::{Client, Error};
 
 impl Client {
     /// `GET /analytics/overview`: general statistics of a period such as `30d`.
+    ///
+    /// ```no_run
+    /// # async fn example(client: allai_sync::allai::Client) -> Result<(), allai_sync::allai::Error> {
+    /// use allai_sync::allai::model::Overview;
+    ///
+    /// let raw = client.analytics_overview("30d").await?;
+    /// if let Ok(overview) = Overview::decode(&raw) {
+    ///     println!("{:?} conversations", overview.total_conversations);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn analytics_overview(&self, period: &str) -> Result<Json, Error> {
         self.report("overview", [("period", period)]).await
     }
 
-    /// `GET /analytics/conversations`: conversations per `day` (the granularity the guide names) of a period.
+    /// `GET /analytics/conversations`: conversations per `day` (the granularity the guide names) of a period. Read it
+    /// with [`DailyReport::decode`](crate::allai::model::DailyReport::decode).
     pub async fn analytics_conversations(&self, period: &str, granularity: &str) -> Result<Json, Error> {
         self.report("conversations", [("period", period), ("granularity", granularity)])
             .await
     }
 
-    /// `GET /analytics/satisfaction`: the satisfaction report of a period.
+    /// `GET /analytics/satisfaction`: the satisfaction report of a period. Read it with
+    /// [`Satisfaction::decode`](crate::allai::model::Satisfaction::decode).
     pub async fn analytics_satisfaction(&self, period: &str) -> Result<Json, Error> {
         self.report("satisfaction", [("period", period)]).await
     }
@@ -41,6 +55,5 @@ impl Client {
 }
 
 fn is_error(raw: &RawValue) -> bool {
-    use crate::allai::model::Members;
     Members::parse(raw).is_none_or(|members| members.len() == 1 && members.get("error").is_some())
 }

@@ -505,7 +505,7 @@ mod tests {
     #[test]
     fn a_satisfaction_report_is_found_under_its_likely_names() {
         let report = Satisfaction::decode(&raw(
-            r#"{"data": {"average_score": 4.3, "total_ratings": 210, "distribution": {"5": 120}}}"#,
+            r#"{"data": {"average_score": 4.3, "total_ratings": 210, "distribution": {"5":120}}}"#,
         ))
         .unwrap();
         assert_eq!((report.average_score, report.total_ratings), (Some(4.3), Some(210)));

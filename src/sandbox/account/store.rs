@@ -101,7 +101,9 @@ impl<T: Row> Store<T> {
 
     /// Takes a row out of the lists, or puts it back; whether it exists.
     pub(in crate::sandbox) fn hide(&mut self, key: Key, hidden: bool) -> bool {
-        let Some(row) = self.rows.remove(&key) else { return false };
+        let Some(row) = self.rows.remove(&key) else {
+            return false;
+        };
         self.unlink(&row);
         if hidden {
             self.hidden.insert(key);

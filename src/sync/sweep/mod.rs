@@ -118,6 +118,8 @@ pub struct Sweep {
     limit: u32,
     /// Whether a stated total may end a list that fits one page.
     trust_total: bool,
+    /// Whether the same page from two offsets shows that the offset is ignored; else it takes three.
+    offset_doubtful: bool,
     /// By the server's clock: rows created later are not the sweep's business.
     started_at: DateTime<Utc>,
     /// The highest row number when the sweep began: rows numbered later cannot be missing from it.
@@ -130,6 +132,8 @@ pub struct Sweep {
     breaks: u32,
     /// The furthest offset reached in this pass.
     furthest: u64,
+    /// The furthest offset reached in any pass.
+    furthest_ever: u64,
     /// The largest page met: what the server really returns.
     largest_page: u64,
     /// The lowest offset at which nothing was found since the last anchored page with something new.
@@ -137,6 +141,7 @@ pub struct Sweep {
     short_pages: u32,
     /// How often in a row a later offset brought the very page of an earlier one.
     same_pages: u32,
+    fruitless_pages: u32,
     /// Whether the next page may be taken without an anchor.
     bridging: bool,
     /// Whether all pages are, because none could be anchored.
@@ -206,6 +211,7 @@ impl Sweep {
             mode,
             limit,
             trust_total: false,
+            offset_doubtful: false,
             started_at,
             highest_row_num,
             phase: Phase::Forward { pass: 1, added: 0 },
@@ -217,10 +223,12 @@ impl Sweep {
             step_back: 0,
             breaks: 0,
             furthest: 0,
+            furthest_ever: 0,
             largest_page: 0,
             empty_at: None,
             short_pages: 0,
             same_pages: 0,
+            fruitless_pages: 0,
             bridging: false,
             unanchored: false,
             looks_behind: 0,
@@ -241,6 +249,14 @@ impl Sweep {
     #[must_use]
     pub const fn trusting_total(mut self, trust: bool) -> Self {
         self.trust_total = trust;
+        self
+    }
+
+    /// For a list of which the guide shows no offset: to bring the same page twice is enough to believe that the server
+    /// ignores it.
+    #[must_use]
+    pub const fn doubting_offset(mut self) -> Self {
+        self.offset_doubtful = true;
         self
     }
 
@@ -405,6 +421,7 @@ impl Sweep {
             self.breaks = 0;
         }
         self.furthest = self.furthest.max(reach);
+        self.furthest_ever = self.furthest_ever.max(reach);
         self.largest_page = self.largest_page.max(page.items.len() as u64);
         match self.phase {
             Phase::Forward { pass, added } => self.forward(page, marks, &found, pass, added + found.old),

@@ -7,6 +7,8 @@ use crate::sync::order::Order;
 const LOOKS_BEHIND_THE_END: u32 = 20;
 /// Short pages in a row, with new rows of unknown age, after which a list is taken to grow as fast as it is read.
 const SHORT_PAGES_TO_END: u32 = 8;
+/// Pages behind everything seen, all without anything new, after which a server is taken to make up its pages.
+const FRUITLESS_PAGES_TO_END: u32 = 100;
 /// How often a list of unknown order is read over before the run is called complete, but not verified.
 const PASSES_OF_UNKNOWN_ORDER: u32 = 4;
 /// How often the head of a list whose rows move is read over, likewise.
@@ -25,7 +27,7 @@ impl Sweep {
             self.phase = Phase::Done;
             return;
         }
-        if self.offset_is_ignored(page) {
+        if self.offset_is_ignored(page, found) {
             if self.last_total != Some(self.rows_seen()) {
                 self.unproven = Some(Doubt::OffsetIgnored);
             }
@@ -46,11 +48,10 @@ impl Sweep {
         self.advance(page.items);
     }
 
-    /// Whether the server answers every offset with the same page: the guide shows no offset for messages.
-    fn offset_is_ignored(&mut self, page: &PageView<'_>) -> bool {
+    /// Whether the server answers every offset with the same rows: the guide shows no offset for messages.
+    fn offset_is_ignored(&mut self, page: &PageView<'_>, found: &Found) -> bool {
         let same = self.previous.as_ref().is_some_and(|previous| {
             previous.offset < self.offset
-                && page.items.len() > 1
                 && previous
                     .rows
                     .iter()
@@ -58,7 +59,11 @@ impl Sweep {
                     .eq(page.items.iter().map(|item| item.key))
         });
         self.same_pages = if same { self.same_pages + 1 } else { 0 };
-        self.same_pages > 1
+        self.fruitless_pages = match found.new {
+            0 if self.offset + page.items.len() as u64 >= self.furthest_ever => self.fruitless_pages + 1,
+            _ => 0,
+        };
+        self.same_pages > u32::from(!self.offset_doubtful) || self.fruitless_pages > FRUITLESS_PAGES_TO_END
     }
 
     /// Whether the page is the list's last. A short page alone is not: servers clamp and filter.

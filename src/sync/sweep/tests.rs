@@ -431,8 +431,13 @@ fn a_server_that_filters_after_slicing_loses_nothing() {
 
 #[test]
 fn a_server_that_ignores_the_offset_is_not_asked_for_ever() {
-    for (total, proven) in [(None, false), (Some(40), true), (Some(300), false)] {
-        let mut model = Model::new(11, ListOrder::CreatedAsc, 40, Churn::default());
+    for (rows, total, proven) in [
+        (40, None, false),
+        (40, Some(40), true),
+        (40, Some(300), false),
+        (1, None, false),
+    ] {
+        let mut model = Model::new(11, ListOrder::CreatedAsc, rows, Churn::default());
         let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
         while let Some(request) = sweep.next() {
             assert!(model.requests < 50);
@@ -447,9 +452,30 @@ fn a_server_that_ignores_the_offset_is_not_asked_for_ever() {
                 sweep.absorb(&page, &marks);
             }
         }
-        assert_eq!(sweep.rows_seen(), 40);
+        assert_eq!(sweep.rows_seen(), rows);
         assert_eq!(sweep.proof() == Proof::Verified, proven, "{total:?}");
     }
+}
+
+#[test]
+fn a_server_that_makes_up_its_pages_is_not_asked_for_ever() {
+    let mut model = Model::new(12, ListOrder::CreatedAsc, 150, Churn::default());
+    let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
+    while let Some(request) = sweep.next() {
+        assert!(model.requests < 1_000);
+        let offset = model.rng.random_range(0..50);
+        let (items, _) = model.get(Request { offset, ..request });
+        let page = PageView {
+            items: &items,
+            total: None,
+            has_more: None,
+        };
+        if sweep.offer(&page) == Verdict::Anchored {
+            let marks = model.store(&items);
+            sweep.absorb(&page, &marks);
+        }
+    }
+    assert!(matches!(sweep.proof(), Proof::Unproven(_)));
 }
 
 #[test]

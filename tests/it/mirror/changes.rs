@@ -64,7 +64,11 @@ fn conversations_of_status(account: &AccountHandle, status: &str) -> Vec<String>
 /// What every incremental sync must see; returns the conversations that are new, active or changed.
 fn something_happens(account: &AccountHandle) -> BTreeSet<String> {
     let active = conversations_of_status(account, "active");
-    assert!(active.len() >= 3, "the account has {} active conversations", active.len());
+    assert!(
+        active.len() >= 3,
+        "the account has {} active conversations",
+        active.len()
+    );
     for number in 0..23 {
         account.insert_contact(somebody(&format!("Nou Venit {number}")));
     }
@@ -130,22 +134,40 @@ async fn an_incremental_sync_asks_for_no_more_than_it_needs(database: Database) 
     // 23 new contacts are two pages of 20; the whole list would be 22.
     assert!(lists("/v2/contacts") <= 4, "{}", lists("/v2/contacts"));
     let active = conversations_of_status(&mirror.sandbox.account(), "active").len();
-    assert!(lists("/v2/conversations") <= 3 + active.div_ceil(15) + 1, "{}", lists("/v2/conversations"));
-    let asked_by_id = log.iter().filter(|entry| messages_read(std::slice::from_ref(entry)).is_empty());
-    let asked_by_id = asked_by_id.filter(|entry| entry.path.starts_with("/v2/conversations/")).count();
-    assert!(asked_by_id <= 2, "only those that were active and are not: {asked_by_id}");
+    assert!(
+        lists("/v2/conversations") <= 3 + active.div_ceil(15) + 1,
+        "{}",
+        lists("/v2/conversations")
+    );
+    let asked_by_id = log
+        .iter()
+        .filter(|entry| messages_read(std::slice::from_ref(entry)).is_empty());
+    let asked_by_id = asked_by_id
+        .filter(|entry| entry.path.starts_with("/v2/conversations/"))
+        .count();
+    assert!(
+        asked_by_id <= 2,
+        "only those that were active and are not: {asked_by_id}"
+    );
 
     // With nothing new it asks for the head of each list and for what goes on.
     mirror.sync().await;
     let log = mirror.take_log();
-    let still_active = conversations_of_status(&mirror.sandbox.account(), "active").into_iter().collect();
+    let still_active = conversations_of_status(&mirror.sandbox.account(), "active")
+        .into_iter()
+        .collect();
     assert_eq!(messages_read(&log), still_active);
     assert!(log.iter().filter(|entry| entry.path == "/v2/contacts").count() <= 2);
 }
 
 async fn what_the_order_does_not_show_is_brought_by_a_full_sync(database: Database) {
     let mirror = start(database, account()).await;
-    for order in [Order::CreatedDesc, Order::CreatedAsc, Order::UpdatedDesc, Order::UpdatedAsc] {
+    for order in [
+        Order::CreatedDesc,
+        Order::CreatedAsc,
+        Order::UpdatedDesc,
+        Order::UpdatedAsc,
+    ] {
         mirror.sandbox.set_options(|options| options.shape.order = order);
         let name = format!("{order:?}").to_lowercase();
         mirror.configure(&mirror.account_config(&name, "page_size = 20\n"));
@@ -238,7 +260,9 @@ async fn after_random_changes_a_full_sync_is_exact_and_keeps_every_version(datab
 /// until the row was gone.
 async fn check_history(database: &Database, table: &str, versions: &Versions) {
     let mut held: BTreeMap<String, Vec<Row>> = BTreeMap::new();
-    let history = database.rows(&format!("SELECT * FROM {table}_history ORDER BY valid_from")).await;
+    let history = database
+        .rows(&format!("SELECT * FROM {table}_history ORDER BY valid_from"))
+        .await;
     for row in history.into_iter().chain(database.table(table).await) {
         held.entry(row.text("id").to_owned()).or_default().push(row);
     }
@@ -272,7 +296,11 @@ async fn check_history(database: &Database, table: &str, versions: &Versions) {
             assert!(old.time("valid_from") < old.time("valid_to"), "{table} {id}");
         }
         let is_gone = seen.last() == Some(&None);
-        assert_eq!(rows.last().unwrap().get("deleted_at").is_some(), is_gone, "{table} {id}");
+        assert_eq!(
+            rows.last().unwrap().get("deleted_at").is_some(),
+            is_gone,
+            "{table} {id}"
+        );
     }
     assert!(superseded > 10, "{superseded}");
     assert!(table != "contacts" || came_back > 0);

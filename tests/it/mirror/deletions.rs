@@ -55,7 +55,11 @@ async fn what_is_deleted_is_marked_by_a_full_sync_alone(database: Database) {
     mirror.assert_exact().await;
     assert_eq!(mirror.tombstones("contacts").await, 15);
     assert_eq!(mirror.tombstones("conversations").await, 1);
-    assert_eq!(mirror.tombstones("messages").await, 5, "one, and the four of the conversation: {runs:#?}");
+    assert_eq!(
+        mirror.tombstones("messages").await,
+        5,
+        "one, and the four of the conversation: {runs:#?}"
+    );
     // Marked once, and not again.
     let again = mirror.full_sync().await.verified();
     assert!(again.0.iter().all(|run| run.deleted == 0), "{again:#?}");
@@ -70,7 +74,11 @@ async fn an_empty_list_deletes_nothing_until_a_person_says_so(database: Database
     let said = mirror.say(&["sync", "contacts", "--full", "--json"]).expect(1);
     let run = &said.json()["runs"][0];
     assert_eq!(run["status"], "incomplete", "{run}");
-    assert_eq!((run["verified"].as_bool(), run["deleted"].as_u64()), (Some(false), Some(0)), "{run}");
+    assert_eq!(
+        (run["verified"].as_bool(), run["deleted"].as_u64()),
+        (Some(false), Some(0)),
+        "{run}"
+    );
     let command = "allai-sync sync contacts --account main --full --allow-mass-delete";
     assert!(run["error"].as_str().unwrap().contains(command), "{run}");
     assert!(said.stderr.contains(command), "{said:?}");
@@ -100,8 +108,16 @@ async fn a_mass_deletion_is_held_back_until_a_person_says_so(database: Database)
     let said = mirror.say(&["sync", "--full", "--json"]).expect(1);
     for (nth, table) in ["contacts", "conversations"].into_iter().enumerate() {
         let run = &said.json()["runs"][nth];
-        assert_eq!((run["status"].as_str(), run["deleted"].as_u64()), (Some("incomplete"), Some(0)), "{run}");
-        assert!(said.stderr.contains(&format!("sync {table} --account main --full --allow-mass-delete")), "{said:?}");
+        assert_eq!(
+            (run["status"].as_str(), run["deleted"].as_u64()),
+            (Some("incomplete"), Some(0)),
+            "{run}"
+        );
+        assert!(
+            said.stderr
+                .contains(&format!("sync {table} --account main --full --allow-mass-delete")),
+            "{said:?}"
+        );
         assert_eq!(mirror.tombstones(table).await, 0, "{table}");
     }
     assert_eq!(mirror.tombstones("messages").await, 0);
@@ -155,7 +171,9 @@ async fn a_conversation_that_only_the_list_misses_stays(database: Database) {
 
 async fn a_server_that_states_wrong_totals_deletes_nothing(database: Database) {
     let (mirror, account) = mirrored(database).await;
-    mirror.sandbox.set_options(|options| options.shape.totals = Totals::Wrong);
+    mirror
+        .sandbox
+        .set_options(|options| options.shape.totals = Totals::Wrong);
     for id in account.contact_ids().iter().take(5) {
         assert!(account.delete_contact(id));
     }
@@ -164,7 +182,9 @@ async fn a_server_that_states_wrong_totals_deletes_nothing(database: Database) {
         let runs = mirror.full_sync().await;
         assert!(runs.0.iter().all(|run| !run.verified && run.deleted == 0), "{runs:#?}");
     }
-    mirror.sandbox.set_options(|options| options.shape.totals = Totals::Beside);
+    mirror
+        .sandbox
+        .set_options(|options| options.shape.totals = Totals::Beside);
     mirror.full_sync().await.verified();
     mirror.assert_exact().await;
     assert_eq!(mirror.tombstones("contacts").await, 5);

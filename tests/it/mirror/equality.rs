@@ -44,8 +44,17 @@ async fn check_twice(mirror: &Mirror) {
             }
         }
     }
-    assert_eq!(mirror.database.value("SELECT count(*) FROM contacts_history").await, "0");
-    assert_eq!(mirror.database.value("SELECT count(*) FROM conversations_history").await, "0");
+    assert_eq!(
+        mirror.database.value("SELECT count(*) FROM contacts_history").await,
+        "0"
+    );
+    assert_eq!(
+        mirror
+            .database
+            .value("SELECT count(*) FROM conversations_history")
+            .await,
+        "0"
+    );
 }
 
 const fn sync_options(full: bool) -> allai_sync::sync::Options {
@@ -73,7 +82,8 @@ async fn every_form_of_answers_is_mirrored_exactly(database: Database) {
                     let shape = &mut options.shape;
                     (shape.envelope, shape.totals, shape.order) = (envelope, totals, order);
                     shape.has_more = account % 3 == 0;
-                    shape.object_envelope = [ObjectEnvelope::Bare, ObjectEnvelope::Data, ObjectEnvelope::Resource][account % 3];
+                    shape.object_envelope =
+                        [ObjectEnvelope::Bare, ObjectEnvelope::Data, ObjectEnvelope::Resource][account % 3];
                 });
                 // An account of its own for each form: one database serves them all.
                 account += 1;
@@ -113,7 +123,9 @@ async fn every_order_of_lists_is_mirrored_exactly(database: Database) {
 async fn pages_of_any_size_are_mirrored_exactly(database: Database) {
     let mirror = Mirror::start(database, small_account()).await;
     for (max_limit, page_size) in [(7, 100), (33, 100), (100, 1000), (50, 3), (65, 65), (13, 13)] {
-        mirror.sandbox.set_options(|options| options.shape.max_limit = max_limit);
+        mirror
+            .sandbox
+            .set_options(|options| options.shape.max_limit = max_limit);
         let name = format!("size{max_limit}_{page_size}");
         mirror.configure(&mirror.account_config(&name, &format!("page_size = {page_size}\n")));
         mirror.run(&LISTS, sync_options(false)).await.complete().verified();
@@ -176,7 +188,10 @@ async fn fields_that_are_not_asked_for_are_not_stored(database: Database) {
     let contacts = mirror.database.table("contacts").await;
     assert_eq!(contacts.len(), 65);
     for contact in contacts {
-        assert!(contact.get("created_at").is_some() && contact.get("tags").is_some(), "{contact:?}");
+        assert!(
+            contact.get("created_at").is_some() && contact.get("tags").is_some(),
+            "{contact:?}"
+        );
         for column in ["name", "email", "phone", "custom_fields", "updated_at", "extra"] {
             assert_eq!(contact.get(column), None, "{column}");
         }
@@ -184,5 +199,8 @@ async fn fields_that_are_not_asked_for_are_not_stored(database: Database) {
     let requests = mirror.take_log();
     let of_contacts = requests.iter().filter(|entry| entry.path == "/v2/contacts");
     assert!(of_contacts.clone().count() > 0);
-    assert!(of_contacts.clone().all(|entry| entry.query.contains("fields=")), "{requests:?}");
+    assert!(
+        of_contacts.clone().all(|entry| entry.query.contains("fields=")),
+        "{requests:?}"
+    );
 }

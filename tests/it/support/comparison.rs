@@ -71,7 +71,9 @@ pub(crate) async fn differences(database: &Database, account: &str, snapshot: &S
 
 /// Whether a row of a table, or of its history, is what the API had: `json`.
 pub(crate) fn is_version(table: &str, row: &Row, json: &str) -> bool {
-    let table = [&CONTACTS, &CONVERSATIONS, &MESSAGES].into_iter().find(|known| known.name == table);
+    let table = [&CONTACTS, &CONVERSATIONS, &MESSAGES]
+        .into_iter()
+        .find(|known| known.name == table);
     let mut found = Vec::new();
     table.unwrap().compare(&Json::members(json), row, &mut found);
     found.is_empty()
@@ -87,7 +89,9 @@ struct Held {
 impl Held {
     async fn read(database: &Database, account: &str, table: &'static Table) -> Self {
         let name = table.name;
-        let rows = database.rows(&format!("SELECT * FROM {name} WHERE account = '{account}'")).await;
+        let rows = database
+            .rows(&format!("SELECT * FROM {name} WHERE account = '{account}'"))
+            .await;
         let quarantine = database
             .rows(&format!(
                 "SELECT id, reason, raw FROM quarantine WHERE account = '{account}' AND resource = '{name}'"
@@ -104,11 +108,7 @@ impl Held {
         self.rows.get(id).is_some_and(|row| row.get("deleted_at").is_none())
     }
 
-    fn compare<'a>(
-        &self,
-        truth: impl Iterator<Item = (&'a SnapshotRow, Option<&'a str>)>,
-        found: &mut Vec<String>,
-    ) {
+    fn compare<'a>(&self, truth: impl Iterator<Item = (&'a SnapshotRow, Option<&'a str>)>, found: &mut Vec<String>) {
         let name = self.table.name;
         let mut there = BTreeSet::new();
         for (row, conversation) in truth {
@@ -160,10 +160,15 @@ fn says_the_same(held: &Members, truth: &Members) -> bool {
     const DERIVED: [&str; 3] = ["conversation_id", "visitor_name", "visitor_email"];
     let value = |members: &Members, name: &str| members.get(name).cloned().unwrap_or(Json::Null);
     let derived = |name: &&String| DERIVED.contains(&name.as_str()) && !truth.contains_key(*name);
-    held.keys().filter(|name| !derived(name)).chain(truth.keys()).all(|name| {
-        let (held, truth) = (value(held, name), value(truth, name));
-        held == truth || (name == "id" && held.text() == truth.text()) || time(&held).is_some_and(|at| time(&truth) == Some(at))
-    })
+    held.keys()
+        .filter(|name| !derived(name))
+        .chain(truth.keys())
+        .all(|name| {
+            let (held, truth) = (value(held, name), value(truth, name));
+            held == truth
+                || (name == "id" && held.text() == truth.text())
+                || time(&held).is_some_and(|at| time(&truth) == Some(at))
+        })
 }
 
 impl Table {
@@ -173,7 +178,11 @@ impl Table {
         // (member, column, whether the column is what the member says, whether it says all of it)
         let mut judge = |member: &'static str, column: &str, right: bool, whole: bool| {
             if !right {
-                found.push(format!("{column} is {:?}, the API has {:?}", row.get(column), members.get(member)));
+                found.push(format!(
+                    "{column} is {:?}, the API has {:?}",
+                    row.get(column),
+                    members.get(member)
+                ));
             }
             if right && whole {
                 in_columns.insert(member);
@@ -210,7 +219,12 @@ impl Table {
         }
         for &(member, column) in self.times {
             let at = time(of(member));
-            judge(member, column, row.time(column) == at, at.is_some() || *of(member) == Json::Null);
+            judge(
+                member,
+                column,
+                row.time(column) == at,
+                at.is_some() || *of(member) == Json::Null,
+            );
         }
         for (name, value) in members {
             let in_extra = extra.get(name);

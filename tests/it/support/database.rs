@@ -1,6 +1,9 @@
 //! A database for a mirror, read as a BI tool would: plain SQL on the contract's tables.
 
-#![expect(clippy::disallowed_methods, reason = "what the program wrote is read behind its back")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what the program wrote is read behind its back"
+)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,7 +36,10 @@ pub(crate) struct Row(pub(crate) BTreeMap<String, Option<String>>);
 impl Row {
     /// A column's value, if it is not NULL.
     pub(crate) fn get(&self, column: &str) -> Option<&str> {
-        let value = self.0.get(column).unwrap_or_else(|| panic!("there is no column {column}"));
+        let value = self
+            .0
+            .get(column)
+            .unwrap_or_else(|| panic!("there is no column {column}"));
         value.as_deref()
     }
 
@@ -58,8 +64,12 @@ fn read_time(text: &str) -> DateTime<Utc> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return time.to_utc();
     }
-    let utc = text.strip_suffix("+00").unwrap_or_else(|| panic!("no timestamp in UTC: {text}"));
-    NaiveDateTime::parse_from_str(utc, "%Y-%m-%d %H:%M:%S%.f").unwrap().and_utc()
+    let utc = text
+        .strip_suffix("+00")
+        .unwrap_or_else(|| panic!("no timestamp in UTC: {text}"));
+    NaiveDateTime::parse_from_str(utc, "%Y-%m-%d %H:%M:%S%.f")
+        .unwrap()
+        .and_utc()
 }
 
 impl Database {
@@ -113,14 +123,20 @@ impl Database {
         match self {
             Self::Sqlite { .. } => {
                 let mut conn = SqliteConnection::connect(&self.url()).await.unwrap();
-                let rows = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&mut conn).await.unwrap();
+                let rows = sqlx::query(AssertSqlSafe(sql.to_owned()))
+                    .fetch_all(&mut conn)
+                    .await
+                    .unwrap();
                 conn.close().await.unwrap();
                 rows.iter().map(as_text).collect()
             }
             Self::Postgres { .. } => {
                 let mut conn = self.postgres_connection().await;
                 // The simple protocol, which raw_sql uses, gives every value as text.
-                let rows = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_all(&mut conn).await.unwrap();
+                let rows = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+                    .fetch_all(&mut conn)
+                    .await
+                    .unwrap();
                 conn.close().await.unwrap();
                 rows.iter().map(as_text).collect()
             }
@@ -208,5 +224,7 @@ where
 {
     let value = |index| row.try_get_unchecked::<Option<String>, usize>(index).unwrap();
     let columns = row.columns().iter();
-    Row(columns.map(|column| (column.name().to_owned(), value(column.ordinal()))).collect())
+    Row(columns
+        .map(|column| (column.name().to_owned(), value(column.ordinal())))
+        .collect())
 }

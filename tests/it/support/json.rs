@@ -47,16 +47,16 @@ impl Json {
             b'n' => Self::Null,
             b't' => Self::Bool(true),
             b'f' => Self::Bool(false),
-            b'"' => {
-                serde_json::from_str(text).map_or_else(|_| Self::NoText(text.to_owned()), |text| Self::Text(text))
-            }
+            b'"' => serde_json::from_str(text).map_or_else(|_| Self::NoText(text.to_owned()), |text| Self::Text(text)),
             b'[' => {
                 let items: Vec<Box<RawValue>> = serde_json::from_str(text).unwrap();
                 Self::Array(items.iter().map(|item| Self::parse(item.get())).collect())
             }
             b'{' => {
                 let members: BTreeMap<String, Box<RawValue>> = serde_json::from_str(text).unwrap();
-                let parsed = members.into_iter().map(|(name, value)| (name, Self::parse(value.get())));
+                let parsed = members
+                    .into_iter()
+                    .map(|(name, value)| (name, Self::parse(value.get())));
                 Self::Object(parsed.collect())
             }
             _ => Self::Number(Decimal::parse(text)),
@@ -104,10 +104,21 @@ impl Decimal {
 
 #[test]
 fn numbers_are_the_same_however_they_are_written() {
-    for (one, two) in [("1.50", "15e-1"), ("1e3", "1000"), ("-0.0", "0"), ("0.010", "1E-2"), ("100", "1e2")] {
+    for (one, two) in [
+        ("1.50", "15e-1"),
+        ("1e3", "1000"),
+        ("-0.0", "0"),
+        ("0.010", "1E-2"),
+        ("100", "1e2"),
+    ] {
         assert_eq!(Json::parse(one), Json::parse(two));
     }
-    for (one, two) in [("1.5", "15"), ("1", "-1"), ("18446744073709551616", "18446744073709551615"), ("1", "\"1\"")] {
+    for (one, two) in [
+        ("1.5", "15"),
+        ("1", "-1"),
+        ("18446744073709551616", "18446744073709551615"),
+        ("1", "\"1\""),
+    ] {
         assert_ne!(Json::parse(one), Json::parse(two));
     }
 }

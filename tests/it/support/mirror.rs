@@ -61,7 +61,10 @@ impl Mirror {
         use std::io::Write as _;
         let mut options = std::fs::OpenOptions::new();
         let file = options.write(true).create(true).truncate(true).mode(0o600);
-        file.open(self.config_path()).unwrap().write_all(text.as_bytes()).unwrap();
+        file.open(self.config_path())
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
     }
 
     pub(crate) fn config_path(&self) -> PathBuf {
@@ -126,13 +129,20 @@ impl Mirror {
 
     pub(crate) async fn assert_account_exact(&self, account: &str) {
         let found = comparison::differences(&self.database, account, &self.sandbox.account().snapshot()).await;
-        assert!(found.is_empty(), "{} differences, among them:\n{}", found.len(), first_of(&found));
+        assert!(
+            found.is_empty(),
+            "{} differences, among them:\n{}",
+            found.len(),
+            first_of(&found)
+        );
     }
 
     /// Whether it does.
     pub(crate) async fn is_exact(&self) -> bool {
         let snapshot = self.sandbox.account().snapshot();
-        comparison::differences(&self.database, ACCOUNT, &snapshot).await.is_empty()
+        comparison::differences(&self.database, ACCOUNT, &snapshot)
+            .await
+            .is_empty()
     }
 }
 

@@ -6,6 +6,7 @@
 //! it ends, and then stops the server and removes the folder.
 //!
 //! `ALLAI_SYNC_TEST_POSTGRES_URL` names a server to use instead; its user must be allowed to create schemas and roles.
+//! There the tests leave their schemas (`t<process>_<number>`) behind.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;

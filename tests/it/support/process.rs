@@ -42,7 +42,11 @@ impl Said {
 /// The binary in a folder, with an environment of its own.
 pub(crate) fn allai_sync(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_allai-sync"));
-    command.args(arguments).current_dir(folder).env_clear().stdin(Stdio::null());
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .env_clear()
+        .stdin(Stdio::null());
     command
 }
 

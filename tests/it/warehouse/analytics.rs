@@ -5,7 +5,7 @@ use allai_sync::allai::model::{DailyReport, Json, Overview, Satisfaction};
 use allai_sync::warehouse::{AnalyticsCapture, AnalyticsCounts, Report};
 use chrono::NaiveDate;
 
-use super::harness::{ACCOUNT, Place, json};
+use super::harness::{ACCOUNT, Place, json, sendable};
 use super::on_both;
 
 on_both! {
@@ -50,7 +50,7 @@ async fn a_capture_is_stored_once_a_day(place: Place) {
         );
     }
     let first = capture(day(19), OVERVIEW, DAILY, SATISFACTION);
-    let counts = warehouse.save_analytics(ACCOUNT, &first).await.unwrap();
+    let counts = sendable(warehouse.save_analytics(ACCOUNT, &first)).await.unwrap();
     let expected = AnalyticsCounts {
         rows_seen: 4,
         inserted: 4,

@@ -57,12 +57,14 @@ impl Place {
     }
 
     pub(crate) async fn open(&self) -> Warehouse {
-        Warehouse::open(&self.location, self.clock.shared()).await.unwrap()
+        sendable(Warehouse::open(&self.location, self.clock.shared()))
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn migrated(&self) -> Warehouse {
         let warehouse = self.open().await;
-        warehouse.migrate().await.unwrap();
+        sendable(warehouse.migrate()).await.unwrap();
         warehouse
     }
 
@@ -145,10 +147,11 @@ impl Place {
             for table in self.rows(tables).await {
                 let versions = format!("SELECT ctid, xmin, xmax FROM {table} ORDER BY ctid");
                 hash.update(self.rows(&versions).await.join(","));
-                // A row written and rolled back leaves its space behind.
-                let size = format!("SELECT pg_relation_size('{table}')");
-                hash.update(self.rows(&size).await.join(","));
             }
+            // A row written and rolled back has taken a number.
+            let numbers =
+                "SELECT sequencename, last_value FROM pg_sequences WHERE schemaname = current_schema() ORDER BY 1";
+            hash.update(self.rows(numbers).await.join(","));
         }
         hex::encode(hash.finalize())
     }
@@ -254,6 +257,11 @@ pub(crate) fn rejected(id: Option<&str>, raw: &str) -> Rejected {
     }
 }
 
+/// A future that may be spawned, as the daemon does with all of its work.
+pub(crate) fn sendable<F: Future + Send>(future: F) -> F {
+    future
+}
+
 /// Commits records of one resource, without a checkpoint.
 pub(crate) async fn commit(warehouse: &Warehouse, records: &[Record]) -> Vec<RowOutcome> {
     commit_with(warehouse, records, &[]).await
@@ -266,7 +274,7 @@ pub(crate) async fn commit_with(warehouse: &Warehouse, records: &[Record], rejec
         records,
         rejected,
     };
-    warehouse.commit_page(&page, |_| None).await.unwrap()
+    sendable(warehouse.commit_page(&page, |_| None)).await.unwrap()
 }
 
 pub(crate) fn changes(outcomes: &[RowOutcome]) -> Vec<Change> {

@@ -4,7 +4,7 @@ use allai_sync::allai::Resource;
 use allai_sync::allai::model::Record;
 use roaring::RoaringTreemap;
 
-use super::harness::{ACCOUNT, Place, commit, contact, conversation, message, nums, time};
+use super::harness::{ACCOUNT, Place, commit, contact, conversation, message, nums, sendable, time};
 use super::on_both;
 
 on_both! {
@@ -39,8 +39,7 @@ async fn live_rows_that_were_not_seen_are_found(place: Place) {
     let ids: Vec<_> = unseen.rows.iter().map(|row| row.id.as_str()).collect();
     assert_eq!(ids, ["c17", "c5300"]);
     let below = nums[5_300] - 1;
-    let unseen = warehouse
-        .unseen(ACCOUNT, Resource::Contacts, &seen, below)
+    let unseen = sendable(warehouse.unseen(ACCOUNT, Resource::Contacts, &seen, below))
         .await
         .unwrap();
     assert_eq!(unseen.rows.len(), 1);
@@ -105,8 +104,7 @@ async fn messages_go_with_their_conversation_and_are_read_again_when_it_is_back(
             .unwrap()
             .is_empty()
     );
-    let deleted = warehouse
-        .tombstone(ACCOUNT, Resource::Conversations, &nums[..1])
+    let deleted = sendable(warehouse.tombstone(ACCOUNT, Resource::Conversations, &nums[..1]))
         .await
         .unwrap();
     assert_eq!(deleted, 1);

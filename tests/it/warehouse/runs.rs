@@ -3,7 +3,7 @@
 use allai_sync::allai::Resource;
 use allai_sync::warehouse::{RunRecord, RunStatus, StateUpdate, SyncState};
 
-use super::harness::{ACCOUNT, Place, commit, commit_with, contact, rejected, time};
+use super::harness::{ACCOUNT, Place, commit, commit_with, contact, rejected, sendable, time};
 use super::on_both;
 
 on_both! {
@@ -66,7 +66,7 @@ async fn a_finished_run_is_kept_with_what_it_means_for_the_state(place: Place) {
         rows: 10,
         clear_checkpoint: true,
     };
-    warehouse.finish_run(&complete, Some(&update)).await.unwrap();
+    sendable(warehouse.finish_run(&complete, Some(&update))).await.unwrap();
     let state = SyncState {
         order: Some("newest_first".to_owned()),
         checkpoint: None,
@@ -160,7 +160,7 @@ async fn freshness_tells_of_everything_ever_synced(place: Place) {
         .save_checkpoint(ACCOUNT, Resource::Messages, Some("x"))
         .await
         .unwrap();
-    let fresh = warehouse.freshness().await.unwrap();
+    let fresh = sendable(warehouse.freshness()).await.unwrap();
     assert_eq!(fresh.len(), 2);
     assert_eq!(
         (fresh[0].resource, fresh[0].rows, fresh[0].quarantined),

@@ -88,13 +88,18 @@ async fn what_postgres_cannot_hold_is_quarantined_and_the_rest_of_the_page_goes_
 async fn a_row_that_becomes_unstorable_keeps_its_number_and_its_last_version(place: Place) {
     let warehouse = place.migrated().await;
     let first = commit(&warehouse, &[contact("c1", "Ana")]).await;
+    let num = first[0].num.unwrap();
+    warehouse
+        .mark_missing(ACCOUNT, Resource::Contacts, &[num])
+        .await
+        .unwrap();
     let second = commit(&warehouse, &[contact("c1", "A\0na")]).await;
     assert_eq!(first[0].num, second[0].num);
     if place.is_sqlite() {
         assert_eq!(second[0].change, Change::Updated);
     } else {
         assert_eq!(second[0].change, Change::Quarantined);
-        assert_eq!(place.rows("SELECT name FROM contacts").await, ["Ana"]);
+        assert_eq!(place.rows("SELECT name, missing_since FROM contacts").await, ["Ana|-"]);
         let third = commit(&warehouse, &[contact("c1", "Anna")]).await;
         assert_eq!(third[0].change, Change::Updated);
         assert_eq!(warehouse.quarantined(ACCOUNT, Resource::Contacts).await.unwrap(), 0);
