@@ -219,11 +219,7 @@ pub async fn run(job: &Job<'_>, resource: Resource) -> Outcome {
                 Error::Api(error) => explain(&job.account.name, error),
                 Error::Warehouse(_) | Error::Cancelled => error.to_string(),
             };
-            (
-                record(status, false, Some(why)),
-                None,
-                error.stops_account(),
-            )
+            (record(status, false, Some(why)), None, error.stops_account())
         }
     };
     if let Err(error) = job.warehouse.finish_run(&record, update.as_ref()).await {

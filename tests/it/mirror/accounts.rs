@@ -23,7 +23,10 @@ async fn two(database: Database) -> (Mirror, Sandbox) {
     let other = Sandbox::start(others).await.unwrap();
     let mirror = Mirror::start(database, options).await;
     let section = section(&other, "");
-    mirror.configure(&format!("{}{section}", mirror.account_config("main", "page_size = 20\n")));
+    mirror.configure(&format!(
+        "{}{section}",
+        mirror.account_config("main", "page_size = 20\n")
+    ));
     let same = mirror.sandbox.account().contact_ids().into_iter();
     let same = same.filter(|id| other.account().contact_ids().contains(id));
     assert!(same.count() > 0, "the test wants ids that both accounts have");
@@ -57,9 +60,14 @@ async fn two_accounts_share_a_warehouse(database: Database) {
 
 async fn one_account_alone_is_synced_by_its_name(database: Database) {
     let (mirror, other) = two(database).await;
-    let said = mirror.say(&["sync", "--account", "other", "contacts", "conversations", "--json"]).expect(0);
+    let said = mirror
+        .say(&["sync", "--account", "other", "contacts", "conversations", "--json"])
+        .expect(0);
     let runs = said.json()["runs"].clone();
-    assert!(runs.as_array().unwrap().iter().all(|run| run["account"] == "other"), "{runs}");
+    assert!(
+        runs.as_array().unwrap().iter().all(|run| run["account"] == "other"),
+        "{runs}"
+    );
     assert_eq!(runs.as_array().unwrap().len(), 2);
     assert_eq!(mirror.sandbox.stats().requests, 0);
     assert_eq!(mirror.database.value("SELECT count(*) FROM contacts").await, "45");
@@ -67,7 +75,10 @@ async fn one_account_alone_is_synced_by_its_name(database: Database) {
     assert_other_exact(&mirror, &other).await;
 
     let said = mirror.say(&["sync", "--account", "mian"]).expect(2);
-    assert!(said.stderr.contains("mian") && said.stderr.contains("main, other"), "{said:?}");
+    assert!(
+        said.stderr.contains("mian") && said.stderr.contains("main, other"),
+        "{said:?}"
+    );
     let said = mirror.say(&["sync", "kontacts"]).expect(2);
     assert!(said.stderr.contains("contacts"), "{said:?}");
 }

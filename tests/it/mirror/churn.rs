@@ -17,7 +17,12 @@ async fn once_the_account_rests_three_full_syncs_are_enough(database: Database) 
     };
     let mut options = Options::for_tests(160, 25);
     options.account.messages_per_conversation = Some(3);
-    options.churn.churn_kinds = vec![ChurnKind::Insert, ChurnKind::Delete, ChurnKind::Update, ChurnKind::Touch];
+    options.churn.churn_kinds = vec![
+        ChurnKind::Insert,
+        ChurnKind::Delete,
+        ChurnKind::Update,
+        ChurnKind::Touch,
+    ];
     let mirror = Mirror::start(database, options).await;
     for order in orders {
         mirror.sandbox.set_options(|options| {

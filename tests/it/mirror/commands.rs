@@ -32,7 +32,12 @@ async fn small(database: Database) -> Mirror {
 }
 
 fn members(value: &Value) -> BTreeSet<&str> {
-    value.as_object().unwrap_or_else(|| panic!("{value}")).keys().map(String::as_str).collect()
+    value
+        .as_object()
+        .unwrap_or_else(|| panic!("{value}"))
+        .keys()
+        .map(String::as_str)
+        .collect()
 }
 
 async fn sync_prints_the_members_the_contract_names(database: Database) {
@@ -47,8 +52,15 @@ async fn sync_prints_the_members_the_contract_names(database: Database) {
                     requests retries rate_limited seconds error";
     for run in runs {
         assert_eq!(members(run), expected.split_whitespace().collect(), "{run}");
-        assert_eq!((run["account"].as_str(), run["status"].as_str()), (Some("main"), Some("complete")), "{run}");
-        assert!(run["seconds"].is_f64() && run["error"].is_null() && run["verified"].is_boolean(), "{run}");
+        assert_eq!(
+            (run["account"].as_str(), run["status"].as_str()),
+            (Some("main"), Some("complete")),
+            "{run}"
+        );
+        assert!(
+            run["seconds"].is_f64() && run["error"].is_null() && run["verified"].is_boolean(),
+            "{run}"
+        );
         assert_eq!(run["rows_seen"], run["inserted"], "{run}");
     }
     assert_eq!(runs[0]["rows_seen"], 40);
@@ -59,8 +71,21 @@ async fn sync_prints_the_members_the_contract_names(database: Database) {
         let resource = run["resource"].as_str().unwrap();
         let sql = format!("SELECT * FROM sync_runs WHERE resource = '{resource}'");
         let journal = mirror.database.rows(&sql).await.remove(0);
-        for member in ["rows_seen", "inserted", "updated", "unchanged", "deleted", "restored", "quarantined", "requests"] {
-            assert_eq!(journal.count(member), run[member].as_u64().unwrap(), "{resource} {member}");
+        for member in [
+            "rows_seen",
+            "inserted",
+            "updated",
+            "unchanged",
+            "deleted",
+            "restored",
+            "quarantined",
+            "requests",
+        ] {
+            assert_eq!(
+                journal.count(member),
+                run[member].as_u64().unwrap(),
+                "{resource} {member}"
+            );
         }
         assert_eq!(journal.text("trigger"), "manual");
         assert!(journal.time("started_at") <= journal.time("finished_at"));
@@ -71,7 +96,10 @@ async fn sync_prints_the_members_the_contract_names(database: Database) {
     }
     // Without --json: a table for people, and nothing on standard output but that.
     let said = mirror.say(&["sync", "contacts"]).expect(0);
-    assert!(said.stdout.starts_with("account") || said.stdout.starts_with(" account"), "{said:?}");
+    assert!(
+        said.stdout.starts_with("account") || said.stdout.starts_with(" account"),
+        "{said:?}"
+    );
 }
 
 async fn status_tells_how_fresh_the_mirror_is(database: Database) {
@@ -79,7 +107,11 @@ async fn status_tells_how_fresh_the_mirror_is(database: Database) {
     mirror.say(&["migrate"]).expect(0);
     let said = mirror.say(&["status", "--fresh-within", "2h"]).expect(1);
     for resource in ["contacts", "conversations", "messages", "analytics"] {
-        assert!(said.stderr.contains(&format!("main {resource} was never synced completely")), "{said:?}");
+        assert!(
+            said.stderr
+                .contains(&format!("main {resource} was never synced completely")),
+            "{said:?}"
+        );
     }
     mirror.say(&["sync", "contacts", "conversations", "messages"]).expect(0);
     let said = mirror.say(&["status", "--json", "--fresh-within", "2h"]).expect(1);
@@ -87,8 +119,14 @@ async fn status_tells_how_fresh_the_mirror_is(database: Database) {
     let report = said.json();
     let rows = report["resources"].as_array().unwrap();
     assert_eq!(rows.len(), 4);
-    assert_eq!((rows[0]["resource"].as_str(), rows[0]["rows"].as_u64()), (Some("contacts"), Some(40)));
-    assert!(rows[0]["last_complete_at"].is_string() && rows[0]["last_verified_at"].is_string(), "{report}");
+    assert_eq!(
+        (rows[0]["resource"].as_str(), rows[0]["rows"].as_u64()),
+        (Some("contacts"), Some(40))
+    );
+    assert!(
+        rows[0]["last_complete_at"].is_string() && rows[0]["last_verified_at"].is_string(),
+        "{report}"
+    );
     assert!(rows[3]["last_complete_at"].is_null(), "{report}");
     assert_eq!(rows[0]["last_run"]["status"], "complete");
     assert_eq!(report["budgets"][0]["rate_limit"], 1_000_000, "{report}");
@@ -114,7 +152,10 @@ async fn migrate_creates_the_tables_when_sync_may_not(database: Database) {
     assert!(said.stdout.contains("allai-sync migrate"), "{said:?}");
     // Nothing was made yet: that is no fault of status to choke on.
     let said = mirror.say(&["status"]);
-    assert!(said.code == Some(0) || said.stderr.contains("allai-sync migrate"), "{said:?}");
+    assert!(
+        said.code == Some(0) || said.stderr.contains("allai-sync migrate"),
+        "{said:?}"
+    );
 
     mirror.say(&["migrate"]).expect(0);
     mirror.say(&["migrate"]).expect(0);
@@ -141,13 +182,18 @@ async fn check_names_a_key_that_is_refused(database: Database) {
     let said = mirror.say(&["check"]).expect(1);
     let failures = failures(&said);
     assert_eq!(failures.len(), 1, "{said:?}");
-    assert!(failures[0].contains("401") && failures[0].contains("accounts.main.api_key"), "{failures:?}");
+    assert!(
+        failures[0].contains("401") && failures[0].contains("accounts.main.api_key"),
+        "{failures:?}"
+    );
     assert!(!said.stdout.contains(&key) && !said.stderr.contains(&key));
 }
 
 async fn check_names_an_api_that_cannot_be_reached(database: Database) {
     let mirror = small(database).await;
-    let gone = allai_sync::sandbox::Sandbox::start(Options::for_tests(0, 0)).await.unwrap();
+    let gone = allai_sync::sandbox::Sandbox::start(Options::for_tests(0, 0))
+        .await
+        .unwrap();
     let url = gone.base_url().clone();
     gone.stop().await;
     mirror.configure(&format!("[accounts.main]\nbase_url = \"{url}\"\napi_key = \"x\"\n"));
@@ -170,19 +216,39 @@ async fn check_names_a_warehouse_that_cannot_be_used() {
         let account = mirror.account_config("main", "");
         mirror.write_config(&format!("[warehouse]\nurl = {url:?}\n{account}"));
         let said = mirror.say(&["check"]).expect(1);
-        assert!(failures(&said).iter().any(|line| line.contains("warehouse")), "{said:?}");
+        assert!(
+            failures(&said).iter().any(|line| line.contains("warehouse")),
+            "{said:?}"
+        );
         for arguments in [&["sync"][..], &["status"], &["migrate"]] {
             let said = mirror.say(arguments).expect(1);
-            assert!(said.stderr.contains("warehouse") || said.stderr.contains("database"), "{said:?}");
+            assert!(
+                said.stderr.contains("warehouse") || said.stderr.contains("database"),
+                "{said:?}"
+            );
         }
     }
     // A database that is none.
-    std::fs::write(&no_folder, "this is no database, it is a text that is long enough to be looked at".repeat(20)).unwrap();
+    std::fs::write(
+        &no_folder,
+        "this is no database, it is a text that is long enough to be looked at".repeat(20),
+    )
+    .unwrap();
     let account = mirror.account_config("main", "");
-    mirror.write_config(&format!("[warehouse]\nurl = \"sqlite://{}\"\n{account}", no_folder.display()));
+    mirror.write_config(&format!(
+        "[warehouse]\nurl = \"sqlite://{}\"\n{account}",
+        no_folder.display()
+    ));
     let said = mirror.say(&["check"]).expect(1);
-    assert!(failures(&said).iter().any(|line| line.contains("warehouse")), "{said:?}");
-    assert!(std::fs::read_to_string(&no_folder).unwrap().starts_with("this is no database"));
+    assert!(
+        failures(&said).iter().any(|line| line.contains("warehouse")),
+        "{said:?}"
+    );
+    assert!(
+        std::fs::read_to_string(&no_folder)
+            .unwrap()
+            .starts_with("this is no database")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -190,18 +256,28 @@ async fn a_demo_needs_nothing_and_mirrors_a_whole_account() {
     let folder = TempDir::new().unwrap();
     let said: Said = allai_sync(folder.path(), &["demo", "--once"]).output().unwrap().into();
     let said = said.expect(0);
-    assert_eq!(said.stdout.matches("sqlite3 ").count(), 3, "three questions to ask: {}", said.stdout);
+    assert_eq!(
+        said.stdout.matches("sqlite3 ").count(),
+        3,
+        "three questions to ask: {}",
+        said.stdout
+    );
     let database = folder.path().join("allai-sync-demo/warehouse.db");
     assert!(said.stdout.contains("allai-sync-demo/warehouse.db"), "{}", said.stdout);
     let config = folder.path().join("allai-sync-demo/config.toml");
-    let status: Said = allai_sync(folder.path(), &["status", "--fresh-within", "1h", "-c", config.to_str().unwrap()])
-        .output()
-        .unwrap()
-        .into();
+    let status: Said = allai_sync(
+        folder.path(),
+        &["status", "--fresh-within", "1h", "-c", config.to_str().unwrap()],
+    )
+    .output()
+    .unwrap()
+    .into();
     status.expect(0);
 
     // It is the very account that `allai-sync sandbox` serves.
-    let account = allai_sync::sandbox::Sandbox::start(Options::for_tests(2000, 600)).await.unwrap();
+    let account = allai_sync::sandbox::Sandbox::start(Options::for_tests(2000, 600))
+        .await
+        .unwrap();
     assert!(database.exists());
     let held = Database::file(&database);
     assert_eq!(held.value("SELECT count(*) FROM contacts").await, "2000");
@@ -219,7 +295,17 @@ async fn a_sandbox_says_how_to_mirror_it() {
     let folder = TempDir::new().unwrap();
     let mut command = allai_sync(
         folder.path(),
-        &["sandbox", "--listen", "127.0.0.1:0", "--contacts", "30", "--conversations", "5", "--limit", "1000000"],
+        &[
+            "sandbox",
+            "--listen",
+            "127.0.0.1:0",
+            "--contacts",
+            "30",
+            "--conversations",
+            "5",
+            "--limit",
+            "1000000",
+        ],
     );
     let mut sandbox = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut config = String::new();

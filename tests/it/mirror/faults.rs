@@ -28,14 +28,21 @@ async fn answers_that_fail_in_every_way_are_asked_for_again(database: Database) 
     mirror.assert_exact().await;
     let log = mirror.take_log();
     for fault in ["error", "reset", "truncate", "stall", "invalid-body"] {
-        assert!(log.iter().any(|entry| entry.fault == Some(fault)), "no {fault} happened");
+        assert!(
+            log.iter().any(|entry| entry.fault == Some(fault)),
+            "no {fault} happened"
+        );
     }
     let report = said.json();
     let sum = |member: &str| -> u64 {
         let runs = report["runs"].as_array().unwrap();
         runs.iter().map(|run| run[member].as_u64().unwrap()).sum()
     };
-    assert_eq!(sum("requests"), u64::try_from(log.len()).unwrap(), "every request is counted");
+    assert_eq!(
+        sum("requests"),
+        u64::try_from(log.len()).unwrap(),
+        "every request is counted"
+    );
     let failed = log.iter().filter(|entry| entry.fault.is_some()).count();
     assert_eq!(sum("retries"), u64::try_from(failed).unwrap(), "every fault is a retry");
 }

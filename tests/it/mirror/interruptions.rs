@@ -56,7 +56,11 @@ async fn killed_dozens_of_times_the_mirror_is_exact_and_nothing_is_read_twice(da
             let offsets = offsets_of(&log, path);
             let Some(first) = offsets.first() else { continue };
             // A page is committed before the next is asked for; but the last two may have been lost.
-            assert!(first + 40 >= reached[nth], "{path} began at {first} and had reached {}", reached[nth]);
+            assert!(
+                first + 40 >= reached[nth],
+                "{path} began at {first} and had reached {}",
+                reached[nth]
+            );
             reached[nth] = *offsets.iter().max().unwrap();
             in_contacts += u64::from(nth == 0);
         }
@@ -97,23 +101,37 @@ async fn killed_in_full_syncs_of_a_changing_account_the_mirror_is_exact(database
 
 async fn an_interrupted_sync_stops_at_once_and_the_next_goes_on(database: Database) {
     let mirror = Mirror::start(database, Options::for_tests(300, 10)).await;
-    mirror.sandbox.set_options(|options| options.faults.latency = Duration::from_millis(20));
+    mirror
+        .sandbox
+        .set_options(|options| options.faults.latency = Duration::from_millis(20));
     let mut process = mirror.spawn(&["sync", "contacts", "--json"]);
     eventually("a few pages", || mirror.sandbox.stats().requests >= 5).await;
     // The answer after next would take longer than any test: it is not waited for.
-    mirror.sandbox.set_options(|options| options.faults.latency = Duration::from_mins(10));
+    mirror
+        .sandbox
+        .set_options(|options| options.faults.latency = Duration::from_mins(10));
     process.signal("INT");
     let said = process.end().await.expect(1);
     let run = &said.json()["runs"][0];
-    assert_eq!((run["status"].as_str(), run["resource"].as_str()), (Some("incomplete"), Some("contacts")), "{run}");
+    assert_eq!(
+        (run["status"].as_str(), run["resource"].as_str()),
+        (Some("incomplete"), Some("contacts")),
+        "{run}"
+    );
     assert!(run["rows_seen"].as_u64().unwrap() > 50, "{run}");
     let recorded = mirror.database.rows("SELECT status, error FROM sync_runs").await;
     assert_eq!(recorded.len(), 1);
     assert_eq!(recorded[0].get("status"), Some("incomplete"));
 
-    mirror.sandbox.set_options(|options| options.faults.latency = Duration::ZERO);
+    mirror
+        .sandbox
+        .set_options(|options| options.faults.latency = Duration::ZERO);
     mirror.take_log();
-    let runs = mirror.run(&[Resource::Contacts], Default::default()).await.complete().verified();
+    let runs = mirror
+        .run(&[Resource::Contacts], Default::default())
+        .await
+        .complete()
+        .verified();
     let first = offsets_of(&mirror.take_log(), "/v2/contacts")[0];
     assert!(first >= 60, "it began again at {first}: {runs:#?}");
     assert_eq!(mirror.database.value("SELECT count(*) FROM contacts").await, "300");

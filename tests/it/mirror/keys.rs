@@ -35,7 +35,10 @@ async fn a_revoked_key_is_one_clear_error_and_few_requests(database: Database) {
     let said = mirror.say(&["sync"]).expect(1);
     assert_eq!(errors(&said).len(), 1, "{}", said.stderr);
     let error = errors(&said)[0];
-    assert!(error.contains("401") && error.contains("accounts.main.api_key"), "{error}");
+    assert!(
+        error.contains("401") && error.contains("accounts.main.api_key"),
+        "{error}"
+    );
     assert!(!said.stderr.contains(&key) && !said.stdout.contains(&key));
     assert!(mirror.sandbox.stats().requests <= 4, "{:?}", mirror.sandbox.stats());
 
@@ -43,7 +46,13 @@ async fn a_revoked_key_is_one_clear_error_and_few_requests(database: Database) {
     let json = said.json();
     assert_eq!(json["runs"][0]["status"], "failed", "{json}");
     assert_eq!(json["runs"].as_array().unwrap().len(), 1, "{json}");
-    assert_eq!(mirror.database.rows("SELECT id FROM contacts WHERE deleted_at IS NOT NULL").await, []);
+    assert_eq!(
+        mirror
+            .database
+            .rows("SELECT id FROM contacts WHERE deleted_at IS NOT NULL")
+            .await,
+        []
+    );
 }
 
 async fn a_key_that_may_not_read_is_one_clear_error(database: Database) {
@@ -56,7 +65,11 @@ async fn a_key_that_may_not_read_is_one_clear_error(database: Database) {
     mirror.configure(&section);
     let said = mirror.say(&["sync"]).expect(1);
     assert_eq!(errors(&said).len(), 1, "{}", said.stderr);
-    assert!(errors(&said)[0].contains("403") && errors(&said)[0].contains("read"), "{}", said.stderr);
+    assert!(
+        errors(&said)[0].contains("403") && errors(&said)[0].contains("read"),
+        "{}",
+        said.stderr
+    );
     assert!(!said.stderr.contains(&key));
     assert!(mirror.sandbox.stats().requests <= 4);
 }
@@ -66,17 +79,26 @@ async fn a_key_that_may_only_read_suffices(database: Database) {
     mirror.say(&["sync"]).expect(0);
     mirror.assert_exact().await;
     let log = mirror.take_log();
-    assert!(log.iter().all(|entry| entry.key == Some("read") && entry.method == "GET"), "{log:?}");
+    assert!(
+        log.iter()
+            .all(|entry| entry.key == Some("read") && entry.method == "GET"),
+        "{log:?}"
+    );
 }
 
 async fn an_account_whose_key_is_refused_does_not_stop_the_others(database: Database) {
     let mirror = small(database).await;
-    let refused = format!("[accounts.aaa]\nbase_url = \"{}\"\napi_key = \"ak_unknown\"\n", mirror.sandbox.base_url());
+    let refused = format!(
+        "[accounts.aaa]\nbase_url = \"{}\"\napi_key = \"ak_unknown\"\n",
+        mirror.sandbox.base_url()
+    );
     mirror.configure(&format!("{refused}{}", mirror.account_config(ACCOUNT, "")));
     let said = mirror.say(&["sync", "--json"]).expect(1);
     let json = said.json();
     let statuses = json["runs"].as_array().unwrap().iter();
-    let statuses: Vec<_> = statuses.map(|run| (run["account"].as_str().unwrap(), run["status"].as_str().unwrap())).collect();
+    let statuses: Vec<_> = statuses
+        .map(|run| (run["account"].as_str().unwrap(), run["status"].as_str().unwrap()))
+        .collect();
     assert_eq!(statuses[0], ("aaa", "failed"));
     assert_eq!(statuses[1..], [(ACCOUNT, "complete"); 4]);
     mirror.assert_exact().await;
