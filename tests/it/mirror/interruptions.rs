@@ -1,8 +1,7 @@
 //! Killed at any moment, the program leaves the warehouse whole, goes on where it was, and is exact in the end.
 
 use allai_sync::allai::Resource;
-use allai_sync::sandbox::{LogEntry, MutationKinds, Options, Order};
-use allai_sync::sync;
+use allai_sync::sandbox::{LogEntry, Options, Order};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::time::Duration;
@@ -91,7 +90,7 @@ async fn killed_in_full_syncs_of_a_changing_account_the_mirror_is_exact(database
     for round in 0..20 {
         let requests = rng.random_range(1..90);
         kill_after(&mirror, &["sync", "-q", "--full"], requests).await;
-        account.mutate(round, 4, &MutationKinds::default());
+        account.mutate(round, 4, &Default::default());
     }
     mirror.database.assert_sound().await;
     // The first finishes what was begun, before some of the changes.
@@ -129,7 +128,7 @@ async fn an_interrupted_sync_stops_at_once_and_the_next_goes_on(database: Databa
         .set_options(|options| options.faults.latency = Duration::ZERO);
     mirror.take_log();
     let runs = mirror
-        .run(&[Resource::Contacts], sync::Options::default())
+        .run(&[Resource::Contacts], Default::default())
         .await
         .complete()
         .verified();
