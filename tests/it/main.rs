@@ -4,6 +4,7 @@
 
 mod config;
 mod mirror;
+mod readme;
 mod sandbox;
 mod support;
 mod warehouse;
