@@ -6,5 +6,6 @@ mod config;
 mod mirror;
 mod readme;
 mod sandbox;
+mod server;
 mod support;
 mod warehouse;
