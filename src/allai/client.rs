@@ -26,15 +26,21 @@ use crate::clock::{SharedClock, SystemClock};
 /// Every call waits for the key's rate budget, is repeated where that may help (see [`RetryPolicy`]), and returns a
 /// classified [`Error`] otherwise. Dropping the future of a call gives everything back.
 ///
-/// ```no_run
+/// ```
+/// # use allai_sync::sandbox::{Options, Sandbox};
 /// use allai_sync::allai::{Client, ListQuery};
 ///
-/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// let client = Client::builder("https://sandbox.api.allai.ro/v2".parse()?, "YOUR_API_KEY".into()).build()?;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let sandbox = Sandbox::start(Options::for_tests(3, 0)).await?;
+/// # let (base_url, api_key) = (sandbox.base_url().clone(), sandbox.keys().read.as_str());
+/// let client = Client::builder(base_url, api_key.into()).build()?;
 /// let page = client.list_contacts(&ListQuery { limit: 100, ..ListQuery::default() }).await?;
-/// for contact in page.items {
-///     println!("{} {}", contact.id, contact.name.unwrap_or_default());
+/// for contact in &page.items {
+///     println!("{} {}", contact.id, contact.name.as_deref().unwrap_or_default());
 /// }
+/// # assert_eq!(page.items.len(), 3);
+/// assert_eq!(client.counters().requests, 1);
 /// # Ok(())
 /// # }
 /// ```

@@ -7,6 +7,59 @@
 //! - [`signature`] tells genuine webhooks from forged ones.
 //!
 //! Where the guide is silent (envelopes, notations of time and of the rate limit), every usual form is taken.
+//!
+//! A whole program: all contacts, a question to the chatbot, and an error.
+//!
+//! ```
+//! # use allai_sync::sandbox::{Options, Sandbox};
+//! use allai_sync::allai::{Client, Error, ListQuery, NewConversation, NewMessage};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let (base_url, api_key) = ("https://sandbox.api.allai.ro/v2", "YOUR_API_KEY");
+//! #   let sandbox = Sandbox::start(Options::for_tests(150, 0)).await?;
+//! #   let (base_url, api_key) = (sandbox.base_url().as_str(), sandbox.keys().full.as_str());
+//!     let client = Client::builder(base_url.parse()?, api_key.into()).build()?;
+//!
+//!     // Page by page. A server may return fewer rows than asked for: it is the empty page that ends a list.
+//!     let mut query = ListQuery { limit: 100, ..ListQuery::default() };
+//!     loop {
+//!         let page = client.list_contacts(&query).await?;
+//!         if page.items.is_empty() && page.rejected.is_empty() {
+//!             break;
+//!         }
+//!         for contact in &page.items {
+//!             println!("{} {}", contact.id, contact.email.as_deref().unwrap_or("-"));
+//!         }
+//!         query.offset += (page.items.len() + page.rejected.len()) as u64;
+//!     }
+//! #   assert_eq!(query.offset, 150);
+//!
+//!     // A conversation with the chatbot.
+//!     let new = NewConversation { chatbot_id: "cb_abc123".into(), ..NewConversation::default() };
+//!     let conversation = client.create_conversation(&new).await?;
+//!     let question = NewMessage::from_visitor("Cât costă Laptop X?");
+//!     let sent = client.send_message(&conversation.id, &question).await?;
+//!     if let Some(answer) = sent.bot_response {
+//!         println!("{}", answer.content.unwrap_or_default());
+//! #       assert!(sent.message.is_some());
+//!     }
+//!
+//!     // An error says by its kind what can be done about it, and by its text what was asked and what the API said.
+//!     let sent = client.send_message("conv_gone", &question).await;
+//! #   assert!(sent.as_ref().is_err_and(Error::is_not_found));
+//!     match sent {
+//!         Ok(_) => println!("sent"),
+//!         Err(error) if error.is_not_found() => println!("it does not exist any more: {error}"),
+//!         Err(error) if error.stops_account() => return Err(error.into()),
+//!         Err(Error::RateLimited { .. }) => println!("something else uses this key up"),
+//!         Err(error) => println!("perhaps later: {error}"),
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! To mirror a list that changes while it is read, offsets alone do not do: see [`sync::sweep`](crate::sync::sweep).
 
 mod budget;
 mod call;

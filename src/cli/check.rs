@@ -17,22 +17,23 @@ pub(crate) struct Options {}
 /// What was found, a line each.
 #[derive(Default)]
 struct Findings {
-    text: String,
+    lines: Vec<String>,
     failed: bool,
 }
 
 impl Findings {
     fn good(&mut self, what: &str, how: &str) {
-        self.text += &format!("ok    {what}: {how}\n");
+        self.lines.push(format!("ok    {what}: {how}\n"));
     }
 
     fn bad(&mut self, what: &str, why: &dyn std::fmt::Display) {
         self.failed = true;
-        self.text += &format!("FAIL  {what}: {why}\n");
+        self.lines.push(format!("FAIL  {what}: {why}\n"));
     }
 }
 
 impl Options {
+    #[expect(clippy::unused_self, reason = "every subcommand's options run alike")]
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<Outcome> {
         let loaded = context.load_config()?;
         let mut findings = Findings::default();
@@ -55,7 +56,7 @@ impl Options {
                     "configured; this version does not use connectors yet",
                 );
             }
-            output::print(&findings.text)?;
+            output::print(&findings.lines.concat())?;
             Ok(if findings.failed {
                 Outcome::Incomplete
             } else {

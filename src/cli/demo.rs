@@ -78,7 +78,7 @@ impl Options {
             "\nThe status page is at http://{address}/ and the account lives on. Ctrl-C ends the demo.\n"
         ))?;
         tokio::select! {
-            served = server.serve(stopped.clone()) => served.context("the status page failed"),
+            ended = server.serve(stopped.clone()) => ended.context("the status page failed"),
             () = events(app, sandbox) => Ok(()),
             () = syncs(app, stopped) => Ok(()),
         }

@@ -12,6 +12,7 @@ use super::{Context, Outcome, output, runtime};
 pub(crate) struct Options {}
 
 impl Options {
+    #[expect(clippy::unused_self, reason = "every subcommand's options run alike")]
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<Outcome> {
         let config = context.load_config()?.config;
         runtime::block_on(async {

@@ -115,20 +115,21 @@ fn describe(resource: Resource, progress: &ProgressSnapshot, elapsed: Duration, 
     } else {
         "rows"
     };
-    let mut text = if progress.expected > 0 {
+    let rows = if progress.expected > 0 {
         format!("{}/{} {unit}", grouped(progress.rows), grouped(progress.expected))
     } else {
         format!("{} {unit}", grouped(progress.rows))
     };
+    let mut parts = vec![rows];
     let seconds = elapsed.as_secs_f64();
     if seconds > 1.0 && progress.rows > 0 {
         let rate = progress.rows as f64 / seconds;
-        text += &format!("  {rate:.0}/s");
+        parts.push(format!("{rate:.0}/s"));
         let left = progress.expected.saturating_sub(progress.rows);
         if left > 0 {
             #[expect(clippy::cast_possible_truncation, reason = "seconds left, for people to read")]
             let left = (left as f64 / rate) as i64;
-            text += &format!("  {} left", duration(left));
+            parts.push(format!("{} left", duration(left)));
         }
     }
     if let Some(wait) = waiting.filter(|wait| wait.lasts >= Duration::from_secs(1)) {
@@ -139,9 +140,9 @@ fn describe(resource: Resource, progress: &ProgressSnapshot, elapsed: Duration, 
             WaitReason::Probe => "the API's first answer",
             WaitReason::Concurrency => "requests under way",
         };
-        text += &format!("  waiting {} s for {what}", wait.lasts.as_secs());
+        parts.push(format!("waiting {} s for {what}", wait.lasts.as_secs()));
     }
-    text
+    parts.join("  ")
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use allai_sync::allai::Resource;
 use allai_sync::app;
 use allai_sync::clock::SystemClock;
 use allai_sync::config::duration as config_duration;
@@ -44,13 +45,13 @@ impl Options {
             } else {
                 output::print(&table(&report))?;
             }
-            self.judge(&report, &accounts)
+            Ok(self.judge(&report, &accounts))
         })
     }
 
-    fn judge(&self, report: &StatusReport, accounts: &[String]) -> anyhow::Result<Outcome> {
+    fn judge(&self, report: &StatusReport, accounts: &[String]) -> Outcome {
         let Some(limit) = self.fresh_within else {
-            return Ok(Outcome::Done);
+            return Outcome::Done;
         };
         let limit = TimeDelta::from_std(limit).unwrap_or(TimeDelta::MAX);
         let mut outcome = Outcome::Done;
@@ -62,7 +63,7 @@ impl Options {
             };
             output::complain(&format!("{} {} {since}", stale.account, stale.resource));
         }
-        Ok(outcome)
+        outcome
     }
 }
 
@@ -83,7 +84,12 @@ fn table(report: &StatusReport) -> String {
             row.resource.to_string(),
             grouped(row.rows),
             ago(row.last_complete_at, report.generated_at),
-            ago(row.last_verified_at, report.generated_at),
+            // Reports show the moment: there is nothing to miss in them.
+            if row.resource == Resource::Analytics {
+                "-".to_owned()
+            } else {
+                ago(row.last_verified_at, report.generated_at)
+            },
             last_run(row),
             grouped(row.quarantined),
         ]);
@@ -93,26 +99,23 @@ fn table(report: &StatusReport) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let mut text: String = table
-        .to_string()
-        .lines()
-        .map(|line| format!("{}\n", line.trim_end()))
-        .collect();
+    let table = table.to_string();
+    let mut lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     for budget in &report.budgets {
         if let (Some(remaining), Some(limit)) = (budget.remaining, budget.rate_limit) {
             let seen = ago(Some(budget.observed_at), report.generated_at);
-            text += &format!(
-                "{}: {remaining} of {limit} requests of the rate limit were left {seen}\n",
+            lines.push(format!(
+                "{}: {remaining} of {limit} requests of the rate limit were left {seen}",
                 budget.account
-            );
+            ));
         }
     }
     for row in &report.resources {
         if let Some(error) = row.last_run.as_ref().and_then(|last| last.run.error.as_ref()) {
-            text += &format!("{} {}: {error}\n", row.account, row.resource);
+            lines.push(format!("{} {}: {error}", row.account, row.resource));
         }
     }
-    text
+    lines.join("\n") + "\n"
 }
 
 fn ago(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {

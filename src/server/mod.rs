@@ -1,7 +1,7 @@
 //! The admin listener: the status page, and the same as JSON.
 //!
 //! One page, self-contained, rendered on the server from what the warehouse says; it renews itself. To add a route: a
-//! function here and a line in [`router`].
+//! function here and a line in `router`.
 
 mod page;
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use chrono::{DateTime, Utc};
 use minijinja::{Environment, Value, context};
 
+use crate::allai::Resource;
 use crate::figures::{duration, grouped};
 use crate::status::{ResourceStatus, StatusReport};
 use crate::warehouse::RunStatus;
@@ -70,7 +71,8 @@ fn row(resource: &ResourceStatus, report: &StatusReport) -> Value {
         resource => resource.resource.as_str(),
         rows => grouped(resource.rows),
         fresh => ago(resource.last_complete_at),
-        verified => ago(resource.last_verified_at),
+        // Reports show the moment: there is nothing to miss in them.
+        verified => if resource.resource == Resource::Analytics { "–".to_owned() } else { ago(resource.last_verified_at) },
         last_run,
         quarantined => resource.quarantined,
         state,

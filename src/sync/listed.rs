@@ -101,7 +101,7 @@ impl<'a> ListRun<'a> {
                     .run
                     .job
                     .warehouse
-                    .live_rows(&self.run.account(), self.resource)
+                    .live_rows(self.run.account(), self.resource)
                     .await?;
                 Mode::Tail {
                     watermark,
@@ -144,7 +144,7 @@ impl<'a> ListRun<'a> {
             self.run
                 .job
                 .warehouse
-                .save_checkpoint(&self.run.account(), self.resource, Some(&sweep.checkpoint()))
+                .save_checkpoint(self.run.account(), self.resource, Some(&sweep.checkpoint()))
                 .await?;
         }
         Ok(found)
@@ -169,7 +169,7 @@ impl<'a> ListRun<'a> {
                 .run
                 .job
                 .warehouse
-                .highest_row_num(&self.run.account(), self.resource)
+                .highest_row_num(self.run.account(), self.resource)
                 .await?,
             complete_at: held_back.is_none().then_some(now),
             verified_at: verified.then_some(now),
@@ -177,7 +177,7 @@ impl<'a> ListRun<'a> {
                 .run
                 .job
                 .warehouse
-                .live_rows(&self.run.account(), self.resource)
+                .live_rows(self.run.account(), self.resource)
                 .await?,
             clear_checkpoint: true,
         };

@@ -10,6 +10,7 @@ use super::error::{Doing as _, Error};
 use super::statement::{Conn, Statement, in_list, on, reading};
 use super::values::{List, Stamp, from_db, to_db};
 use crate::allai::Resource;
+use crate::allai::model::Record;
 
 /// A live row that a sweep did not see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,18 @@ pub struct Unseen {
     pub live: u64,
     /// Those that were not seen, by row number.
     pub rows: Vec<UnseenRow>,
+}
+
+/// A row to be written, with what it replaces.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Write<'a> {
+    pub(super) record: &'a Record,
+    /// The number it has already.
+    pub(super) num: Option<i64>,
+    /// From when this version is valid.
+    pub(super) changed_at: DateTime<Utc>,
+    /// Whether the row as it stands becomes history.
+    pub(super) supersedes: bool,
 }
 
 /// The statements every mirrored table has.
@@ -175,6 +188,9 @@ pub(super) struct Known {
 /// How many rows one statement reads or marks.
 const BATCH: usize = 5_000;
 
+/// A row of the answer to a look-up, as the statement selects it.
+type KnownRow = (String, i64, String, DateTime<Utc>, Option<DateTime<Utc>>, bool);
+
 /// What is known of the rows of these ids; for messages, `conversation` says whose.
 pub(super) async fn look_up(
     conn: &mut Conn<'_>,
@@ -186,7 +202,6 @@ pub(super) async fn look_up(
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
-    type KnownRow = (String, i64, String, DateTime<Utc>, Option<DateTime<Utc>>, bool);
     let rows: Vec<KnownRow> = on!(conn, inner, dialect => {
         let query = sqlx::query_as(statement.of(dialect)).bind(account).bind(List(ids));
         match conversation {

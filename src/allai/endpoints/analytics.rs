@@ -10,14 +10,18 @@ use crate::allai::{Client, Error};
 impl Client {
     /// `GET /analytics/overview`: general statistics of a period such as `30d`.
     ///
-    /// ```no_run
-    /// # async fn example(client: allai_sync::allai::Client) -> Result<(), allai_sync::allai::Error> {
+    /// ```
+    /// # use allai_sync::allai::Client;
+    /// # use allai_sync::sandbox::{Options, Sandbox};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let sandbox = Sandbox::start(Options::for_tests(3, 2)).await?;
+    /// # let client = Client::builder(sandbox.base_url().clone(), sandbox.keys().full.as_str().into()).build()?;
     /// use allai_sync::allai::model::Overview;
     ///
     /// let raw = client.analytics_overview("30d").await?;
-    /// if let Ok(overview) = Overview::decode(&raw) {
-    ///     println!("{:?} conversations", overview.total_conversations);
-    /// }
+    /// let overview = Overview::decode(&raw).expect("a report");
+    /// assert!(overview.total_conversations.is_some());
     /// # Ok(())
     /// # }
     /// ```
@@ -25,15 +29,45 @@ impl Client {
         self.report("overview", [("period", period)]).await
     }
 
-    /// `GET /analytics/conversations`: conversations per `day` (the granularity the guide names) of a period. Read it
-    /// with [`DailyReport::decode`](crate::allai::model::DailyReport::decode).
+    /// `GET /analytics/conversations`: conversations per `day` (the granularity the guide names) of a period.
+    ///
+    /// ```
+    /// # use allai_sync::allai::Client;
+    /// # use allai_sync::sandbox::{Options, Sandbox};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let sandbox = Sandbox::start(Options::for_tests(3, 2)).await?;
+    /// # let client = Client::builder(sandbox.base_url().clone(), sandbox.keys().full.as_str().into()).build()?;
+    /// use allai_sync::allai::model::DailyReport;
+    ///
+    /// let raw = client.analytics_conversations("7d", "day").await?;
+    /// let report = DailyReport::decode(&raw).expect("a report");
+    /// assert!(report.days.is_sorted_by_key(|day| day.day));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn analytics_conversations(&self, period: &str, granularity: &str) -> Result<Json, Error> {
         self.report("conversations", [("period", period), ("granularity", granularity)])
             .await
     }
 
-    /// `GET /analytics/satisfaction`: the satisfaction report of a period. Read it with
-    /// [`Satisfaction::decode`](crate::allai::model::Satisfaction::decode).
+    /// `GET /analytics/satisfaction`: the satisfaction report of a period.
+    ///
+    /// ```
+    /// # use allai_sync::allai::Client;
+    /// # use allai_sync::sandbox::{Options, Sandbox};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let sandbox = Sandbox::start(Options::for_tests(3, 2)).await?;
+    /// # let client = Client::builder(sandbox.base_url().clone(), sandbox.keys().full.as_str().into()).build()?;
+    /// use allai_sync::allai::model::Satisfaction;
+    ///
+    /// let raw = client.analytics_satisfaction("90d").await?;
+    /// let report = Satisfaction::decode(&raw).expect("a report");
+    /// assert!(report.total_ratings.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn analytics_satisfaction(&self, period: &str) -> Result<Json, Error> {
         self.report("satisfaction", [("period", period)]).await
     }

@@ -31,14 +31,21 @@ pub struct ContactDetails {
 impl Client {
     /// `GET /contacts`: a page of the contacts, with `query.search` those that match it.
     ///
-    /// ```no_run
-    /// # async fn example(client: allai_sync::allai::Client) -> Result<(), allai_sync::allai::Error> {
+    /// ```
+    /// # use allai_sync::allai::Client;
+    /// # use allai_sync::sandbox::{Options, Sandbox};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let sandbox = Sandbox::start(Options::for_tests(3, 2)).await?;
+    /// # let client = Client::builder(sandbox.base_url().clone(), sandbox.keys().full.as_str().into()).build()?;
+    /// # use allai_sync::allai::ContactDetails;
     /// use allai_sync::allai::ListQuery;
     ///
+    /// # let ion = ContactDetails { name: Some("Ion Popescu".into()), email: Some("ion@exemplu.ro".into()), ..Default::default() };
+    /// # client.create_contact(&ion).await?;
     /// let query = ListQuery { search: Some("ion@exemplu.ro".into()), ..ListQuery::default() };
-    /// for contact in client.list_contacts(&query).await?.items {
-    ///     println!("{} {:?}", contact.id, contact.name);
-    /// }
+    /// let found = client.list_contacts(&query).await?;
+    /// assert_eq!(found.items[0].name.as_deref(), Some("Ion Popescu"));
     /// # Ok(())
     /// # }
     /// ```
@@ -53,8 +60,13 @@ impl Client {
     /// `POST /contacts`: a new contact. Repeated only when it is certain that the server did not act on it: a second
     /// contact is worse than an error.
     ///
-    /// ```no_run
-    /// # async fn example(client: allai_sync::allai::Client) -> Result<(), allai_sync::allai::Error> {
+    /// ```
+    /// # use allai_sync::allai::Client;
+    /// # use allai_sync::sandbox::{Options, Sandbox};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let sandbox = Sandbox::start(Options::for_tests(3, 2)).await?;
+    /// # let client = Client::builder(sandbox.base_url().clone(), sandbox.keys().full.as_str().into()).build()?;
     /// use allai_sync::allai::ContactDetails;
     ///
     /// let details = ContactDetails {
@@ -64,7 +76,7 @@ impl Client {
     ///     ..ContactDetails::default()
     /// };
     /// let contact = client.create_contact(&details).await?;
-    /// println!("{}", contact.id);
+    /// assert_eq!(contact.email.as_deref(), Some("maria@exemplu.ro"));
     /// # Ok(())
     /// # }
     /// ```
@@ -74,12 +86,19 @@ impl Client {
 
     /// `PUT /contacts/{id}`: changes a contact, and returns it as it is then.
     ///
-    /// ```no_run
-    /// # async fn example(client: allai_sync::allai::Client) -> Result<(), allai_sync::allai::Error> {
+    /// ```
+    /// # use allai_sync::allai::Client;
+    /// # use allai_sync::sandbox::{Options, Sandbox};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let sandbox = Sandbox::start(Options::for_tests(3, 2)).await?;
+    /// # let client = Client::builder(sandbox.base_url().clone(), sandbox.keys().full.as_str().into()).build()?;
+    /// # let id = &sandbox.account().contact_ids()[0];
     /// use allai_sync::allai::ContactDetails;
     ///
     /// let details = ContactDetails { phone: Some("+40722123456".into()), ..ContactDetails::default() };
-    /// client.update_contact("cont_123", &details).await?;
+    /// let contact = client.update_contact(id, &details).await?;
+    /// assert_eq!(contact.phone.as_deref(), Some("+40722123456"));
     /// # Ok(())
     /// # }
     /// ```
@@ -90,10 +109,22 @@ impl Client {
 
     /// `GET /contacts/{id}/conversations`: a page of the contact's conversations.
     ///
-    /// ```no_run
-    /// # async fn example(client: allai_sync::allai::Client) -> Result<(), allai_sync::allai::Error> {
-    /// let history = client.contact_conversations("cont_123", &Default::default()).await?;
-    /// println!("{} conversations", history.items.len());
+    /// ```
+    /// # use allai_sync::allai::Client;
+    /// # use allai_sync::sandbox::{Options, Sandbox};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let sandbox = Sandbox::start(Options::for_tests(3, 2)).await?;
+    /// # let client = Client::builder(sandbox.base_url().clone(), sandbox.keys().full.as_str().into()).build()?;
+    /// # use allai_sync::sandbox::ConversationDraft;
+    /// use allai_sync::allai::ListQuery;
+    ///
+    /// # let id = &sandbox.account().contact_ids()[0];
+    /// # let draft = ConversationDraft { contact_id: Some(id.clone()), ..ConversationDraft::default() };
+    /// # sandbox.account().insert_conversation(draft);
+    /// let history = client.contact_conversations(id, &ListQuery::default()).await?;
+    /// assert!(history.items.iter().all(|conversation| conversation.contact_id.as_ref() == Some(id)));
+    /// # assert!(!history.items.is_empty());
     /// # Ok(())
     /// # }
     /// ```

@@ -38,13 +38,18 @@ pub struct NewVisitor {
 impl Client {
     /// `GET /conversations`: a page of the conversations, with `query.status` those in that status.
     ///
-    /// ```no_run
-    /// # async fn example(client: allai_sync::allai::Client) -> Result<(), allai_sync::allai::Error> {
+    /// ```
+    /// # use allai_sync::allai::Client;
+    /// # use allai_sync::sandbox::{Options, Sandbox};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let sandbox = Sandbox::start(Options::for_tests(3, 2)).await?;
+    /// # let client = Client::builder(sandbox.base_url().clone(), sandbox.keys().full.as_str().into()).build()?;
     /// use allai_sync::allai::ListQuery;
     ///
     /// let query = ListQuery { status: Some("active".into()), limit: 50, ..ListQuery::default() };
     /// let active = client.list_conversations(&query).await?;
-    /// println!("{} active", active.items.len());
+    /// assert!(active.items.iter().all(|conversation| conversation.status.as_deref() == Some("active")));
     /// # Ok(())
     /// # }
     /// ```
@@ -54,11 +59,17 @@ impl Client {
 
     /// `GET /conversations/{id}`; `None` if there is no such conversation.
     ///
-    /// ```no_run
-    /// # async fn example(client: allai_sync::allai::Client) -> Result<(), allai_sync::allai::Error> {
-    /// if let Some(conversation) = client.conversation("conv_123").await? {
-    ///     println!("{:?}", conversation.status);
-    /// }
+    /// ```
+    /// # use allai_sync::allai::Client;
+    /// # use allai_sync::sandbox::{Options, Sandbox};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let sandbox = Sandbox::start(Options::for_tests(3, 2)).await?;
+    /// # let client = Client::builder(sandbox.base_url().clone(), sandbox.keys().full.as_str().into()).build()?;
+    /// # let id = &sandbox.account().conversation_ids()[0];
+    /// let conversation = client.conversation(id).await?.expect("it exists");
+    /// assert_eq!(&conversation.id, id);
+    /// assert!(client.conversation("conv_of_another_account").await?.is_none());
     /// # Ok(())
     /// # }
     /// ```
@@ -72,8 +83,13 @@ impl Client {
 
     /// `POST /conversations`: a new conversation. Repeated only when it is certain that the server did not act on it.
     ///
-    /// ```no_run
-    /// # async fn example(client: allai_sync::allai::Client) -> Result<(), allai_sync::allai::Error> {
+    /// ```
+    /// # use allai_sync::allai::Client;
+    /// # use allai_sync::sandbox::{Options, Sandbox};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let sandbox = Sandbox::start(Options::for_tests(3, 2)).await?;
+    /// # let client = Client::builder(sandbox.base_url().clone(), sandbox.keys().full.as_str().into()).build()?;
     /// use allai_sync::allai::{NewConversation, NewVisitor};
     ///
     /// let new = NewConversation {
@@ -83,7 +99,7 @@ impl Client {
     ///     ..NewConversation::default()
     /// };
     /// let conversation = client.create_conversation(&new).await?;
-    /// println!("{}", conversation.id);
+    /// assert_eq!(conversation.visitor_name.as_deref(), Some("Ion Popescu"));
     /// # Ok(())
     /// # }
     /// ```
@@ -93,10 +109,17 @@ impl Client {
 
     /// `PATCH /conversations/{id}`: closes a conversation, saying how it ended, and returns it as it is then.
     ///
-    /// ```no_run
-    /// # async fn example(client: allai_sync::allai::Client) -> Result<(), allai_sync::allai::Error> {
-    /// let closed = client.close_conversation("conv_123", Some("resolved_by_bot")).await?;
+    /// ```
+    /// # use allai_sync::allai::Client;
+    /// # use allai_sync::sandbox::{Options, Sandbox};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let sandbox = Sandbox::start(Options::for_tests(3, 2)).await?;
+    /// # let client = Client::builder(sandbox.base_url().clone(), sandbox.keys().full.as_str().into()).build()?;
+    /// # let id = &sandbox.account().insert_conversation(Default::default());
+    /// let closed = client.close_conversation(id, Some("resolved_by_bot")).await?;
     /// assert_eq!(closed.status.as_deref(), Some("closed"));
+    /// assert_eq!(closed.resolution.as_deref(), Some("resolved_by_bot"));
     /// # Ok(())
     /// # }
     /// ```

@@ -44,13 +44,20 @@ pub struct SentMessage {
 impl Client {
     /// `GET /conversations/{id}/messages`: a page of a conversation's messages.
     ///
-    /// ```no_run
-    /// # async fn example(client: allai_sync::allai::Client) -> Result<(), allai_sync::allai::Error> {
+    /// ```
+    /// # use allai_sync::allai::Client;
+    /// # use allai_sync::sandbox::{Options, Sandbox};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let sandbox = Sandbox::start(Options::for_tests(3, 2)).await?;
+    /// # let client = Client::builder(sandbox.base_url().clone(), sandbox.keys().full.as_str().into()).build()?;
+    /// # let id = &sandbox.account().conversation_ids()[0];
     /// use allai_sync::allai::ListQuery;
     ///
     /// let query = ListQuery { limit: 100, ..ListQuery::default() };
-    /// for message in client.list_messages("conv_123", &query).await?.items {
-    ///     println!("{:?}: {:?}", message.role, message.content);
+    /// for message in client.list_messages(id, &query).await?.items {
+    ///     assert_eq!(&message.conversation_id, id);
+    ///     println!("{}: {}", message.role.unwrap_or_default(), message.content.unwrap_or_default());
     /// }
     /// # Ok(())
     /// # }
@@ -69,14 +76,20 @@ impl Client {
     /// `POST /conversations/{id}/messages`: sends a message and returns the chatbot's answer. Repeated only when it is
     /// certain that the server did not act on it.
     ///
-    /// ```no_run
-    /// # async fn example(client: allai_sync::allai::Client) -> Result<(), allai_sync::allai::Error> {
+    /// ```
+    /// # use allai_sync::allai::Client;
+    /// # use allai_sync::sandbox::{Options, Sandbox};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let sandbox = Sandbox::start(Options::for_tests(3, 2)).await?;
+    /// # let client = Client::builder(sandbox.base_url().clone(), sandbox.keys().full.as_str().into()).build()?;
+    /// # let id = &sandbox.account().insert_conversation(Default::default());
     /// use allai_sync::allai::NewMessage;
     ///
-    /// let sent = client.send_message("conv_123", &NewMessage::from_visitor("Aveți Laptop X pe stoc?")).await?;
-    /// if let Some(answer) = sent.bot_response {
-    ///     println!("{:?} (sure to {:?})", answer.content, answer.confidence);
-    /// }
+    /// let sent = client.send_message(id, &NewMessage::from_visitor("Aveți Laptop X pe stoc?")).await?;
+    /// let answer = sent.bot_response.expect("the bot has an answer");
+    /// assert!(answer.content.is_some_and(|text| text.contains("Laptop X")));
+    /// assert!(answer.confidence > Some(0.5));
     /// # Ok(())
     /// # }
     /// ```

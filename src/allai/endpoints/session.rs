@@ -34,8 +34,13 @@ pub struct SessionToken {
 impl Client {
     /// `POST /auth/session-token`: a token for one visitor, for use outside your servers.
     ///
-    /// ```no_run
-    /// # async fn example(client: allai_sync::allai::Client) -> Result<(), allai_sync::allai::Error> {
+    /// ```
+    /// # use allai_sync::allai::Client;
+    /// # use allai_sync::sandbox::{Options, Sandbox};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let sandbox = Sandbox::start(Options::for_tests(3, 2)).await?;
+    /// # let client = Client::builder(sandbox.base_url().clone(), sandbox.keys().full.as_str().into()).build()?;
     /// use allai_sync::allai::NewSession;
     ///
     /// let session = client.session_token(&NewSession {
@@ -43,7 +48,7 @@ impl Client {
     ///     visitor_id: "visitor_xyz".into(),
     ///     expires_in: std::time::Duration::from_secs(3600),
     /// }).await?;
-    /// println!("valid until {:?}", session.expires_at);
+    /// assert!(session.expires_at > Some(client.server_now()));
     /// # Ok(())
     /// # }
     /// ```

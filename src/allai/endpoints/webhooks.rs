@@ -41,15 +41,21 @@ impl Client {
     /// `POST /webhooks`: registers an address for events. Repeated only when it is certain that the server did not act
     /// on it.
     ///
-    /// ```no_run
-    /// # async fn example(client: allai_sync::allai::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// ```
+    /// # use allai_sync::allai::Client;
+    /// # use allai_sync::sandbox::{Options, Sandbox};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let sandbox = Sandbox::start(Options::for_tests(3, 2)).await?;
+    /// # let client = Client::builder(sandbox.base_url().clone(), sandbox.keys().full.as_str().into()).build()?;
     /// use allai_sync::allai::NewWebhook;
     ///
-    /// client.create_webhook(&NewWebhook {
+    /// let webhook = client.create_webhook(&NewWebhook {
     ///     url: "https://api.your-site.com/webhooks/allai/main".parse()?,
     ///     events: vec!["conversation.ended".into(), "lead.created".into()],
     ///     secret: "webhook_secret_for_verification".into(),
     /// }).await?;
+    /// assert!(webhook.id.is_some());
     /// # Ok(())
     /// # }
     /// ```

@@ -113,6 +113,10 @@ pub enum Proof {
 
 /// A sweep under way; see the module's documentation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "separate facts: none of them follows from or excludes another"
+)]
 pub struct Sweep {
     mode: Mode,
     limit: u32,

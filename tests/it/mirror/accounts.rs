@@ -1,6 +1,6 @@
 //! Several accounts in one warehouse do not touch each other.
 
-use allai_sync::sandbox::{Options, Sandbox};
+use allai_sync::sandbox::{MutationKinds, Options, Sandbox};
 
 use crate::support::comparison::differences;
 use crate::support::database::Database;
@@ -50,7 +50,7 @@ async fn two_accounts_share_a_warehouse(database: Database) {
     mirror.assert_exact().await;
     assert_other_exact(&mirror, &other).await;
 
-    mirror.sandbox.account().mutate(3, 30, &Default::default());
+    mirror.sandbox.account().mutate(3, 30, &MutationKinds::default());
     let gone = other.account().contact_ids()[3].clone();
     assert!(other.account().delete_contact(&gone));
     mirror.full_sync().await.verified();

@@ -312,7 +312,8 @@ async fn a_sandbox_says_how_to_mirror_it() {
     for line in BufReader::new(sandbox.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
         if line.trim_start().starts_with("[accounts.main]") || !config.is_empty() {
-            config += &format!("{}\n", line.trim());
+            config.push_str(line.trim());
+            config.push('\n');
         }
         if config.contains("api_key") {
             break;

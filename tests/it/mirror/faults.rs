@@ -1,6 +1,6 @@
 //! A network and a server that fail in every way: the mirror is exact all the same.
 
-use allai_sync::sandbox::Options;
+use allai_sync::sandbox::{MutationKinds, Options};
 
 use crate::support::database::Database;
 use crate::support::mirror::{ACCOUNT, Mirror};
@@ -51,7 +51,7 @@ async fn changes_and_faults_together_are_mirrored(database: Database) {
     let mirror = Mirror::start(database, faulty()).await;
     mirror.configure(&mirror.account_config(ACCOUNT, "timeout = \"1s\"\n"));
     mirror.sync().await;
-    mirror.sandbox.account().mutate(7, 40, &Default::default());
+    mirror.sandbox.account().mutate(7, 40, &MutationKinds::default());
     mirror.full_sync().await.verified();
     mirror.assert_exact().await;
 }

@@ -1,6 +1,6 @@
 //! What an API key may do, and what is said when it may not.
 
-use allai_sync::sandbox::Options;
+use allai_sync::sandbox::{MutationKinds, Options};
 
 use crate::support::database::Database;
 use crate::support::mirror::{ACCOUNT, Mirror};
@@ -29,7 +29,7 @@ async fn a_revoked_key_is_one_clear_error_and_few_requests(database: Database) {
     mirror.sync().await;
     let key = mirror.sandbox.keys().read.clone();
     mirror.sandbox.revoke(&key);
-    mirror.sandbox.account().mutate(1, 10, &Default::default());
+    mirror.sandbox.account().mutate(1, 10, &MutationKinds::default());
     mirror.take_log();
 
     let said = mirror.say(&["sync"]).expect(1);

@@ -47,7 +47,7 @@ impl Json {
             b'n' => Self::Null,
             b't' => Self::Bool(true),
             b'f' => Self::Bool(false),
-            b'"' => serde_json::from_str(text).map_or_else(|_| Self::NoText(text.to_owned()), |text| Self::Text(text)),
+            b'"' => serde_json::from_str(text).map_or_else(|_| Self::NoText(text.to_owned()), Self::Text),
             b'[' => {
                 let items: Vec<Box<RawValue>> = serde_json::from_str(text).unwrap();
                 Self::Array(items.iter().map(|item| Self::parse(item.get())).collect())

@@ -136,14 +136,6 @@ impl Mirror {
             first_of(&found)
         );
     }
-
-    /// Whether it does.
-    pub(crate) async fn is_exact(&self) -> bool {
-        let snapshot = self.sandbox.account().snapshot();
-        comparison::differences(&self.database, ACCOUNT, &snapshot)
-            .await
-            .is_empty()
-    }
 }
 
 fn first_of(found: &[String]) -> String {

@@ -42,7 +42,7 @@ pub(crate) use on_both_databases;
 pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let clock = SystemClock::shared();
     while !condition() {
-        assert!(clock.monotonic() < Duration::from_secs(60), "in vain: {what}");
+        assert!(clock.monotonic() < Duration::from_mins(1), "in vain: {what}");
         clock.sleep(Duration::from_millis(1)).await;
     }
 }
