@@ -129,7 +129,7 @@ async fn an_interrupted_sync_stops_at_once_and_the_next_goes_on(database: Databa
         .set_options(|options| options.faults.latency = Duration::ZERO);
     mirror.take_log();
     let runs = mirror
-        .run(&[Resource::Contacts], Default::default())
+        .run(&[Resource::Contacts], sync::Options::default())
         .await
         .complete()
         .verified();
