@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-use crate::allai::{self, Budget, Client, Limits, Resource};
+use crate::allai::{self, Budget, Client, Limits, Resource, RetryPolicy};
 use crate::clock::SharedClock;
 use crate::config::{self, Config};
 use crate::sync::{self, Job, Options, Progress, ProgressSnapshot};
@@ -52,7 +52,7 @@ pub enum Error {
 impl App {
     /// Opens the warehouse, creates or upgrades its tables unless that is switched off, and makes the clients.
     pub async fn open(config: &Config, clock: SharedClock) -> Result<Self, Error> {
-        let accounts = accounts(config, &clock)?;
+        let accounts = accounts(config, &clock, &RetryPolicy::default())?;
         let warehouse = Warehouse::open(&location(config), Arc::clone(&clock)).await?;
         if config.warehouse.migrate {
             warehouse.migrate().await?;
@@ -141,7 +141,7 @@ pub fn location(config: &Config) -> Location {
 }
 
 /// The accounts that are enabled, each with its client. Accounts that use the same key of the same API share its budget.
-pub fn accounts(config: &Config, clock: &SharedClock) -> Result<Vec<sync::Account>, Error> {
+pub fn accounts(config: &Config, clock: &SharedClock, retry: &RetryPolicy) -> Result<Vec<sync::Account>, Error> {
     let mut budgets: HashMap<(String, String), Arc<Budget>> = HashMap::new();
     let enabled = config.accounts.iter().filter(|(_, account)| account.enabled);
     enabled
@@ -154,6 +154,7 @@ pub fn accounts(config: &Config, clock: &SharedClock) -> Result<Vec<sync::Accoun
                 .budget(Arc::clone(budget))
                 .clock(Arc::clone(clock))
                 .timeout(account.timeout)
+                .retry(retry.clone())
                 .build()
                 .map_err(|source| Error::Client {
                     account: name.clone(),

@@ -1,6 +1,6 @@
 //! `allai-sync check`: whether everything is in place, a line each.
 
-use allai_sync::allai::{ListQuery, Listing, Priority};
+use allai_sync::allai::{self, ListQuery, Listing, Priority, RetryPolicy};
 use allai_sync::app;
 use allai_sync::clock::SystemClock;
 use allai_sync::config::Config;
@@ -40,9 +40,14 @@ impl Options {
         let accounts = loaded.config.accounts.len();
         let plural = if accounts == 1 { "" } else { "s" };
         findings.good("configuration", &format!("valid, {accounts} account{plural}"));
+        // Somebody waits for the answer, and a fault that passes is worth a second try.
+        let impatient = RetryPolicy {
+            attempts: 2,
+            ..RetryPolicy::default()
+        };
         runtime::block_on(async {
             warehouse(&loaded.config, &mut findings).await;
-            for account in app::accounts(&loaded.config, &SystemClock::shared())? {
+            for account in app::accounts(&loaded.config, &SystemClock::shared(), &impatient)? {
                 api(&account, &mut findings).await;
             }
             for name in loaded.config.connectors.keys() {
@@ -90,21 +95,18 @@ async fn api(account: &sync::Account, findings: &mut Findings) {
         ..ListQuery::default()
     };
     let what = format!("account {}", account.name);
-    let answers = [
-        ("contacts", client.list(&Listing::Contacts, &one).await.map(drop)),
-        (
-            "conversations",
-            client.list(&Listing::Conversations, &one).await.map(drop),
-        ),
-        ("analytics", client.analytics_overview("30d").await.map(drop)),
-    ];
     let mut readable = Vec::new();
-    for (resource, answer) in answers {
+    for resource in ["contacts", "conversations", "analytics"] {
+        let answer = match resource {
+            "contacts" => client.list(&Listing::Contacts, &one).await.map(drop),
+            "conversations" => client.list(&Listing::Conversations, &one).await.map(drop),
+            _ => client.analytics_overview("30d").await.map(drop),
+        };
         match answer {
             Ok(()) => readable.push(resource),
             Err(error) => {
                 findings.bad(&format!("{what}, {resource}"), &sync::explain(&account.name, &error));
-                if error.stops_account() && resource == "contacts" {
+                if readable.is_empty() && concerns_all_requests(&error) {
                     return;
                 }
             }
@@ -117,4 +119,9 @@ async fn api(account: &sync::Account, findings: &mut Findings) {
         };
         findings.good(&what, &format!("the key may read {}; {limit}", readable.join(", ")));
     }
+}
+
+/// Whether every further request would fail in the same way.
+fn concerns_all_requests(error: &allai::Error) -> bool {
+    error.stops_account() || matches!(error, allai::Error::Transport { .. })
 }

@@ -41,12 +41,14 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
         .and_then(|text| serde_json::from_str(text).ok());
     let full = job.options.full || state.last_complete_at.is_none() || resumed.is_some();
 
+    let may_delete = brake(job.warehouse.live_rows(account, Resource::Messages).await?);
     let messages = MessagesRun {
         run,
         full,
         unverified: AtomicU64::new(resumed.map_or(0, |checkpoint| checkpoint.unverified)),
         held_back: AtomicU64::new(0),
-        may_delete: brake(job.warehouse.live_rows(account, Resource::Messages).await?),
+        may_delete,
+        left_to_delete: AtomicU64::new(may_delete),
         confirmations: AtomicU32::new(0),
         lied: AtomicBool::new(false),
         place: Mutex::new(Place {
@@ -111,8 +113,9 @@ struct MessagesRun<'a> {
     unverified: AtomicU64,
     /// How many deletions were held back.
     held_back: AtomicU64,
-    /// How many rows this run may tombstone without permission.
+    /// How many rows this run may tombstone without permission, and how many of them are left.
     may_delete: u64,
+    left_to_delete: AtomicU64,
     confirmations: AtomicU32,
     lied: AtomicBool,
     place: Mutex<Place>,
@@ -211,6 +214,14 @@ impl MessagesRun<'_> {
         Ok(sweep)
     }
 
+    /// Whether `rows` more may be tombstoned without permission. Conversations are read side by side: what one takes,
+    /// another must not count on.
+    fn take_from_brake(&self, rows: u64) -> bool {
+        self.left_to_delete
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(rows))
+            .is_ok()
+    }
+
     /// Deletes the messages that a verified sweep did not see, once a second one has not seen them either. Whether
     /// nothing was held back.
     async fn delete_missing(
@@ -233,7 +244,7 @@ impl MessagesRun<'_> {
             }
         }
         let rows = gone.len() as u64;
-        if !self.run.job.options.allow_mass_delete && self.run.tally().deleted + rows > self.may_delete {
+        if !self.run.job.options.allow_mass_delete && !self.take_from_brake(rows) {
             self.held_back.fetch_add(rows, Ordering::Relaxed);
             return Ok(false);
         }

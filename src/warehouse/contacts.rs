@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
 
-use super::page::Write;
+use super::mirrored::Write;
 use super::statement::Statement;
 use super::values::{Stamp, api_time};
 use crate::allai::model::{Contact, Json, Record};

@@ -10,6 +10,7 @@ use super::error::{Doing as _, Error};
 use super::statement::{Conn, Statement, in_list, on, reading};
 use super::values::{List, Stamp, from_db, to_db};
 use crate::allai::Resource;
+use crate::allai::model::Record;
 
 /// A live row that a sweep did not see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,18 @@ pub struct Unseen {
     pub live: u64,
     /// Those that were not seen, by row number.
     pub rows: Vec<UnseenRow>,
+}
+
+/// A row to be written, with what it replaces.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Write<'a> {
+    pub(super) record: &'a Record,
+    /// The number it has already.
+    pub(super) num: Option<i64>,
+    /// From when this version is valid.
+    pub(super) changed_at: DateTime<Utc>,
+    /// Whether the row as it stands becomes history.
+    pub(super) supersedes: bool,
 }
 
 /// The statements every mirrored table has.

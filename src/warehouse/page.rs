@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::error::Error;
-use super::mirrored::{self, Known};
+use super::mirrored::{self, Known, Write};
 use super::quarantine::{self, Bad};
 use super::statement::Conn;
 use super::values::from_db;
@@ -53,18 +53,6 @@ pub enum Change {
     /// The database cannot hold it; it is in `quarantine` with the reason. A row of its id that was there before
     /// stays as it was, and keeps its number.
     Quarantined,
-}
-
-/// A row to be written, with what it replaces.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Write<'a> {
-    pub(super) record: &'a Record,
-    /// The number it has already.
-    pub(super) num: Option<i64>,
-    /// From when this version is valid.
-    pub(super) changed_at: DateTime<Utc>,
-    /// Whether the row as it stands becomes history.
-    pub(super) supersedes: bool,
 }
 
 /// A distinct row of the page, and what becomes of it.

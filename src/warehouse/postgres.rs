@@ -8,7 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Postgres as Driver, Transaction};
 
 use super::error::{Doing as _, Error, explain};
-use super::page::Write;
+use super::mirrored::Write;
 use super::{contacts, conversations, messages, migrations};
 use crate::allai::Resource;
 use crate::clock::SharedClock;

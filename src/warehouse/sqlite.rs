@@ -13,7 +13,7 @@ use sqlx::sqlite::{
 use sqlx::{Sqlite as Driver, Transaction};
 
 use super::error::{Doing as _, Error, explain};
-use super::page::Write;
+use super::mirrored::Write;
 use super::{contacts, conversations, messages, migrations};
 use crate::allai::Resource;
 use crate::allai::model::Record;

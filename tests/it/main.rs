@@ -4,6 +4,8 @@
 
 mod config;
 mod mirror;
+mod readme;
 mod sandbox;
+mod server;
 mod support;
 mod warehouse;

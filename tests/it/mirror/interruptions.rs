@@ -2,7 +2,6 @@
 
 use allai_sync::allai::Resource;
 use allai_sync::sandbox::{LogEntry, MutationKinds, Options, Order};
-use allai_sync::sync;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::time::Duration;
@@ -15,6 +14,7 @@ on_both_databases!(
     killed_dozens_of_times_the_mirror_is_exact_and_nothing_is_read_twice,
     killed_in_full_syncs_of_a_changing_account_the_mirror_is_exact,
     an_interrupted_sync_stops_at_once_and_the_next_goes_on,
+    two_syncs_at_once_do_not_harm_each_other,
 );
 
 /// Kills a sync once it has asked `requests` times; returns what it asked, or `None` if it ended by itself.
@@ -129,7 +129,7 @@ async fn an_interrupted_sync_stops_at_once_and_the_next_goes_on(database: Databa
         .set_options(|options| options.faults.latency = Duration::ZERO);
     mirror.take_log();
     let runs = mirror
-        .run(&[Resource::Contacts], sync::Options::default())
+        .run(&[Resource::Contacts], Default::default())
         .await
         .complete()
         .verified();
@@ -138,4 +138,25 @@ async fn an_interrupted_sync_stops_at_once_and_the_next_goes_on(database: Databa
     assert_eq!(mirror.database.value("SELECT count(*) FROM contacts").await, "300");
     mirror.sync().await;
     mirror.assert_exact().await;
+}
+
+async fn two_syncs_at_once_do_not_harm_each_other(database: Database) {
+    let mut options = Options::for_tests(300, 40);
+    options.account.messages_per_conversation = Some(3);
+    options.faults.latency = Duration::from_millis(2);
+    options.faults.jitter = Duration::from_millis(5);
+    let mirror = Mirror::start(database, options).await;
+    // The tables are there: that two cannot create them at once is not the question here.
+    mirror.say(&["migrate"]).expect(0);
+    for round in 0..4 {
+        let both = [mirror.spawn(&["sync", "--full"]), mirror.spawn(&["sync", "--full"])];
+        for process in both {
+            process.end().await.expect(0);
+        }
+        mirror.assert_exact().await;
+        mirror.sandbox.account().mutate(round, 30, &MutationKinds::default());
+    }
+    mirror.database.assert_sound().await;
+    let versions = "SELECT count(*) FROM contacts_history WHERE valid_from >= valid_to";
+    assert_eq!(mirror.database.value(versions).await, "0");
 }

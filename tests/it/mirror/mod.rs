@@ -10,3 +10,4 @@ mod equality;
 mod faults;
 mod interruptions;
 mod keys;
+mod rate_limit;

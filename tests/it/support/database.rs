@@ -109,12 +109,17 @@ impl Database {
         }
     }
 
+    /// The schema that holds the tables, where there are schemas.
+    pub(crate) fn schema(&self) -> String {
+        match self {
+            Self::Sqlite { .. } => "ignored".to_owned(),
+            Self::Postgres { schema, .. } => schema.clone(),
+        }
+    }
+
     /// The section of the configuration that names it.
     pub(crate) fn config(&self) -> String {
-        let schema = match self {
-            Self::Sqlite { .. } => "ignored",
-            Self::Postgres { schema, .. } => schema,
-        };
+        let schema = self.schema();
         format!("[warehouse]\nurl = {:?}\nschema = {schema:?}\n", self.url())
     }
 

@@ -1,0 +1,179 @@
+//! The server's rate limit is never met with a refusal that could have been foreseen, and costs no more time than it
+//! demands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use allai_sync::allai::{Budget, Client, Limits, Resource, Transport, TransportError};
+use allai_sync::clock::{Clock as _, SharedClock, VirtualClock};
+use allai_sync::sandbox::{Broken, Options, RateHeaders, ResetFormat, Sandbox, WindowKind};
+use allai_sync::sync::{self, Job, Progress};
+use allai_sync::warehouse::{Location, RunStatus, Warehouse};
+use chrono::TimeDelta;
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::comparison::differences;
+use crate::support::database::Database;
+use crate::support::mirror::Mirror;
+use crate::support::on_both_databases;
+
+on_both_databases!(
+    a_real_sync_at_a_small_limit_is_never_refused,
+    a_hundred_requests_a_minute_are_used_up_and_never_exceeded,
+);
+
+async fn a_real_sync_at_a_small_limit_is_never_refused(database: Database) {
+    let mut options = Options::for_tests(200, 40);
+    options.account.messages_per_conversation = Some(3);
+    (options.limits.limit, options.limits.window) = (30, Duration::from_secs(1));
+    let mirror = Mirror::start(database, options).await;
+    let said = mirror.say(&["sync", "--json"]).expect(0);
+    mirror.assert_exact().await;
+    let stats = mirror.sandbox.stats();
+    assert_eq!(stats.rate_limited, 0, "{stats:?}");
+    assert!(stats.requests > 60, "the limit had no part in it: {stats:?}");
+    assert_eq!(said.json()["runs"][0]["rate_limited"], 0);
+}
+
+/// An account and its mirror on a clock of their own, without a network between them.
+struct Simulation {
+    clock: VirtualClock,
+    sandbox: Sandbox,
+    account: sync::Account,
+    database: Database,
+    warehouse: Warehouse,
+}
+
+impl Simulation {
+    async fn new(database: Database, options: Options) -> Self {
+        let clock = VirtualClock::new("2026-01-19T10:00:17Z".parse().unwrap());
+        let sandbox = Sandbox::in_process(options, clock.shared());
+        let timeout = Duration::from_secs(30);
+        let answer = sandbox.in_process_transport(timeout);
+        let transport = Transport::InProcess(Arc::new(move |request| {
+            let answered = answer(request);
+            Box::pin(async move {
+                answered.await.map_err(|broken| match broken {
+                    Broken::Stalled => TransportError::Timeout,
+                    Broken::Reset | Broken::Truncated => TransportError::Interrupted(broken.to_string()),
+                })
+            })
+        }));
+        let limits = Limits {
+            max_in_flight: 1,
+            ..Limits::default()
+        };
+        let key = SecretString::from(sandbox.keys().read.clone());
+        let client = Client::builder(sandbox.base_url().clone(), key)
+            .budget(Arc::new(Budget::new(limits, clock.shared())))
+            .clock(clock.shared())
+            .timeout(timeout)
+            .transport(transport)
+            .build()
+            .unwrap();
+        let account = sync::Account {
+            name: "main".to_owned(),
+            client,
+            page_size: 20,
+            // A virtual clock is exact for one task at a time.
+            concurrency: 1,
+            contact_fields: Vec::new(),
+            conversation_fields: Vec::new(),
+            message_fields: Vec::new(),
+            periods: Vec::new(),
+        };
+        let (url, schema) = (database.url(), database.schema());
+        let warehouse = Warehouse::open(&Location { url, schema }, clock.shared())
+            .await
+            .unwrap();
+        warehouse.migrate().await.unwrap();
+        Self {
+            clock,
+            sandbox,
+            account,
+            database,
+            warehouse,
+        }
+    }
+
+    /// Syncs the lists; returns the time it took on the clock.
+    async fn sync(&self) -> Duration {
+        let started = self.clock.monotonic();
+        let clock: SharedClock = self.clock.shared();
+        for resource in [Resource::Contacts, Resource::Conversations, Resource::Messages] {
+            let job = Job {
+                account: &self.account,
+                warehouse: &self.warehouse,
+                clock: &clock,
+                options: sync::Options::default(),
+                trigger: "test",
+                progress: &Progress::default(),
+                cancelled: &CancellationToken::new(),
+            };
+            let record = sync::run(&job, resource).await.record;
+            assert_eq!(record.status, RunStatus::Complete, "{record:#?}");
+            assert_eq!(record.rate_limited, 0, "{record:#?}");
+        }
+        self.clock.monotonic() - started
+    }
+}
+
+/// The time that the requests must take: all windows but the last one, the answers of that one, and a breath.
+fn demanded(sandbox: &Sandbox) -> Duration {
+    let options = sandbox.options();
+    let windows = u32::try_from(sandbox.stats().requests)
+        .unwrap()
+        .div_ceil(options.limits.limit);
+    options.limits.window * (windows - 1) + options.faults.latency * options.limits.limit + Duration::from_secs(2)
+}
+
+async fn a_hundred_requests_a_minute_are_used_up_and_never_exceeded(database: Database) {
+    let mut options = Options::for_tests(400, 250);
+    options.account.messages_per_conversation = Some(2);
+    (options.limits.limit, options.limits.window) = (100, Duration::from_mins(1));
+    options.faults.latency = Duration::from_millis(80);
+    options.faults.clock_skew = TimeDelta::seconds(7);
+    let simulation = Simulation::new(database, options).await;
+    let took = simulation.sync().await;
+
+    let found = differences(&simulation.database, "main", &simulation.sandbox.account().snapshot()).await;
+    assert_eq!(found, Vec::<String>::new());
+    let stats = simulation.sandbox.stats();
+    assert_eq!(stats.rate_limited, 0, "{stats:?}");
+    assert!(stats.requests > 250, "{stats:?}");
+    let demanded = demanded(&simulation.sandbox);
+    assert!(
+        took <= demanded,
+        "{} requests took {took:?}, the limit demands {demanded:?}",
+        stats.requests
+    );
+}
+
+/// However the server tells of its limit, it is met, on SQLite alone: the budget knows nothing of databases.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn however_the_limit_is_stated_it_is_kept() {
+    let forms = [
+        (WindowKind::Fixed, ResetFormat::EpochMs, RateHeaders::All, 0),
+        (WindowKind::Fixed, ResetFormat::Delta, RateHeaders::All, -40),
+        (WindowKind::Fixed, ResetFormat::Fractional, RateHeaders::Partial, 90),
+        (WindowKind::FirstRequest, ResetFormat::Epoch, RateHeaders::All, 3),
+        (WindowKind::FirstRequest, ResetFormat::Delta, RateHeaders::All, 0),
+        (WindowKind::Sliding, ResetFormat::Epoch, RateHeaders::All, 0),
+    ];
+    for (window_kind, reset_format, rate_headers, skew) in forms {
+        let mut options = Options::for_tests(150, 120);
+        options.account.messages_per_conversation = Some(1);
+        (options.limits.limit, options.limits.window) = (100, Duration::from_mins(1));
+        let limits = &mut options.limits;
+        (limits.window_kind, limits.reset_format, limits.rate_headers) = (window_kind, reset_format, rate_headers);
+        options.faults.clock_skew = TimeDelta::seconds(skew);
+        options.faults.latency = Duration::from_millis(50);
+        let simulation = Simulation::new(Database::sqlite(), options).await;
+        let took = simulation.sync().await;
+        let stats = simulation.sandbox.stats();
+        let form = format!("{window_kind:?} {reset_format:?} {rate_headers:?} {skew}: {took:?} {stats:?}");
+        assert_eq!(stats.rate_limited, 0, "{form}");
+        assert!(took <= demanded(&simulation.sandbox), "{form}");
+    }
+}

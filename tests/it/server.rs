@@ -1,0 +1,95 @@
+//! The admin listener: what the status page and its JSON tell.
+
+use allai_sync::clock::SystemClock;
+use allai_sync::sandbox::Options;
+use allai_sync::server::Server;
+use allai_sync::warehouse::{Location, Warehouse};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::database::Database;
+use crate::support::mirror::Mirror;
+use crate::support::on_both_databases;
+
+on_both_databases! {
+    the_status_page_tells_how_each_resource_stands,
+    a_warehouse_without_tables_is_not_ready,
+}
+
+struct Page {
+    address: String,
+    stop: CancellationToken,
+}
+
+impl Page {
+    async fn of(database: &Database) -> Self {
+        let location = Location {
+            url: database.url(),
+            schema: database.schema(),
+        };
+        let warehouse = Warehouse::open(&location, SystemClock::shared()).await.unwrap();
+        let accounts = vec!["main".to_owned(), "idle".to_owned()];
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let server = Server::bind(listen, warehouse, SystemClock::shared(), accounts)
+            .await
+            .unwrap();
+        let address = server.address().unwrap().to_string();
+        let stop = CancellationToken::new();
+        tokio::spawn(server.serve(stop.clone()));
+        Self { address, stop }
+    }
+
+    async fn get(&self, path: &str) -> (u16, String) {
+        let answer = reqwest::get(format!("http://{}{path}", self.address)).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn the_status_page_tells_how_each_resource_stands(database: Database) {
+    let mirror = Mirror::start(database, Options::for_tests(1_234, 20)).await;
+    mirror.sync().await;
+    let page = Page::of(&mirror.database).await;
+
+    let (code, html) = page.get("/").await;
+    assert_eq!(code, 200);
+    assert!(html.contains("Everything is as it should be."), "{html}");
+    assert!(html.contains("<td class=\"n\">1,234</td>"), "{html}");
+    assert!(html.contains("Account idle"), "{html}");
+    assert!(
+        !html.contains("http://") && !html.contains("https://"),
+        "nothing is fetched from elsewhere"
+    );
+
+    let (code, json) = page.get("/api/v1/status").await;
+    assert_eq!(code, 200);
+    let status: Value = serde_json::from_str(&json).unwrap();
+    let contacts = &status["resources"].as_array().unwrap()[4];
+    assert_eq!(contacts["account"], "main");
+    assert_eq!(contacts["resource"], "contacts");
+    assert_eq!(contacts["rows"], 1_234);
+    assert_eq!(contacts["last_run"]["verified"], true);
+
+    mirror.sandbox.revoke(&mirror.sandbox.keys().read);
+    mirror.say(&["sync"]).expect(1);
+    let (_, html) = page.get("/").await;
+    assert!(html.contains("1 to look at"), "{html}");
+    assert!(html.contains("accounts.main.api_key"), "{html}");
+    assert!(!html.contains(&mirror.sandbox.keys().read));
+
+    assert_eq!(page.get("/healthz").await.0, 200);
+    assert_eq!(page.get("/readyz").await.0, 200);
+    assert_eq!(page.get("/nothing").await.0, 404);
+}
+
+async fn a_warehouse_without_tables_is_not_ready(database: Database) {
+    let page = Page::of(&database).await;
+    assert_eq!(page.get("/healthz").await.0, 200);
+    assert_eq!(page.get("/readyz").await.0, 503);
+    assert_eq!(page.get("/").await.0, 503);
+}
