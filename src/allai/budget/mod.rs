@@ -253,9 +253,7 @@ impl Shared {
             return wait(WaitReason::Ceiling, Some(now + until));
         }
         let probe = verdict == Verdict::Probe;
-        if probe {
-            state.window.probe_sent(now);
-        }
+        state.window.sent(now, probe);
         state.in_flight += 1;
         state.unanswered += 1;
         state.waiting = None;

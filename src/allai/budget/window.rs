@@ -10,9 +10,11 @@
 //! - a window that we opened and that was shorter than W is a tile, whose end is exact if it is a multiple of W;
 //! - otherwise the end may have been rounded down, and the window is over at R + 1 s, or W after it was first seen,
 //!   whichever is sooner;
-//! - an end that advances while the window runs slides: then only R + 1 s will do.
+//! - an end that advances while the window runs slides: then only R + 1 s will do;
+//! - an end on a clock that nobody tells us means nothing, until [`scouts`](scouting) have found out W.
 
 mod end;
+mod scouting;
 
 use std::time::Duration;
 
@@ -84,6 +86,8 @@ pub(super) struct Window {
     /// Probes under way, and when the last one left.
     probes: u32,
     probed_at: Duration,
+    /// When the last request left.
+    sent_at: Duration,
     /// Probes in a row that found nothing left.
     empty_probes: u32,
     /// How much speaks for a server that does not say what remains.
@@ -106,6 +110,8 @@ struct Open {
     remaining: u32,
     end: End,
     first_seen: Duration,
+    /// When an answer last told of it.
+    last_seen: Duration,
     /// Whether the window began with our own request, as far as can be seen.
     ours: bool,
     /// Not to be probed before this, whatever is stated.
@@ -200,10 +206,13 @@ impl Window {
             reason = "a share of a u32"
         )]
         let reserved = (reserve * f64::from(limit)).ceil() as u32;
-        if open.remaining > unanswered.saturating_add(reserved) {
-            Verdict::Room
-        } else {
-            Verdict::Spent(end)
+        let free = open.remaining.saturating_sub(unanswered.saturating_add(reserved));
+        if free == 0 {
+            return Verdict::Spent(end);
+        }
+        match self.next_scout(open, clock, wall, now) {
+            Some(scout) if free <= scout.kept && now < scout.at => Verdict::Spent(scout.at.min(end)),
+            _ => Verdict::Room,
         }
     }
 
@@ -216,10 +225,13 @@ impl Window {
         }
     }
 
-    /// A probe leaves.
-    pub(super) const fn probe_sent(&mut self, now: Duration) {
-        self.probes += 1;
-        self.probed_at = now;
+    /// A request leaves.
+    pub(super) const fn sent(&mut self, now: Duration, probe: bool) {
+        self.sent_at = now;
+        if probe {
+            self.probes += 1;
+            self.probed_at = now;
+        }
     }
 
     /// A probe was answered or lost.
@@ -253,6 +265,7 @@ impl Window {
             remaining,
             end: End::new(seen),
             first_seen: seen.received,
+            last_seen: seen.received,
             ours: self.limit.is_some_and(|limit| remaining.saturating_add(1) == limit),
             not_before: Duration::ZERO,
         };
@@ -269,6 +282,7 @@ impl Window {
                 self.note_opening(&fresh, seen, clock);
             }
             Relation::Same => {
+                open.last_seen = seen.received;
                 open.remaining = if seen.probe {
                     remaining
                 } else {
@@ -365,9 +379,14 @@ impl Window {
         };
         let distance = monotonic(stated - known);
         let elapsed = seen.received.saturating_sub(old.first_seen);
-        // The ends of fixed windows are at least as far apart as the moments at which the windows were first seen, and
-        // none ends later while it runs.
-        let crept = seen.probe && distance + JITTER < elapsed;
+        // The ends of fixed windows are at least as far apart as the moments at which the windows were first seen, but
+        // for the time for which nobody looked; and none ends later while it runs.
+        let unwatched = if seen.probe {
+            Duration::ZERO
+        } else {
+            seen.received.saturating_sub(old.last_seen)
+        };
+        let crept = distance + JITTER + unwatched < elapsed;
         let ran_on = clock
             .bounds(seen.received)
             .is_some_and(|(_, high)| micros(seen.received + ROUNDING) + high < known);

@@ -94,10 +94,12 @@ fn no_kind_of_server_refuses_a_request_and_its_windows_are_spent() {
         let clockless =
             !model.date && model.skew != 0 && !matches!(model.notation, Notation::DeltaFloor | Notation::DeltaCeil);
         let least = match (model.kind, model.notation) {
-            // Neither the time nor the window's length can be learned from such a server: a minute is waited for.
-            _ if short && (clockless || model.notation == Notation::Unstated) => 0.15,
+            // A log that slides has no length to be learned, and no end without a clock: a minute is waited for.
+            (Kind::SlidingOldest | Kind::SlidingEmpty, _) if short && clockless => 0.15,
             // What they state is not when there is room again.
             (Kind::SlidingOldest | Kind::SlidingEmpty, _) => 0.7,
+            // The first windows are spent slowly, until their length is known.
+            _ if short && clockless => 0.9,
             // A second is a tenth of the window, and nothing tells which way it was rounded.
             (_, Notation::DeltaCeil) if short => 0.9,
             _ => 0.97,
@@ -155,6 +157,29 @@ fn whatever_its_limit_window_and_clock_a_server_that_tells_the_time_does_not_ref
             notation,
         };
         let (refused, _) = outcome(model, Limits::default(), 6, seed);
+        assert_eq!(refused, 0, "seed {seed}: {model:?}");
+    }
+}
+
+#[test]
+fn however_long_its_windows_a_server_whose_clock_nobody_tells_does_not_refuse() {
+    for seed in 0..30 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut one_of = |choices: &[u64]| choices[random.random_range(0..choices.len())];
+        let kind = [Kind::Tiled, Kind::FirstRequest, Kind::SlidingOldest, Kind::SlidingEmpty]
+            [usize::try_from(one_of(&[0, 1, 2, 3])).unwrap()];
+        let notation =
+            [Notation::Floor, Notation::Ceil, Notation::Milliseconds][usize::try_from(one_of(&[0, 1, 2])).unwrap()];
+        let window = Duration::from_secs(one_of(&[5, 10, 15, 20, 30, 60]));
+        let model = Model {
+            kind,
+            limit: random.random_range(1..200),
+            window,
+            skew: if random.random_bool(0.5) { 250 } else { -3600 },
+            date: false,
+            notation,
+        };
+        let (refused, _) = outcome(model, Limits::default(), 15, seed);
         assert_eq!(refused, 0, "seed {seed}: {model:?}");
     }
 }

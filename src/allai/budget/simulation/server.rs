@@ -147,7 +147,9 @@ impl Server {
     /// How much was used of what was allowed, from the second window we saw to the last but one.
     pub(super) fn share(&self) -> f64 {
         let pause = self.model.window / 10;
-        let openings: Vec<usize> = (1..self.served.len())
+        // The first window's requests may be spread over it.
+        let first_window = usize::try_from(self.model.limit).unwrap();
+        let openings: Vec<usize> = (first_window..self.served.len())
             .filter(|n| self.served[*n].checked_sub(self.served[n - 1]).unwrap() > pause)
             .collect();
         let (Some(first), Some(last)) = (openings.first(), openings.last()) else {

@@ -56,7 +56,7 @@ impl Window {
     }
 
     /// When an end stated on the server's clock has passed for certain; `None` if it cannot be believed.
-    fn end_on_server(
+    pub(super) fn end_on_server(
         &self,
         open: &Open,
         end: i64,
