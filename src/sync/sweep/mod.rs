@@ -156,6 +156,8 @@ pub struct Sweep {
     first_total: Option<u64>,
     last_total: Option<u64>,
     total_varied: bool,
+    /// Whether the total stated with the list's last page was where that page ended.
+    total_met: bool,
     unproven: Option<Doubt>,
     evidence: Evidence,
     #[serde(with = "bitmap")]
@@ -240,6 +242,7 @@ impl Sweep {
             first_total: None,
             last_total: None,
             total_varied: false,
+            total_met: true,
             unproven: None,
             evidence: Evidence::default(),
             seen: RoaringTreemap::new(),
@@ -344,12 +347,12 @@ impl Sweep {
                 Doubt::NeverSettled => "rows kept moving to the head of the list while it was read",
             });
         }
-        let agrees = match (self.first_total, self.last_total) {
-            (Some(_), Some(last)) if self.total_varied => self.rows_seen() >= last,
-            (Some(_), Some(last)) => self.rows_seen() == last,
-            _ => true,
+        let agrees = match self.last_total {
+            Some(last) if self.total_varied => self.rows_seen() >= last,
+            Some(last) => self.rows_seen() == last,
+            None => true,
         };
-        if agrees {
+        if agrees && self.total_met {
             Proof::Verified
         } else {
             Proof::Unproven("the total the server states is not the number of rows it returns")

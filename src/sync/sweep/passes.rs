@@ -124,6 +124,10 @@ impl Sweep {
 
     fn finish_pass(&mut self, page: &PageView<'_>, pass: u32, added: u64) {
         let empty = page.items.is_empty() && self.offset == 0;
+        // Page and total are one answer, so that at the end of the list they meet, however much the list changes.
+        if let Some(total) = page.total {
+            self.total_met = total == self.offset + page.items.len() as u64;
+        }
         let in_one_answer = self.pages_of_this_pass_fit_one(page);
         self.bridging = false;
         self.empty_at = None;

@@ -410,6 +410,30 @@ fn a_wrong_total_is_no_proof_and_costs_no_row() {
 }
 
 #[test]
+fn a_total_that_is_wrong_in_another_way_each_time_is_no_proof() {
+    let mut verified = 0;
+    for seed in 0..50 {
+        let mut model = Model::new(seed, ListOrder::CreatedDesc, 400, Churn::default());
+        let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
+        while let Some(request) = sweep.next() {
+            let (items, _) = model.get(request);
+            let page = PageView {
+                items: &items,
+                total: Some(model.rng.random_range(300..500)),
+                has_more: None,
+            };
+            if sweep.offer(&page) == Verdict::Anchored {
+                let marks = model.store(&items);
+                sweep.absorb(&page, &marks);
+            }
+        }
+        assert_eq!(sweep.rows_seen(), 400);
+        verified += u32::from(sweep.proof() == Proof::Verified);
+    }
+    assert!(verified <= 2, "{verified} of 50 liars were believed");
+}
+
+#[test]
 fn a_server_that_filters_after_slicing_loses_nothing() {
     let mut model = Model::new(9, ListOrder::CreatedAsc, 2_000, Churn::default());
     let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
