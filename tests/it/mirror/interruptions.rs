@@ -2,6 +2,7 @@
 
 use allai_sync::allai::Resource;
 use allai_sync::sandbox::{LogEntry, MutationKinds, Options, Order};
+use allai_sync::sync;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::time::Duration;
@@ -129,7 +130,7 @@ async fn an_interrupted_sync_stops_at_once_and_the_next_goes_on(database: Databa
         .set_options(|options| options.faults.latency = Duration::ZERO);
     mirror.take_log();
     let runs = mirror
-        .run(&[Resource::Contacts], Default::default())
+        .run(&[Resource::Contacts], sync::Options::default())
         .await
         .complete()
         .verified();

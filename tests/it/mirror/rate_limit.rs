@@ -115,7 +115,7 @@ impl Simulation {
             assert_eq!(record.status, RunStatus::Complete, "{record:#?}");
             assert_eq!(record.rate_limited, 0, "{record:#?}");
         }
-        self.clock.monotonic() - started
+        self.clock.monotonic().saturating_sub(started)
     }
 }
 
