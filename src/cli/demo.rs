@@ -141,16 +141,11 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
 
 async fn mirror(app: &App, context: &Context, stopped: &CancellationToken) -> anyhow::Result<Outcome> {
     let watch = Arc::new(Watch::new(&app.accounts));
-    let bars = context
-        .draws_bars()
-        .then(|| progress::draw(&watch, Arc::clone(&app.clock)));
+    let shown = progress::show(&watch, Arc::clone(&app.clock), context.draws_bars());
     let runs = app
         .sync(&watch, &Resource::ALL, sync::Options::default(), "manual", stopped)
         .await;
-    if let Some(bars) = bars {
-        bars.abort();
-        progress::clear();
-    }
+    drop(shown);
     output::print(&summary::table(&runs))?;
     Ok(summary::outcome(&runs))
 }

@@ -1,4 +1,4 @@
-//! Progress bars on a terminal: rows, rate, time left, and what is waited for.
+//! Progress: on a terminal a bar per account with rows, rate, time left and what is waited for; elsewhere log lines.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -14,6 +14,8 @@ use tokio::task::JoinHandle;
 
 /// How often the bars are drawn.
 const FRAME: Duration = Duration::from_millis(100);
+/// How often a line is logged where there are no bars.
+const LINE_EVERY: Duration = Duration::from_secs(30);
 
 /// The bars on the terminal; log lines are written above them.
 static BARS: OnceLock<MultiProgress> = OnceLock::new();
@@ -38,8 +40,8 @@ impl io::Write for AboveBars {
     }
 }
 
-/// Draws a bar per account of `watch` until the task is aborted.
-pub(crate) fn draw(watch: &Arc<Watch>, clock: SharedClock) -> JoinHandle<()> {
+/// Draws a bar per account until the task is aborted.
+fn draw(watch: &Arc<Watch>, clock: SharedClock) -> JoinHandle<()> {
     let bars = BARS.get_or_init(MultiProgress::new).clone();
     let watch = Arc::clone(watch);
     tokio::spawn(async move {
@@ -53,12 +55,45 @@ pub(crate) fn draw(watch: &Arc<Watch>, clock: SharedClock) -> JoinHandle<()> {
     })
 }
 
-/// Takes the bars off the terminal.
-pub(crate) fn clear() {
-    if let Some(bars) = BARS.get() {
-        // A terminal that is gone needs no clearing.
-        let _ = bars.clear();
+/// Progress that is being shown; ends when dropped.
+pub(crate) struct Shown(JoinHandle<()>);
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.0.abort();
+        if let Some(bars) = BARS.get() {
+            // A terminal that is gone needs no clearing.
+            let _ = bars.clear();
+        }
     }
+}
+
+/// Shows what `watch` sees: as bars, or now and then as a line of the log.
+pub(crate) fn show(watch: &Arc<Watch>, clock: SharedClock, bars: bool) -> Shown {
+    Shown(if bars { draw(watch, clock) } else { log(watch, clock) })
+}
+
+fn log(watch: &Arc<Watch>, clock: SharedClock) -> JoinHandle<()> {
+    let watch = Arc::clone(watch);
+    tokio::spawn(async move {
+        loop {
+            clock.sleep(LINE_EVERY).await;
+            for watched in &watch.accounts {
+                if let Some((resource, progress)) = watched.current() {
+                    let waits = watched
+                        .budget
+                        .snapshot()
+                        .waiting
+                        .map_or(Duration::ZERO, |wait| wait.lasts);
+                    tracing::info!(
+                        sync.account = watched.name, sync.resource = %resource, sync.rows = progress.rows,
+                        sync.expected = progress.expected, sync.written = progress.changed,
+                        http.wait_seconds = waits.as_secs(), "syncing"
+                    );
+                }
+            }
+        }
+    })
 }
 
 struct Line {

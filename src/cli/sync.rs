@@ -98,19 +98,14 @@ impl Options {
         let cancelled = runtime::cancelled_by_signal()?;
         let chosen = |name: &str| self.account.as_deref().is_none_or(|account| account == name);
         let watch = Arc::new(Watch::new(app.accounts.iter().filter(|account| chosen(&account.name))));
-        let bars = context
-            .draws_bars()
-            .then(|| progress::draw(&watch, Arc::clone(&app.clock)));
+        let shown = progress::show(&watch, Arc::clone(&app.clock), context.draws_bars());
 
         let options = sync::Options {
             full: self.full,
             allow_mass_delete: self.allow_mass_delete,
         };
         let runs = app.sync(&watch, &self.resources(), options, "manual", &cancelled).await;
-        if let Some(bars) = bars {
-            bars.abort();
-            progress::clear();
-        }
+        drop(shown);
         app.warehouse.close().await;
 
         if self.json {

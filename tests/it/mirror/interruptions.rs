@@ -1,11 +1,12 @@
 //! Killed at any moment, the program leaves the warehouse whole, goes on where it was, and is exact in the end.
 
+use std::time::Duration;
+
 use allai_sync::allai::Resource;
 use allai_sync::sandbox::{LogEntry, MutationKinds, Options, Order};
 use allai_sync::sync;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use std::time::Duration;
 
 use crate::support::database::Database;
 use crate::support::mirror::Mirror;
