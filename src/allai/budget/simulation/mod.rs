@@ -105,7 +105,7 @@ fn no_kind_of_server_refuses_a_request_and_its_windows_are_spent() {
             _ => 0.97,
         };
         let windows = match (short, clockless) {
-            (true, true) => 30,
+            (true, true) => 20,
             (true, false) => 14,
             _ => 7,
         };
