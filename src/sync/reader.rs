@@ -4,13 +4,12 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use roaring::RoaringTreemap;
-use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::sweep::{Item, Mark, PageView, Sweep, Verdict};
 use super::{Error, Run, Tally};
-use crate::allai::model::{Record, Rejected};
-use crate::allai::{ListQuery, Listing, Page, Resource};
+use crate::allai::model::{Json, Record, Rejected};
+use crate::allai::{ListQuery, Listing, Resource};
 use crate::warehouse::{Change, PageCommit, RowOutcome};
 
 /// How long pages that change nothing may go without a checkpoint. A page that changes something carries one.
@@ -46,7 +45,7 @@ impl Reader<'_> {
                 .run
                 .unless_cancelled(self.run.client.list(&self.listing, &query))
                 .await??;
-            let rows = Rows::decode(&self.listing, &page);
+            let rows = Rows::decode(&self.listing, page.items);
             let view = PageView {
                 items: &rows.items,
                 total: page.total,
@@ -66,6 +65,7 @@ impl Reader<'_> {
                 account: self.run.account(),
                 resource: self.resource,
                 records: &rows.records,
+                raw: &rows.raw,
                 rejected: &rows.rejected,
             };
             let mut saved = false;
@@ -100,16 +100,12 @@ impl Reader<'_> {
         let Some(raw) = found else {
             return Ok(Fetched::Gone);
         };
-        let page = Page {
-            items: vec![raw],
-            total: None,
-            has_more: None,
-        };
-        let rows = Rows::decode(&Listing::Conversations, &page);
+        let rows = Rows::decode(&Listing::Conversations, vec![raw]);
         let commit = PageCommit {
             account: self.run.account(),
             resource: Resource::Conversations,
             records: &rows.records,
+            raw: &rows.raw,
             rejected: &rows.rejected,
         };
         let outcomes = job.warehouse.commit_page(&commit, |_| None).await?;
@@ -147,6 +143,8 @@ struct Rows {
     items: Vec<Item>,
     slots: Vec<Slot>,
     records: Vec<Record>,
+    /// The records as they came.
+    raw: Vec<Json>,
     rejected: Vec<Rejected>,
 }
 
@@ -156,23 +154,24 @@ enum Slot {
 }
 
 impl Rows {
-    fn decode(listing: &Listing, page: &Page) -> Self {
+    fn decode(listing: &Listing, items: Vec<Json>) -> Self {
         let mut rows = Self {
-            items: Vec::with_capacity(page.items.len()),
-            slots: Vec::with_capacity(page.items.len()),
-            records: Vec::with_capacity(page.items.len()),
+            items: Vec::with_capacity(items.len()),
+            slots: Vec::with_capacity(items.len()),
+            records: Vec::with_capacity(items.len()),
+            raw: Vec::with_capacity(items.len()),
             rejected: Vec::new(),
         };
-        for raw in &page.items {
-            match Record::decode(listing, raw) {
-                Ok(record) => rows.push(record),
-                Err(rejected) => rows.reject(rejected, raw),
+        for raw in items {
+            match Record::decode(listing, &raw) {
+                Ok(record) => rows.push(record, raw),
+                Err(rejected) => rows.reject(rejected),
             }
         }
         rows
     }
 
-    fn push(&mut self, record: Record) {
+    fn push(&mut self, record: Record, raw: Json) {
         let key = fingerprint(record.id().as_bytes());
         let content = record.content_hash().0;
         self.items.push(Item {
@@ -183,10 +182,11 @@ impl Rows {
         });
         self.slots.push(Slot::Record(self.records.len()));
         self.records.push(record);
+        self.raw.push(raw);
     }
 
-    fn reject(&mut self, rejected: Rejected, raw: &RawValue) {
-        let content = fingerprint(raw.get().as_bytes());
+    fn reject(&mut self, rejected: Rejected) {
+        let content = fingerprint(rejected.raw.get().as_bytes());
         self.items.push(Item {
             key: rejected.id.as_ref().map_or(content, |id| fingerprint(id.as_bytes())),
             version: content,

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::value::RawValue;
 
 use super::error::Error;
 use super::mirrored::{self, Known, Write};
@@ -15,7 +16,7 @@ use super::statement::Conn;
 use super::values::from_db;
 use super::{Warehouse, postgres, sqlite, state};
 use crate::allai::Resource;
-use crate::allai::model::{Record, Rejected};
+use crate::allai::model::{Json, Record, Rejected};
 
 /// What came on a page.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +27,9 @@ pub struct PageCommit<'a> {
     pub resource: Resource,
     /// The rows, in the order of the page; messages are all of one conversation.
     pub records: &'a [Record],
+    /// The same rows as the server sent them, aligned with `records`: what the database cannot hold goes to quarantine
+    /// in this form.
+    pub raw: &'a [Json],
     /// What could not be decoded.
     pub rejected: &'a [Rejected],
 }
@@ -58,6 +62,7 @@ pub enum Change {
 /// A distinct row of the page, and what becomes of it.
 struct Row<'a> {
     record: &'a Record,
+    raw: &'a RawValue,
     change: Change,
     num: Option<i64>,
     /// Why the database cannot hold it.
@@ -69,9 +74,10 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn new(record: &'a Record, problem: Option<String>) -> Self {
+    fn new(record: &'a Record, raw: &'a RawValue, problem: Option<String>) -> Self {
         Self {
             record,
+            raw,
             change: Change::Inserted,
             num: None,
             problem,
@@ -83,7 +89,7 @@ impl<'a> Row<'a> {
 
     fn compare(&mut self, known: Option<&Known>) {
         let Some(known) = known else {
-            *self = Self::new(self.record, self.problem.take());
+            *self = Self::new(self.record, self.raw, self.problem.take());
             return;
         };
         self.num = Some(known.num);
@@ -108,6 +114,11 @@ impl<'a> Row<'a> {
                 self.change
             },
         }
+    }
+
+    /// The row on its way into quarantine, if the database cannot hold it.
+    fn bad(&self) -> Option<Bad> {
+        Some(Bad::from_record(self.record, self.raw, self.problem.as_deref()?))
     }
 
     fn is_to_write(&self) -> bool {
@@ -137,14 +148,17 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn of(records: &'a [Record], problem: impl Fn(&Record) -> Option<String>) -> Self {
-        let mut rows: Vec<Row<'a>> = Vec::with_capacity(records.len());
-        let mut by_id: HashMap<&str, usize> = HashMap::with_capacity(records.len());
-        let slots = records
+    fn of(page: &PageCommit<'a>, problem: impl Fn(&Record) -> Option<String>) -> Self {
+        debug_assert_eq!(page.records.len(), page.raw.len());
+        let mut rows: Vec<Row<'a>> = Vec::with_capacity(page.records.len());
+        let mut by_id: HashMap<&str, usize> = HashMap::with_capacity(page.records.len());
+        let slots = page
+            .records
             .iter()
-            .map(|record| {
+            .zip(page.raw)
+            .map(|(record, raw)| {
                 let slot = *by_id.entry(record.id()).or_insert(rows.len());
-                let row = Row::new(record, problem(record));
+                let row = Row::new(record, raw, problem(record));
                 if slot == rows.len() {
                     rows.push(row);
                 } else {
@@ -193,7 +207,7 @@ impl Warehouse {
             Self::Sqlite(_) => |_: &Record| None,
             Self::Postgres(_) => quarantine::foreseeable_problem,
         };
-        let mut page_rows = Rows::of(page.records, foresee);
+        let mut page_rows = Rows::of(page, foresee);
         let rejected: Vec<Bad> = page.rejected.iter().map(Bad::from_rejected).collect();
 
         // An id that Postgres cannot hold cannot be asked for either.
@@ -204,8 +218,7 @@ impl Warehouse {
             .filter(|id| matches!(self, Self::Sqlite(_)) || !id.contains('\0'))
             .collect();
         // The quarantine may hold what is foreseen as bad under no id, or under one that was made presentable.
-        let unstorable = page_rows.rows.iter();
-        let unstorable = unstorable.filter_map(|row| Some(Bad::from_record(row.record, row.problem.as_deref()?)));
+        let unstorable = page_rows.rows.iter().filter_map(Row::bad);
         let foreseen: Vec<Bad> = rejected.iter().cloned().chain(unstorable).collect();
         let (known, held) = {
             let mut reader = self.reader().await?;
@@ -224,10 +237,8 @@ impl Warehouse {
         }
 
         let bad = |rows: &[Row<'_>]| -> Vec<Bad> {
-            let unstorable = rows
-                .iter()
-                .filter_map(|row| Some(Bad::from_record(row.record, row.problem.as_deref()?)));
-            unstorable
+            rows.iter()
+                .filter_map(Row::bad)
                 .chain(rejected.iter().cloned())
                 .filter(|bad| !held.holds(bad))
                 .collect()

@@ -1,13 +1,13 @@
 //! What could not be stored, with the reason and the raw JSON: nothing is lost.
 //!
-//! A bad row is known by the SHA-256 of its raw JSON, so that meeting it again writes nothing. It leaves the
+//! A bad row is known by a hash of what it says, so that meeting it again writes nothing. It leaves the
 //! quarantine when a row of its id is stored.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use super::Warehouse;
@@ -61,21 +61,24 @@ pub(super) struct Bad {
 
 impl Bad {
     pub(super) fn from_rejected(rejected: &Rejected) -> Self {
-        Self::new("", rejected.id.as_deref(), &rejected.reason, &rejected.raw)
+        let hash = Sha256::digest(rejected.raw.get());
+        Self::new(
+            hex::encode(hash),
+            rejected.id.as_deref(),
+            &rejected.reason,
+            &rejected.raw,
+        )
     }
 
     /// A record that was understood but that the database cannot hold.
-    pub(super) fn from_record(record: &Record, reason: &str) -> Self {
-        Self::new("record ", Some(record.id()), reason, &record_json(record))
+    pub(super) fn from_record(record: &Record, raw: &RawValue, reason: &str) -> Self {
+        Self::new(hash_of(record), Some(record.id()), reason, raw)
     }
 
-    fn new(kind: &str, id: Option<&str>, reason: &str, raw: &RawValue) -> Self {
-        let mut hash = Sha256::new();
-        hash.update(kind);
-        hash.update(raw.get());
+    fn new(raw_hash: String, id: Option<&str>, reason: &str, raw: &RawValue) -> Self {
         let visible = |text: &str| text.replace('\0', "\u{2400}");
         Self {
-            raw_hash: hex::encode(hash.finalize()),
+            raw_hash,
             id: id.filter(|id| id.len() <= LONGEST_ID).map(visible),
             reason: visible(reason),
             raw: shallow(raw.get()).into_owned(),
@@ -85,6 +88,14 @@ impl Bad {
     pub(super) fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
+}
+
+/// What a record is known by. The server may write its members in another order the next time: the content counts.
+fn hash_of(record: &Record) -> String {
+    let mut hash = Sha256::new_with_prefix("record ");
+    hash.update(record.id());
+    hash.update(record.content_hash().0);
+    hex::encode(hash.finalize())
 }
 
 fn shallow(raw: &str) -> Cow<'_, str> {
@@ -168,66 +179,6 @@ pub(super) fn fits_jsonb(json: &str) -> bool {
     !has_nul(json) && serde_json::from_str::<serde_json::Value>(json).is_ok()
 }
 
-/// A record as JSON again: its members, and those of `extra` beside them.
-fn record_json(record: &Record) -> Json {
-    let mut members: BTreeMap<String, Json> = BTreeMap::new();
-    let mut put = |name: &str, value: Option<Json>| {
-        if let Some(value) = value {
-            members.insert(name.to_owned(), value);
-        }
-    };
-    let text = |value: Option<&str>| value.and_then(|value| to_raw_value(value).ok());
-    let time = |value: Option<DateTime<Utc>>| value.and_then(|value| to_raw_value(&value).ok());
-    let extra = match record {
-        Record::Contact(row) => {
-            put("id", text(Some(&row.id)));
-            put("name", text(row.name.as_deref()));
-            put("email", text(row.email.as_deref()));
-            put("phone", text(row.phone.as_deref()));
-            put("tags", row.tags.clone());
-            put("custom_fields", row.custom_fields.clone());
-            put("created_at", time(row.created_at));
-            put("updated_at", time(row.updated_at));
-            &row.extra
-        }
-        Record::Conversation(row) => {
-            put("id", text(Some(&row.id)));
-            put("chatbot_id", text(row.chatbot_id.as_deref()));
-            put("contact_id", text(row.contact_id.as_deref()));
-            put("visitor_name", text(row.visitor_name.as_deref()));
-            put("visitor_email", text(row.visitor_email.as_deref()));
-            put("visitor", row.visitor.clone());
-            put("channel", text(row.channel.as_deref()));
-            put("status", text(row.status.as_deref()));
-            put("resolution", text(row.resolution.as_deref()));
-            put("metadata", row.metadata.clone());
-            put("created_at", time(row.created_at));
-            put("updated_at", time(row.updated_at));
-            put("closed_at", time(row.closed_at));
-            &row.extra
-        }
-        Record::Message(row) => {
-            put("id", text(Some(&row.id)));
-            put("conversation_id", text(Some(&row.conversation_id)));
-            put("role", text(row.role.as_deref()));
-            put("type", text(row.kind.as_deref()));
-            put("content", text(row.content.as_deref()));
-            put("confidence", row.confidence.and_then(|value| to_raw_value(&value).ok()));
-            put("sources", row.sources.clone());
-            put("timestamp", time(row.sent_at));
-            &row.extra
-        }
-    };
-    if let Some(extra) = extra {
-        // What stands in `extra` under a column's name did not fit the column, which is then empty.
-        match serde_json::from_str::<BTreeMap<String, Json>>(extra.get()) {
-            Ok(more) => more.into_iter().for_each(|(name, value)| put(&name, Some(value))),
-            Err(_) => put("extra", Some(extra.clone())),
-        }
-    }
-    to_raw_value(&members).unwrap_or_else(|_| RawValue::NULL.to_owned())
-}
-
 /// What the quarantine holds of a page.
 #[derive(Debug, Default)]
 pub(super) struct Held {
@@ -247,7 +198,7 @@ impl Held {
     /// Whether this very record was found impossible to store before; trying again would only write a transaction to
     /// roll it back.
     pub(super) fn holds_record(&self, record: &Record) -> bool {
-        self.names(record.id()) && self.holds(&Bad::from_record(record, ""))
+        self.names(record.id()) && self.hashes.contains(&hash_of(record))
     }
 }
 

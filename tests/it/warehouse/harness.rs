@@ -262,6 +262,15 @@ pub(crate) fn sendable<F: Future + Send>(future: F) -> F {
     future
 }
 
+/// What stands for the rows as the server sent them.
+pub(crate) fn raw(records: &[Record]) -> Vec<Json> {
+    let row = |record: &Record| serde_json::json!({ "id": record.id(), "as": "sent" });
+    records
+        .iter()
+        .map(|record| serde_json::value::to_raw_value(&row(record)).unwrap())
+        .collect()
+}
+
 /// Commits records of one resource, without a checkpoint.
 pub(crate) async fn commit(warehouse: &Warehouse, records: &[Record]) -> Vec<RowOutcome> {
     commit_with(warehouse, records, &[]).await
@@ -272,6 +281,7 @@ pub(crate) async fn commit_with(warehouse: &Warehouse, records: &[Record], rejec
         account: ACCOUNT,
         resource: records.first().map_or(Resource::Contacts, Record::resource),
         records,
+        raw: &raw(records),
         rejected,
     };
     sendable(warehouse.commit_page(&page, |_| None)).await.unwrap()

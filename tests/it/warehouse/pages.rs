@@ -6,7 +6,7 @@ use allai_sync::warehouse::{Change, PageCommit};
 
 use super::harness::{
     ACCOUNT, Place, bare_contact, bare_conversation, changes, commit, commit_with, contact, conversation, hashed, json,
-    message, nums, rejected, time,
+    message, nums, raw, rejected, time,
 };
 use super::on_both;
 
@@ -47,6 +47,7 @@ async fn messages_of_two_conversations_may_share_an_id(place: Place) {
         account: ACCOUNT,
         resource: Resource::Messages,
         records: &[],
+        raw: &[],
         rejected: &[],
     };
     assert_eq!(warehouse.commit_page(&empty, |_| None).await.unwrap(), []);
@@ -271,6 +272,7 @@ async fn the_checkpoint_sees_the_numbers_of_new_rows(place: Place) {
         account: ACCOUNT,
         resource: Resource::Contacts,
         records: &records,
+        raw: &raw(&records),
         rejected: &[],
     };
     let join = |outcomes: &[allai_sync::warehouse::RowOutcome]| format!("{:?}", nums(outcomes));
@@ -298,6 +300,7 @@ async fn rows_and_checkpoint_commit_together_or_not_at_all(place: Place) {
         account: ACCOUNT,
         resource: Resource::Contacts,
         records: &records,
+        raw: &raw(&records),
         rejected: &[rejected(None, "{}")],
     };
     assert!(warehouse.commit_page(&page, |_| Some("1".to_owned())).await.is_err());
@@ -316,6 +319,7 @@ async fn accounts_do_not_mix(place: Place) {
             account,
             resource: Resource::Contacts,
             records: &records,
+            raw: &raw(&records),
             rejected: &[],
         };
         let outcomes = warehouse
