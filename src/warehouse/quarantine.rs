@@ -42,8 +42,10 @@ const RELEASE: Statement = in_list!(
     ""
 );
 const COUNT: Statement = Statement::shared("SELECT count(*) FROM quarantine WHERE account = $1 AND resource = $2");
+const IDS: Statement =
+    Statement::shared("SELECT DISTINCT id FROM quarantine WHERE account = $1 AND resource = $2 AND id IS NOT NULL");
 
-pub(super) const STATEMENTS: &[Statement] = &[HELD, HOLD, RELEASE, COUNT];
+pub(super) const STATEMENTS: &[Statement] = &[HELD, HOLD, RELEASE, COUNT, IDS];
 
 /// Longer ids might not fit an index of Postgres (2,704 bytes with the other columns); they are found in the raw JSON.
 const LONGEST_ID: usize = 1_000;
@@ -297,6 +299,21 @@ impl Warehouse {
             .await)
         .doing("counting the quarantine")?;
         Ok(from_db(count))
+    }
+
+    /// The ids of a resource's rows in quarantine, each once, in the order of their bytes. Rows without a usable id
+    /// have none; an id the quarantine cannot hold as it is (NUL, too long) is there as it is shown, or not at all.
+    pub async fn quarantined_ids(&self, account: &str, resource: Resource) -> Result<Vec<String>, Error> {
+        let rows: Vec<(String,)> = reading!(self, pool, dialect => sqlx::query_as(IDS.of(dialect))
+            .bind(account)
+            .bind(resource.as_str())
+            .fetch_all(pool)
+            .await)
+        .doing("listing the quarantine")?;
+        let mut ids: Vec<String> = rows.into_iter().map(|(id,)| id).collect();
+        // Not by the database, whose collation may differ.
+        ids.sort_unstable();
+        Ok(ids)
     }
 }
 

@@ -4,12 +4,15 @@ use allai_sync::allai::Resource;
 use allai_sync::allai::model::{Contact, Record};
 use allai_sync::warehouse::Change;
 
-use super::harness::{ACCOUNT, Place, bare_contact, changes, commit, contact, hashed, json};
+use super::harness::{
+    ACCOUNT, Place, bare_contact, changes, commit, commit_with, contact, conversation, hashed, json, rejected,
+};
 use super::on_both;
 
 on_both! {
     what_postgres_cannot_hold_is_quarantined_and_the_rest_of_the_page_goes_on,
     a_row_that_becomes_unstorable_keeps_its_number_and_its_last_version,
+    the_quarantine_names_each_id_once,
 }
 
 fn odd_contacts() -> Vec<Record> {
@@ -104,4 +107,27 @@ async fn a_row_that_becomes_unstorable_keeps_its_number_and_its_last_version(pla
         assert_eq!(third[0].change, Change::Updated);
         assert_eq!(warehouse.quarantined(ACCOUNT, Resource::Contacts).await.unwrap(), 0);
     }
+}
+
+async fn the_quarantine_names_each_id_once(place: Place) {
+    let warehouse = place.migrated().await;
+    let bad = [
+        rejected(Some("é"), r#"{"at":1}"#),
+        rejected(Some("b"), r#"{"at":2}"#),
+        rejected(None, r#"{"at":3}"#),
+        rejected(Some("B"), r#"{"at":4}"#),
+        rejected(Some("b"), r#"{"at":5}"#),
+        rejected(Some("a"), r#"{"at":6}"#),
+    ];
+    commit_with(&warehouse, &[contact("c1", "Ana")], &bad).await;
+    let another = [rejected(Some("z"), r#"{"at":7}"#)];
+    commit_with(&warehouse, &[conversation("v1", "active")], &another).await;
+    let ids = async |account, resource| warehouse.quarantined_ids(account, resource).await.unwrap();
+    assert_eq!(ids(ACCOUNT, Resource::Contacts).await, ["B", "a", "b", "é"]);
+    assert_eq!(ids(ACCOUNT, Resource::Conversations).await, ["z"]);
+    assert!(ids(ACCOUNT, Resource::Messages).await.is_empty());
+    assert!(ids("other", Resource::Contacts).await.is_empty());
+    // Stored after all, a row leaves.
+    commit(&warehouse, &[contact("b", "Bogdan")]).await;
+    assert_eq!(ids(ACCOUNT, Resource::Contacts).await, ["B", "a", "é"]);
 }
