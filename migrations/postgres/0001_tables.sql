@@ -224,6 +224,7 @@ CREATE TABLE sync_state (
     learned_order TEXT,
     checkpoint TEXT,
     watermark BIGINT NOT NULL DEFAULT 0,
+    settled_at TIMESTAMPTZ,
     last_complete_at TIMESTAMPTZ,
     last_verified_at TIMESTAMPTZ,
     rows BIGINT NOT NULL DEFAULT 0,

@@ -226,6 +226,7 @@ CREATE TABLE sync_state (
     learned_order TEXT,
     checkpoint TEXT,
     watermark INTEGER NOT NULL DEFAULT 0,
+    settled_at TEXT,
     last_complete_at TEXT,
     last_verified_at TEXT,
     rows INTEGER NOT NULL DEFAULT 0,

@@ -11,20 +11,21 @@ use crate::warehouse::UnseenRow;
 pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
     let list = ListRun::start(run, Resource::Contacts).await?;
     if !list.is_full() {
-        let sweep = list.read_growing_end().await?;
-        return list.conclude(&sweep, None).await;
+        let reading = list.read_growing_end().await?;
+        return list.conclude(&reading, None).await;
     }
-    let sweep = list.read_fully().await?;
-    let held_back = match list.candidates(&sweep).await? {
+    let reading = list.read_fully().await?;
+    let sweep = &reading.sweep;
+    let held_back = match list.candidates(sweep).await? {
         Candidates::HeldBack(why) => Some(why),
         Candidates::Allowed(rows) => {
             let (mut gone, unsure) = deletion::split_confirmed(rows);
-            gone.extend(confirm_by_second_sweep(&list, &sweep, unsure).await?);
-            deletion::tombstone(run, Resource::Contacts, &gone).await?;
+            gone.extend(confirm_by_second_sweep(&list, sweep, unsure).await?);
+            deletion::tombstone(run, Resource::Contacts, &deletion::row_nums(&gone)).await?;
             None
         }
     };
-    list.conclude(&sweep, held_back).await
+    list.conclude(&reading, held_back).await
 }
 
 /// Sweeps once more for the rows that one verified sweep missed; those that this one misses too are gone.
@@ -49,10 +50,9 @@ async fn confirm_by_second_sweep(
     if second.proof() == Proof::Verified {
         return Ok(missing);
     }
-    let row_nums: Vec<u64> = missing.iter().map(|row| row.row_num).collect();
     let warehouse = list.run.job.warehouse;
     warehouse
-        .mark_missing(list.run.account(), Resource::Contacts, &row_nums)
+        .mark_missing(list.run.account(), Resource::Contacts, &deletion::row_nums(&missing))
         .await?;
     Ok(Vec::new())
 }

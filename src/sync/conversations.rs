@@ -13,12 +13,12 @@ const ACTIVE: &str = "active";
 pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
     let list = ListRun::start(run, Resource::Conversations).await?;
     if !list.is_full() {
-        let sweep = list.read_growing_end().await?;
-        refresh_active(&list, &sweep).await?;
-        return list.conclude(&sweep, None).await;
+        let reading = list.read_growing_end().await?;
+        refresh_active(&list, &reading.sweep).await?;
+        return list.conclude(&reading, None).await;
     }
-    let sweep = list.read_fully().await?;
-    let held_back = match list.candidates(&sweep).await? {
+    let reading = list.read_fully().await?;
+    let held_back = match list.candidates(&reading.sweep).await? {
         Candidates::HeldBack(why) => Some(why),
         Candidates::Allowed(rows) => {
             let mut gone = Vec::new();
@@ -28,11 +28,11 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
                     gone.push(row);
                 }
             }
-            deletion::tombstone(run, Resource::Conversations, &gone).await?;
+            deletion::tombstone(run, Resource::Conversations, &deletion::row_nums(&gone)).await?;
             None
         }
     };
-    list.conclude(&sweep, held_back).await
+    list.conclude(&reading, held_back).await
 }
 
 /// Reads the active conversations, and asks for those that were active and are not among them any more.

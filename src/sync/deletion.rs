@@ -64,14 +64,18 @@ pub(super) async fn candidates(
 }
 
 /// Marks confirmed rows as deleted.
-pub(super) async fn tombstone(run: &Run<'_>, resource: Resource, rows: &[UnseenRow]) -> Result<(), Error> {
-    let row_nums: Vec<u64> = rows.iter().map(|row| row.row_num).collect();
+pub(super) async fn tombstone(run: &Run<'_>, resource: Resource, row_nums: &[u64]) -> Result<(), Error> {
     if row_nums.is_empty() {
         return Ok(());
     }
-    let deleted = run.job.warehouse.tombstone(run.account(), resource, &row_nums).await?;
+    let deleted = run.job.warehouse.tombstone(run.account(), resource, row_nums).await?;
     run.tally().deleted += deleted;
     Ok(())
+}
+
+/// The row numbers of rows.
+pub(super) fn row_nums(rows: &[UnseenRow]) -> Vec<u64> {
+    rows.iter().map(|row| row.row_num).collect()
 }
 
 /// Splits candidates into those that an earlier verified sweep missed too, which confirms them, and the others.

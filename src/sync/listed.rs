@@ -1,6 +1,6 @@
 //! What contacts and conversations have in common: one list, read in full or at its growing end.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::deletion::{self, Candidates};
 use super::order::Order;
@@ -12,6 +12,13 @@ use crate::warehouse::{StateUpdate, SyncState};
 
 /// How old an interrupted sweep may be to be gone on with: what it read has aged as well.
 const WORTH_RESUMING: TimeDelta = TimeDelta::hours(24);
+
+/// A list that was read, in full or at its growing end, and what is settled since.
+pub(super) struct Reading {
+    pub(super) sweep: Sweep,
+    watermark: u64,
+    settled_at: DateTime<Utc>,
+}
 
 /// A run of a list, so far.
 pub(super) struct ListRun<'a> {
@@ -46,6 +53,7 @@ impl<'a> ListRun<'a> {
             resource: self.resource,
             status: None,
             checkpointed: false,
+            settled_at: self.state.settled_at,
             counted: None,
         }
     }
@@ -63,7 +71,7 @@ impl<'a> ListRun<'a> {
     }
 
     /// Reads the whole list, going on where an interrupted run stopped.
-    pub(super) async fn read_fully(&self) -> Result<Sweep, Error> {
+    pub(super) async fn read_fully(&self) -> Result<Reading, Error> {
         let now = self.run.client.server_now();
         let resumed = self
             .state
@@ -87,11 +95,21 @@ impl<'a> ListRun<'a> {
             ..self.reader()
         };
         reader.read(&mut sweep).await?;
-        Ok(sweep)
+        self.reading(sweep).await
+    }
+
+    /// Notes what is settled now that the list is read: later, rows may come in from elsewhere.
+    async fn reading(&self, sweep: Sweep) -> Result<Reading, Error> {
+        let job = self.run.job;
+        Ok(Reading {
+            sweep,
+            watermark: job.warehouse.highest_row_num(self.run.account(), self.resource).await?,
+            settled_at: job.clock.now(),
+        })
     }
 
     /// Reads the growing end of the list: what is new, and what changed where the order shows it.
-    pub(super) async fn read_growing_end(&self) -> Result<Sweep, Error> {
+    pub(super) async fn read_growing_end(&self) -> Result<Reading, Error> {
         let watermark = self.state.watermark;
         let order = self.state.order.as_deref().map_or(Order::Unknown, Order::from_name);
         let mode = match order {
@@ -121,9 +139,9 @@ impl<'a> ListRun<'a> {
                 ..self.reader()
             };
             reader.read(&mut whole).await?;
-            return Ok(whole);
+            return self.reading(whole).await;
         }
-        Ok(sweep)
+        self.reading(sweep).await
     }
 
     /// The rows a finished full sweep makes candidates for deletion; `Err` in the finding if they are held back.
@@ -151,7 +169,8 @@ impl<'a> ListRun<'a> {
     }
 
     /// What the run amounts to: `held_back` says why deletions were not applied.
-    pub(super) async fn conclude(self, sweep: &Sweep, held_back: Option<String>) -> Result<Finding, Error> {
+    pub(super) async fn conclude(self, reading: &Reading, held_back: Option<String>) -> Result<Finding, Error> {
+        let sweep = &reading.sweep;
         let full = sweep.mode() == Mode::Full;
         let proof = sweep.proof();
         if let (true, Proof::Unproven(why)) = (full, proof) {
@@ -165,12 +184,8 @@ impl<'a> ListRun<'a> {
         let whole_list_read = matches!(sweep.mode(), Mode::Full | Mode::Head { watermark: 0 });
         let update = StateUpdate {
             order: whole_list_read.then(|| sweep.order().as_str().to_owned()),
-            watermark: self
-                .run
-                .job
-                .warehouse
-                .highest_row_num(self.run.account(), self.resource)
-                .await?,
+            watermark: reading.watermark,
+            settled_at: Some(reading.settled_at),
             complete_at: held_back.is_none().then_some(now),
             verified_at: verified.then_some(now),
             rows: self

@@ -1,7 +1,9 @@
 //! Messages: a list per conversation, read for the conversations that are new, active or changed; in a full run for all.
+//!
+//! What is wrong with one conversation's list does not keep the others from being read. Deletions are applied together
+//! at the end of a full run, under one brake.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,22 +12,34 @@ use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
 
 use super::deletion::{self, brake};
-use super::reader::{CHECKPOINT_EVERY, Reader};
-use super::sweep::{Mode, Proof, Sweep};
+use super::reader::{CHECKPOINT_EVERY, Fetched, Reader};
+use super::sweep::{Mode, Proof, Sweep, bitmap};
 use super::{Error, Finding, Run};
-use crate::allai::{Listing, Resource};
+use crate::allai::{self, Listing, Resource};
 use crate::warehouse::{ConversationToRead, StateUpdate, UnseenRow};
 
 /// Conversations taken from the warehouse at a time.
 const BATCH: u32 = 200;
 /// How many lists must confirm the server's word that its first answer was all, before the word is trusted.
 const CONFIRMATIONS: u32 = 3;
+/// Lists that fail in a row before the run gives up: then it is not the conversations' fault.
+const FAILURES_TO_GIVE_UP: u32 = 10;
 
-/// Where an interrupted full run goes on: behind the conversation of this number.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+/// What a full run has found so far; saved with it, so that a run cut short goes on.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Checkpoint {
+    /// Whether all conversations are read, rather than those that were not read before.
+    all: bool,
+    /// The conversations up to this row number are read.
     after_row_num: u64,
+    /// Conversations whose messages were read, but not proven complete.
     unverified: u64,
+    /// Messages that are gone, by row number.
+    #[serde(with = "bitmap")]
+    gone: RoaringTreemap,
+    /// Conversations whose messages could not be read, and the first of them with the reason.
+    failed: u64,
+    first_failure: Option<String>,
 }
 
 pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
@@ -39,122 +53,232 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
         .checkpoint
         .as_deref()
         .and_then(|text| serde_json::from_str(text).ok());
-    let full = job.options.full || state.last_complete_at.is_none() || resumed.is_some();
-
-    let may_delete = brake(job.warehouse.live_rows(account, Resource::Messages).await?);
+    let first = job.warehouse.highest_row_num(account, Resource::Messages).await? == 0;
+    let full = job.options.full || first || resumed.is_some();
+    let found = resumed.unwrap_or(Checkpoint {
+        all: job.options.full,
+        ..Checkpoint::default()
+    });
+    let (all, mut after_row_num) = (found.all, found.after_row_num);
     let messages = MessagesRun {
         run,
         full,
-        unverified: AtomicU64::new(resumed.map_or(0, |checkpoint| checkpoint.unverified)),
-        held_back: AtomicU64::new(0),
-        may_delete,
-        left_to_delete: AtomicU64::new(may_delete),
-        confirmations: AtomicU32::new(0),
-        lied: AtomicBool::new(false),
-        place: Mutex::new(Place {
+        shared: Mutex::new(Shared {
+            found,
             under_way: BTreeSet::new(),
-            after_row_num: resumed.map_or(0, |checkpoint| checkpoint.after_row_num),
             saved_at: job.clock.monotonic(),
             saved_written: 0,
+            confirmations: 0,
+            lied: false,
+            failures_in_a_row: 0,
         }),
     };
     if full {
         job.progress
             .expect(job.warehouse.live_rows(account, Resource::Conversations).await?);
     }
-    let mut after_row_num = messages.place().after_row_num;
     loop {
         let batch = job
             .warehouse
-            .conversations_to_read(account, after_row_num, BATCH, full)
+            .conversations_to_read(account, after_row_num, BATCH, all)
             .await?;
         let Some(last) = batch.last() else { break };
         after_row_num = last.row_num;
         if !full {
             job.progress.expect_more(batch.len() as u64);
         }
-        messages
-            .place()
-            .under_way
-            .extend(batch.iter().map(|conversation| conversation.row_num));
+        let row_nums = batch.iter().map(|conversation| conversation.row_num);
+        messages.shared().under_way.extend(row_nums);
         stream::iter(batch.iter().map(Ok))
             .try_for_each_concurrent(job.account.concurrency, |conversation| messages.read(conversation))
             .await?;
     }
+    if full {
+        // What the conversation is, the database cannot hold; what was said in it, it can.
+        for id in job.warehouse.quarantined_ids(account, Resource::Conversations).await? {
+            messages.read_list(&id).await?;
+        }
+    }
     messages.conclude().await
 }
 
-/// How far a run is, as the conversations are finished out of order.
-struct Place {
-    /// The row numbers of the conversations that are begun or next.
-    under_way: BTreeSet<u64>,
-    /// All conversations up to this row number are read.
-    after_row_num: u64,
-    saved_at: Duration,
-    /// How many rows the run had written then.
-    saved_written: u64,
+/// What became of a conversation's list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ListRead {
+    /// It was read.
+    Done,
+    /// There is no such conversation any more.
+    Gone,
+    /// It could not be read; that has been noted.
+    Failed,
 }
 
-impl Place {
+/// What the conversations read side by side share.
+struct Shared {
+    found: Checkpoint,
+    /// The row numbers of the conversations that are begun or next.
+    under_way: BTreeSet<u64>,
+    saved_at: Duration,
+    /// How many rows the run had written when it was last saved.
+    saved_written: u64,
+    /// How often the server's word that its first answer was all was found true, and whether it ever was not.
+    confirmations: u32,
+    lied: bool,
+    failures_in_a_row: u32,
+}
+
+impl Shared {
+    /// Conversations are finished out of order; the checkpoint says up to where all are.
     fn finish(&mut self, row_num: u64) {
         self.under_way.remove(&row_num);
-        match self.under_way.first() {
-            Some(next) => self.after_row_num = self.after_row_num.max(next - 1),
-            None => self.after_row_num = self.after_row_num.max(row_num),
-        }
+        let reached = self.under_way.first().map_or(row_num, |next| next - 1);
+        self.found.after_row_num = self.found.after_row_num.max(reached);
     }
 }
 
 struct MessagesRun<'a> {
     run: &'a Run<'a>,
-    /// Whether the messages of all conversations are read.
+    /// Whether at its end the messages of all conversations are read.
     full: bool,
-    /// Conversations whose list was read, but not proven complete.
-    unverified: AtomicU64,
-    /// How many deletions were held back.
-    held_back: AtomicU64,
-    /// How many rows this run may tombstone without permission, and how many of them are left.
-    may_delete: u64,
-    left_to_delete: AtomicU64,
-    confirmations: AtomicU32,
-    lied: AtomicBool,
-    place: Mutex<Place>,
+    shared: Mutex<Shared>,
 }
 
 impl MessagesRun<'_> {
-    fn place(&self) -> MutexGuard<'_, Place> {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn read(&self, conversation: &ConversationToRead) -> Result<(), Error> {
-        let (job, account) = (self.run.job, self.run.account());
-        let sweep = match self.sweep(conversation, None).await {
-            Ok(sweep) => sweep,
-            // Deleted since it was listed; the next verified sweep of the conversations decides.
-            Err(Error::Api(error)) if error.is_not_found() => return self.finish(conversation).await,
-            Err(error) => return Err(error),
-        };
-        let mut settled = true;
-        if sweep.proof() == Proof::Verified {
-            let unseen = job
-                .warehouse
-                .unseen_messages(account, &conversation.id, sweep.seen())
-                .await?;
-            if !unseen.is_empty() {
-                settled = match self.delete_missing(conversation, &sweep, unseen).await {
-                    Err(Error::Api(error)) if error.is_not_found() => return self.finish(conversation).await,
-                    settled => settled?,
-                };
-            }
-        } else {
-            self.unverified.fetch_add(1, Ordering::Relaxed);
-        }
-        if settled {
-            job.warehouse
-                .mark_conversation_read(account, &conversation.id, conversation.content_hash)
+        if self.read_list(&conversation.id).await? == ListRead::Done {
+            let warehouse = self.run.job.warehouse;
+            warehouse
+                .mark_conversation_read(self.run.account(), &conversation.id, conversation.content_hash)
                 .await?;
         }
         self.finish(conversation).await
+    }
+
+    /// Reads a conversation's list. What is wrong with this list alone is noted, and no error.
+    async fn read_list(&self, conversation_id: &str) -> Result<ListRead, Error> {
+        let error = match self.read_and_compare(conversation_id).await {
+            Ok(()) => {
+                self.shared().failures_in_a_row = 0;
+                return Ok(ListRead::Done);
+            }
+            Err(Error::Api(error)) => error,
+            Err(error) => return Err(error),
+        };
+        if error.is_not_found() {
+            if matches!(self.is_gone(conversation_id).await, Ok(true)) {
+                return Ok(ListRead::Gone);
+            }
+            self.shared().found.unverified += 1;
+            return Ok(ListRead::Failed);
+        }
+        let mut shared = self.shared();
+        shared.failures_in_a_row += 1;
+        if !concerns_one_list(&error) || shared.failures_in_a_row > FAILURES_TO_GIVE_UP {
+            return Err(error.into());
+        }
+        shared.found.failed += 1;
+        let first = || format!("{conversation_id}: {error}");
+        shared.found.first_failure.get_or_insert_with(first);
+        Ok(ListRead::Failed)
+    }
+
+    /// Whether the conversation itself does not exist any more; the next verified sweep of the conversations decides
+    /// what follows from it.
+    async fn is_gone(&self, conversation_id: &str) -> Result<bool, Error> {
+        let conversation = self.reader(Listing::Conversations, Resource::Conversations, None);
+        Ok(conversation.fetch_conversation(conversation_id).await? == Fetched::Gone)
+    }
+
+    async fn read_and_compare(&self, conversation_id: &str) -> Result<(), Error> {
+        let sweep = self.sweep(conversation_id, None).await?;
+        if sweep.proof() != Proof::Verified {
+            self.shared().found.unverified += 1;
+            return Ok(());
+        }
+        let (warehouse, account) = (self.run.job.warehouse, self.run.account());
+        let unseen = warehouse
+            .unseen_messages(account, conversation_id, sweep.seen())
+            .await?;
+        self.shared().found.gone -= sweep.seen();
+        if unseen.is_empty() {
+            return Ok(());
+        }
+        if self.full {
+            return self.confirm(conversation_id, &sweep, unseen).await;
+        }
+        // Only a full run deletes.
+        warehouse
+            .mark_missing(account, Resource::Messages, &deletion::row_nums(&unseen))
+            .await?;
+        Ok(())
+    }
+
+    /// Of the messages that a verified sweep did not see, those are gone that an earlier one missed too, or that a
+    /// second one misses now.
+    async fn confirm(&self, conversation_id: &str, first: &Sweep, unseen: Vec<UnseenRow>) -> Result<(), Error> {
+        let (gone, unsure) = deletion::split_confirmed(unseen);
+        self.shared().found.gone.extend(gone.iter().map(|row| row.row_num));
+        if unsure.is_empty() {
+            return Ok(());
+        }
+        let row_nums: RoaringTreemap = unsure.iter().map(|row| row.row_num).collect();
+        let second = self.sweep(conversation_id, Some(first.seen())).await?;
+        if second.proof() == Proof::Verified {
+            self.shared().found.gone |= row_nums - second.seen();
+        } else {
+            let missing: Vec<u64> = (row_nums - second.seen()).iter().collect();
+            let warehouse = self.run.job.warehouse;
+            warehouse
+                .mark_missing(self.run.account(), Resource::Messages, &missing)
+                .await?;
+        }
+        Ok(())
+    }
+
+    const fn reader<'s>(
+        &'s self,
+        listing: Listing,
+        resource: Resource,
+        counted: Option<&'s RoaringTreemap>,
+    ) -> Reader<'s> {
+        Reader {
+            run: self.run,
+            listing,
+            resource,
+            status: None,
+            checkpointed: false,
+            settled_at: None,
+            counted,
+        }
+    }
+
+    async fn sweep(&self, conversation_id: &str, counted: Option<&RoaringTreemap>) -> Result<Sweep, Error> {
+        let trusted = {
+            let shared = self.shared();
+            shared.confirmations >= CONFIRMATIONS && !shared.lied
+        };
+        let started_at = self.run.client.server_now();
+        let mut sweep = Sweep::new(Mode::Full, self.run.job.account.page_size, started_at, u64::MAX)
+            .trusting_total(trusted)
+            .doubting_offset();
+        let listing = Listing::Messages {
+            conversation_id: conversation_id.to_owned(),
+        };
+        let reader = self.reader(listing, Resource::Messages, counted);
+        reader.read(&mut sweep).await?;
+        if !trusted {
+            let mut shared = self.shared();
+            match sweep.claim_was_true() {
+                Some(true) => shared.confirmations += 1,
+                Some(false) => shared.lied = true,
+                None => {}
+            }
+        }
+        Ok(sweep)
     }
 
     /// Counts a conversation as done; in a full run saves how far the run is: now and then, and whenever rows were
@@ -165,126 +289,89 @@ impl MessagesRun<'_> {
         let now = job.clock.monotonic();
         let written = self.run.tally().written();
         let checkpoint = {
-            let mut place = self.place();
-            place.finish(conversation.row_num);
-            let is_due = written != place.saved_written || now.saturating_sub(place.saved_at) >= CHECKPOINT_EVERY;
+            let mut shared = self.shared();
+            shared.finish(conversation.row_num);
+            let is_due = written != shared.saved_written || now.saturating_sub(shared.saved_at) >= CHECKPOINT_EVERY;
             if !self.full || !is_due {
                 return Ok(());
             }
-            place.saved_at = now;
-            place.saved_written = written;
-            Checkpoint {
-                after_row_num: place.after_row_num,
-                unverified: self.unverified.load(Ordering::Relaxed),
-            }
+            shared.saved_at = now;
+            shared.saved_written = written;
+            serde_json::to_string(&shared.found).unwrap_or_default()
         };
-        let checkpoint = serde_json::to_string(&checkpoint).unwrap_or_default();
         job.warehouse
             .save_checkpoint(self.run.account(), Resource::Messages, Some(&checkpoint))
             .await?;
         Ok(())
     }
 
-    async fn sweep(&self, conversation: &ConversationToRead, counted: Option<&RoaringTreemap>) -> Result<Sweep, Error> {
-        let trusted = self.confirmations.load(Ordering::Relaxed) >= CONFIRMATIONS && !self.lied.load(Ordering::Relaxed);
-        let started_at = self.run.client.server_now();
-        let mut sweep = Sweep::new(Mode::Full, self.run.job.account.page_size, started_at, u64::MAX)
-            .trusting_total(trusted)
-            .doubting_offset();
-        let reader = Reader {
-            run: self.run,
-            listing: Listing::Messages {
-                conversation_id: conversation.id.clone(),
-            },
-            resource: Resource::Messages,
-            status: None,
-            checkpointed: false,
-            counted,
-        };
-        reader.read(&mut sweep).await?;
-        if !trusted {
-            match sweep.claim_was_true() {
-                Some(true) => {
-                    self.confirmations.fetch_add(1, Ordering::Relaxed);
-                }
-                Some(false) => self.lied.store(true, Ordering::Relaxed),
-                None => {}
-            }
-        }
-        Ok(sweep)
-    }
-
-    /// Whether `rows` more may be tombstoned without permission. Conversations are read side by side: what one takes,
-    /// another must not count on.
-    fn take_from_brake(&self, rows: u64) -> bool {
-        self.left_to_delete
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(rows))
-            .is_ok()
-    }
-
-    /// Deletes the messages that a verified sweep did not see, once a second one has not seen them either. Whether
-    /// nothing was held back.
-    async fn delete_missing(
-        &self,
-        conversation: &ConversationToRead,
-        first: &Sweep,
-        unseen: Vec<UnseenRow>,
-    ) -> Result<bool, Error> {
-        let (mut gone, unsure) = deletion::split_confirmed(unseen);
-        if !unsure.is_empty() {
-            let second = self.sweep(conversation, Some(first.seen())).await?;
-            if second.proof() == Proof::Verified {
-                gone.extend(unsure.into_iter().filter(|row| !second.seen().contains(row.row_num)));
-            } else {
-                let row_nums: Vec<u64> = unsure.iter().map(|row| row.row_num).collect();
-                let warehouse = self.run.job.warehouse;
-                warehouse
-                    .mark_missing(self.run.account(), Resource::Messages, &row_nums)
-                    .await?;
-            }
-        }
-        let rows = gone.len() as u64;
-        if !self.run.job.options.allow_mass_delete && !self.take_from_brake(rows) {
-            self.held_back.fetch_add(rows, Ordering::Relaxed);
-            return Ok(false);
-        }
-        deletion::tombstone(self.run, Resource::Messages, &gone).await?;
-        Ok(true)
-    }
-
     async fn conclude(self) -> Result<Finding, Error> {
         let (job, account) = (self.run.job, self.run.account());
-        let held_back = self.held_back.load(Ordering::Relaxed);
-        let incomplete = (held_back > 0).then(|| {
-            format!(
-                "{held_back} messages are gone from the API, which with the others of this run is more than the {} \
-                 allowed; they were not marked as deleted. If that is right, run: allai-sync sync messages --account \
-                 {account} --full --allow-mass-delete",
-                self.may_delete
-            )
-        });
-        let unverified = self.unverified.load(Ordering::Relaxed);
-        if self.full && unverified > 0 {
+        let found = self.shared().found.clone();
+        let conversations = job.warehouse.recent_runs(account, Resource::Conversations, 1).await?;
+        let conversations_proven = conversations.first().is_some_and(|run| run.verified);
+        let mut incomplete = Vec::new();
+        if job
+            .warehouse
+            .state(account, Resource::Conversations)
+            .await?
+            .is_none_or(|state| state.last_complete_at.is_none())
+        {
+            incomplete.push(format!(
+                "the conversations were never synced completely, so that messages are missing; run: allai-sync sync \
+                 conversations messages --account {account}"
+            ));
+        }
+        if let Some(first) = &found.first_failure {
+            incomplete.push(format!(
+                "the messages of {} conversations could not be read; the next run tries again. {first}",
+                found.failed
+            ));
+        }
+        if found.unverified > 0 {
             tracing::warn!(
                 sync.account = account,
-                sync.conversations = unverified,
+                sync.conversations = found.unverified,
                 "the messages of some conversations were read, but it is not proven that none is missing"
             );
         }
-        let verified = self.full && incomplete.is_none() && unverified == 0;
+        incomplete.extend(self.delete(&found.gone).await?);
+        let verified = self.full && conversations_proven && incomplete.is_empty() && found.unverified == 0;
         let now = job.clock.now();
-        let update = StateUpdate {
-            order: None,
-            watermark: job.warehouse.highest_row_num(account, Resource::Messages).await?,
-            complete_at: incomplete.is_none().then_some(now),
-            verified_at: verified.then_some(now),
-            rows: job.warehouse.live_rows(account, Resource::Messages).await?,
-            clear_checkpoint: true,
-        };
         Ok(Finding {
             verified,
-            incomplete,
-            update,
+            update: StateUpdate {
+                watermark: job.warehouse.highest_row_num(account, Resource::Messages).await?,
+                complete_at: incomplete.is_empty().then_some(now),
+                verified_at: verified.then_some(now),
+                rows: job.warehouse.live_rows(account, Resource::Messages).await?,
+                clear_checkpoint: true,
+                ..StateUpdate::default()
+            },
+            incomplete: (!incomplete.is_empty()).then(|| incomplete.join("; ")),
         })
     }
+
+    /// Marks what is gone as deleted, unless it is more than the brake allows: then why not.
+    async fn delete(&self, gone: &RoaringTreemap) -> Result<Option<String>, Error> {
+        let (job, account) = (self.run.job, self.run.account());
+        let live = job.warehouse.live_rows(account, Resource::Messages).await?;
+        let allowed = brake(live);
+        if gone.len() > allowed && !job.options.allow_mass_delete {
+            return Ok(Some(format!(
+                "{} of {live} messages are gone from the API, more than the {allowed} allowed; none was marked as \
+                 deleted. If that is right, run: allai-sync sync messages --account {account} --full \
+                 --allow-mass-delete",
+                gone.len()
+            )));
+        }
+        let row_nums: Vec<u64> = gone.iter().collect();
+        deletion::tombstone(self.run, Resource::Messages, &row_nums).await?;
+        Ok(None)
+    }
+}
+
+/// Whether an error is about what was asked for rather than about the key or the API as a whole.
+const fn concerns_one_list(error: &allai::Error) -> bool {
+    !error.stops_account() && !error.is_unreachable()
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use roaring::RoaringTreemap;
 use sha2::{Digest, Sha256};
 
@@ -24,6 +25,8 @@ pub(super) struct Reader<'a> {
     pub(super) status: Option<&'a str>,
     /// Whether the sweep is saved, so that a run cut short goes on with it.
     pub(super) checkpointed: bool,
+    /// When the list was last read completely; what was written later is not settled.
+    pub(super) settled_at: Option<DateTime<Utc>>,
     /// Rows, by number, that the run has counted before.
     pub(super) counted: Option<&'a RoaringTreemap>,
 }
@@ -71,7 +74,7 @@ impl Reader<'_> {
             let mut saved = false;
             job.warehouse
                 .commit_page(&commit, |outcomes| {
-                    let marks = rows.marks(outcomes);
+                    let marks = rows.marks(outcomes, self.settled_at);
                     let first_seen = sweep.absorb(&view, &marks);
                     counted = rows.tally(outcomes, &first_seen, self.counted);
                     let changed = marks.iter().any(|mark| mark.changed);
@@ -176,6 +179,7 @@ impl Rows {
         let content = record.content_hash().0;
         self.items.push(Item {
             key,
+            named: true,
             version: key ^ leading_u64(&content),
             created_at: record.created_at(),
             updated_at: record.updated_at(),
@@ -189,6 +193,7 @@ impl Rows {
         let content = fingerprint(rejected.raw.get().as_bytes());
         self.items.push(Item {
             key: rejected.id.as_ref().map_or(content, |id| fingerprint(id.as_bytes())),
+            named: rejected.id.is_some(),
             version: content,
             created_at: None,
             updated_at: None,
@@ -206,14 +211,19 @@ impl Rows {
         }
     }
 
-    fn marks(&self, outcomes: &[RowOutcome]) -> Vec<Mark> {
+    fn marks(&self, outcomes: &[RowOutcome], settled_at: Option<DateTime<Utc>>) -> Vec<Mark> {
         self.slots
             .iter()
             .map(|slot| {
                 let (num, change) = Self::change(slot, outcomes);
+                let written_at = match slot {
+                    Slot::Record(at) => outcomes.get(*at).and_then(|outcome| outcome.changed_at),
+                    Slot::Rejected => None,
+                };
                 Mark {
                     num,
                     changed: !matches!(change, Change::Unchanged | Change::Quarantined),
+                    recent: written_at > settled_at,
                 }
             })
             .collect()

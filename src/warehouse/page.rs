@@ -41,6 +41,8 @@ pub struct RowOutcome {
     pub num: Option<u64>,
     /// What was done.
     pub change: Change,
+    /// Since when the warehouse holds the row as it was before this page; `None` if it held none.
+    pub changed_at: Option<DateTime<Utc>>,
 }
 
 /// What a commit did with a record.
@@ -113,6 +115,7 @@ impl<'a> Row<'a> {
             } else {
                 self.change
             },
+            changed_at: self.changed_at,
         }
     }
 

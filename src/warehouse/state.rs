@@ -17,6 +17,8 @@ pub struct SyncState {
     pub checkpoint: Option<String>,
     /// A row number of the sync's choice, kept for the next run.
     pub watermark: u64,
+    /// The moment up to which rows were written when the watermark was taken.
+    pub settled_at: Option<DateTime<Utc>>,
     /// When the last complete run ended.
     pub last_complete_at: Option<DateTime<Utc>>,
     /// When the last verified sweep ended.
@@ -32,6 +34,8 @@ pub struct StateUpdate {
     pub order: Option<String>,
     /// The new watermark.
     pub watermark: u64,
+    /// The moment the watermark was taken; `None` keeps the last.
+    pub settled_at: Option<DateTime<Utc>>,
     /// Set if the run was complete; `None` keeps the last.
     pub complete_at: Option<DateTime<Utc>>,
     /// Set if the run was verified; `None` keeps the last.
@@ -43,7 +47,7 @@ pub struct StateUpdate {
 }
 
 const STATE: Statement = Statement::shared(
-    "SELECT learned_order, checkpoint, watermark, last_complete_at, last_verified_at, rows FROM sync_state \
+    "SELECT learned_order, checkpoint, watermark, settled_at, last_complete_at, last_verified_at, rows FROM sync_state \
      WHERE account = $1 AND resource = $2",
 );
 const SAVE_CHECKPOINT: Statement = Statement::shared(
@@ -54,11 +58,12 @@ const CLEAR_CHECKPOINT: Statement = Statement::shared(
     "UPDATE sync_state SET checkpoint = NULL WHERE account = $1 AND resource = $2 AND checkpoint IS NOT NULL",
 );
 const UPDATE: Statement = Statement::shared(
-    "INSERT INTO sync_state (account, resource, learned_order, watermark, last_complete_at, last_verified_at, rows) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7) \
+    "INSERT INTO sync_state (account, resource, learned_order, watermark, settled_at, last_complete_at, last_verified_at, rows) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
      ON CONFLICT (account, resource) DO UPDATE SET \
      learned_order = coalesce(excluded.learned_order, sync_state.learned_order), \
      watermark = excluded.watermark, \
+     settled_at = coalesce(excluded.settled_at, sync_state.settled_at), \
      last_complete_at = coalesce(excluded.last_complete_at, sync_state.last_complete_at), \
      last_verified_at = coalesce(excluded.last_verified_at, sync_state.last_verified_at), \
      rows = excluded.rows",
@@ -102,6 +107,7 @@ pub(super) async fn apply(
         .bind(resource.as_str())
         .bind(&update.order)
         .bind(to_db(update.watermark))
+        .bind(update.settled_at.map(Stamp))
         .bind(update.complete_at.map(Stamp))
         .bind(update.verified_at.map(Stamp))
         .bind(to_db(update.rows))
@@ -124,6 +130,7 @@ impl Warehouse {
             i64,
             Option<DateTime<Utc>>,
             Option<DateTime<Utc>>,
+            Option<DateTime<Utc>>,
             i64,
         );
         let row: Option<Row> = reading!(self, pool, dialect => sqlx::query_as(STATE.of(dialect))
@@ -133,10 +140,11 @@ impl Warehouse {
             .await)
         .doing("reading the state")?;
         Ok(row.map(
-            |(order, checkpoint, watermark, last_complete_at, last_verified_at, rows)| SyncState {
+            |(order, checkpoint, watermark, settled_at, last_complete_at, last_verified_at, rows)| SyncState {
                 order,
                 checkpoint,
                 watermark: from_db(watermark),
+                settled_at,
                 last_complete_at,
                 last_verified_at,
                 rows: from_db(rows),

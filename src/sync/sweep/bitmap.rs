@@ -7,7 +7,7 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serializer};
 
-pub(super) fn serialize<S: Serializer>(seen: &RoaringTreemap, serializer: S) -> Result<S::Ok, S::Error> {
+pub(in crate::sync) fn serialize<S: Serializer>(seen: &RoaringTreemap, serializer: S) -> Result<S::Ok, S::Error> {
     let mut seen = seen.clone();
     seen.optimize();
     let mut bytes = Vec::with_capacity(seen.serialized_size());
@@ -15,7 +15,7 @@ pub(super) fn serialize<S: Serializer>(seen: &RoaringTreemap, serializer: S) -> 
     serializer.serialize_str(&BASE64.encode(bytes))
 }
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RoaringTreemap, D::Error> {
+pub(in crate::sync) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RoaringTreemap, D::Error> {
     let text = String::deserialize(deserializer)?;
     let bytes = BASE64.decode(text).map_err(D::Error::custom)?;
     RoaringTreemap::deserialize_from(bytes.as_slice()).map_err(D::Error::custom)

@@ -11,7 +11,7 @@
 //! caller fetches what [`Sweep::next`] asks for, shows it to [`Sweep::offer`] and, if it is anchored, stores it and
 //! tells [`Sweep::absorb`] what it was, in the very transaction that saves [`Sweep::checkpoint`].
 
-mod bitmap;
+pub(super) mod bitmap;
 mod passes;
 #[cfg(test)]
 mod tests;
@@ -56,6 +56,8 @@ pub enum Mode {
 pub struct Item {
     /// Fingerprint of the row's id (of its whole content, if it has none).
     pub key: u64,
+    /// Whether it has an id. One that has none may look new each time it is read.
+    pub named: bool,
     /// Fingerprint of the row's whole content.
     pub version: u64,
     /// When the server says it was created.
@@ -82,6 +84,9 @@ pub struct Mark {
     pub num: Option<u64>,
     /// Whether the warehouse had to write it: it is new, changed or back.
     pub changed: bool,
+    /// Whether it was last written after the list was last read completely: by a run that was cut short, by another
+    /// program. What stands behind such a row need not be known.
+    pub recent: bool,
 }
 
 /// What to fetch next.
@@ -153,9 +158,7 @@ pub struct Sweep {
     looks_behind: u32,
     /// How many rows the first answer held, if the server said that they were all.
     claimed_end: Option<u64>,
-    first_total: Option<u64>,
     last_total: Option<u64>,
-    total_varied: bool,
     /// Whether the total stated with the list's last page was where that page ended.
     total_met: bool,
     unproven: Option<Doubt>,
@@ -239,9 +242,7 @@ impl Sweep {
             unanchored: false,
             looks_behind: 0,
             claimed_end: None,
-            first_total: None,
             last_total: None,
-            total_varied: false,
             total_met: true,
             unproven: None,
             evidence: Evidence::default(),
@@ -347,12 +348,9 @@ impl Sweep {
                 Doubt::NeverSettled => "rows kept moving to the head of the list while it was read",
             });
         }
-        let agrees = match self.last_total {
-            Some(last) if self.total_varied => self.rows_seen() >= last,
-            Some(last) => self.rows_seen() == last,
-            None => true,
-        };
-        if agrees && self.total_met {
+        // Rows that were deleted meanwhile may have been seen on top of the total.
+        let agrees = self.total_met && self.last_total.is_none_or(|total| self.rows_seen() >= total);
+        if agrees {
             Proof::Verified
         } else {
             Proof::Unproven("the total the server states is not the number of rows it returns")
@@ -376,7 +374,6 @@ impl Sweep {
         }
         self.step_back = (self.step_back * 2).max(2 * OVERLAP);
         self.offset = self.offset.saturating_sub(self.step_back);
-        self.short_pages = 0;
         Verdict::Broken
     }
 
@@ -410,7 +407,7 @@ impl Sweep {
         debug_assert_eq!(page.items.len(), marks.len());
         self.pages += 1;
         self.step_back = 0;
-        self.watch_total(page.total);
+        self.last_total = page.total.or(self.last_total);
         self.evidence
             .watch(page.items.iter().map(|item| (item.created_at, item.updated_at)));
 
@@ -460,13 +457,6 @@ impl Sweep {
         });
     }
 
-    fn watch_total(&mut self, total: Option<u64>) {
-        let Some(total) = total else { return };
-        self.total_varied |= self.last_total.is_some_and(|last| last != total);
-        self.first_total.get_or_insert(total);
-        self.last_total = Some(total);
-    }
-
     fn note_seen(&mut self, items: &[Item], marks: &[Mark]) -> (Vec<bool>, Found) {
         let mut found = Found::default();
         let mut first_seen = Vec::with_capacity(items.len());
@@ -476,9 +466,8 @@ impl Sweep {
                 Some(num) => self.seen.insert(num),
                 None => self.seen_unstored.insert(item.key),
             };
-            if new {
+            if new && item.named {
                 found.new += 1;
-                found.undated += u64::from(item.created_at.is_none());
                 found.old += u64::from(item.created_at.is_none_or(|at| at < self.started_at));
             }
             first_seen.push(new);
@@ -493,13 +482,11 @@ struct Found {
     new: u64,
     /// New, and created before the sweep began, as far as is known.
     old: u64,
-    /// New, with no known time of creation.
-    undated: u64,
     /// Changed in the warehouse, new to the sweep or not.
     changed: u64,
 }
 
-/// Whether the row was known when the list was last read completely, and is unchanged.
+/// Whether the row was known when the list was last read completely, and has not changed since.
 fn is_settled(mark: &Mark, watermark: u64) -> bool {
-    !mark.changed && mark.num.is_some_and(|num| num <= watermark)
+    !mark.changed && !mark.recent && mark.num.is_some_and(|num| num <= watermark)
 }

@@ -5,7 +5,7 @@ use crate::sync::order::Order;
 
 /// Requests spent on looking behind an apparent end for the rows the server's total promises.
 const LOOKS_BEHIND_THE_END: u32 = 20;
-/// Short pages in a row, with new rows of unknown age, after which a list is taken to grow as fast as it is read.
+/// Short pages in a row, each with new rows, after which a list is taken to grow as fast as it is read.
 const SHORT_PAGES_TO_END: u32 = 8;
 /// Pages behind everything seen, all without anything new, after which a server is taken to make up its pages.
 const FRUITLESS_PAGES_TO_END: u32 = 100;
@@ -28,7 +28,8 @@ impl Sweep {
             return;
         }
         if self.offset_is_ignored(page, found) {
-            if self.last_total != Some(self.rows_seen()) {
+            let whole = page.items.len() < self.limit as usize && self.last_total == Some(self.rows_seen());
+            if !whole {
                 self.unproven = Some(Doubt::OffsetIgnored);
             }
             self.phase = Phase::Done;
@@ -93,8 +94,9 @@ impl Sweep {
         if found.old == 0 && short {
             return true;
         }
-        let growing = found.undated > 0 && size < self.largest_page.div_ceil(2);
-        self.short_pages = if growing { self.short_pages + 1 } else { 0 };
+        // At a tail that grows as fast as it is read, with rows that claim to be old, every page is short and has news.
+        let at_a_growing_tail = size < self.largest_page.div_ceil(2) && page.total.is_none_or(|total| total <= reach);
+        self.short_pages = if at_a_growing_tail { self.short_pages + 1 } else { 0 };
         self.short_pages >= SHORT_PAGES_TO_END
     }
 

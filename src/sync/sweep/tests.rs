@@ -44,8 +44,11 @@ struct Model {
     requests: u64,
     /// Ids that were there at the start and never deleted.
     throughout: BTreeSet<u64>,
-    /// What the mirror holds: id to (number, version).
-    mirror: BTreeMap<u64, (u64, u64)>,
+    /// What the mirror holds: id to (number, version, time of writing).
+    mirror: BTreeMap<u64, (u64, u64, u64)>,
+    /// Counts writes; what was written after `settled` is recent.
+    writes: u64,
+    settled: u64,
 }
 
 const EPOCH: i64 = 1_700_000_000;
@@ -64,6 +67,8 @@ impl Model {
             requests: 0,
             throughout: BTreeSet::new(),
             mirror: BTreeMap::new(),
+            writes: 0,
+            settled: 0,
         };
         for _ in 0..rows {
             model.insert();
@@ -148,12 +153,17 @@ impl Model {
             .iter()
             .map(|item| {
                 let next = self.mirror.len() as u64 + 1;
-                let entry = self.mirror.entry(item.key).or_insert((next, 0));
+                let entry = self.mirror.entry(item.key).or_insert((next, 0, 0));
                 let changed = entry.1 != item.version;
                 entry.1 = item.version;
+                if changed {
+                    self.writes += 1;
+                    entry.2 = self.writes;
+                }
                 Mark {
                     num: Some(entry.0),
                     changed,
+                    recent: entry.2 > self.settled,
                 }
             })
             .collect()
@@ -179,11 +189,12 @@ impl Model {
                 sweep = Sweep::resume(&sweep.checkpoint()).unwrap();
             }
         }
+        self.settled = self.writes;
         sweep
     }
 
     fn lost(&self, sweep: &Sweep) -> Vec<u64> {
-        let seen = |id: &u64| self.mirror.get(id).is_some_and(|(num, _)| sweep.seen().contains(*num));
+        let seen = |id: &u64| self.mirror.get(id).is_some_and(|(num, ..)| sweep.seen().contains(*num));
         self.throughout.iter().filter(|id| !seen(id)).copied().collect()
     }
 }
@@ -195,6 +206,7 @@ fn time(second: i64) -> DateTime<Utc> {
 fn item(row: &Row) -> Item {
     Item {
         key: row.id,
+        named: true,
         version: row.updated.unsigned_abs(),
         created_at: Some(time(row.created)),
         updated_at: Some(time(row.updated)),
@@ -359,6 +371,94 @@ fn an_incremental_run_cut_short_leaves_no_hole() {
     model.store(&items);
     model.run(Mode::Head { watermark });
     assert_eq!(model.mirror.len(), 1_500);
+}
+
+#[test]
+fn an_incremental_run_cut_short_leaves_no_changed_row_stale() {
+    for order in [ListOrder::UpdatedDesc, ListOrder::UpdatedAsc] {
+        let mut model = Model::new(13, order, 1_000, Churn::default());
+        model.run(Mode::Full);
+        let mode = match order {
+            ListOrder::UpdatedDesc => Mode::Head { watermark: 1_000 },
+            _ => Mode::Tail {
+                watermark: 1_000,
+                start: 900,
+            },
+        };
+        for _ in 0..600 {
+            model.touch();
+        }
+        model.sort();
+        // The first page is stored, then the process dies.
+        let offset = if order == ListOrder::UpdatedDesc { 0 } else { 900 };
+        let (items, _) = model.get(Request { offset, limit: 100 });
+        model.store(&items);
+        model.run(mode);
+        for row in &model.rows {
+            assert_eq!(model.mirror[&row.id].1, row.updated.unsigned_abs(), "{order:?}");
+        }
+    }
+}
+
+#[test]
+fn a_tail_that_grows_with_rows_that_claim_to_be_old_is_not_read_for_ever() {
+    for seed in 0..20 {
+        let churn = Churn {
+            inserts: 1,
+            deletes: 1,
+            touches: 0,
+        };
+        let mut model = Model::new(seed, ListOrder::CreatedAsc, 1_500, churn);
+        // The server's clock is an hour ahead of what it writes into its rows.
+        let started = time(model.now + 3_600);
+        let mut sweep = Sweep::new(Mode::Full, 100, started, 0);
+        while let Some(request) = sweep.next() {
+            assert!(model.requests < 150, "seed {seed}: {sweep:?}");
+            let (items, _) = model.get(request);
+            let page = PageView {
+                items: &items,
+                total: None,
+                has_more: None,
+            };
+            if sweep.offer(&page) == Verdict::Anchored {
+                let marks = model.store(&items);
+                sweep.absorb(&page, &marks);
+            }
+        }
+        assert_eq!(model.lost(&sweep), [0; 0], "seed {seed}");
+    }
+}
+
+#[test]
+fn rows_without_an_id_do_not_keep_a_sweep_going() {
+    let mut model = Model::new(14, ListOrder::CreatedAsc, 150, Churn::default());
+    let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
+    while let Some(request) = sweep.next() {
+        assert!(model.requests < 200);
+        let (mut items, _) = model.get(request);
+        for item in &mut items {
+            item.named = false;
+            item.key ^= model.requests << 32;
+            item.version = item.key;
+        }
+        let marks = vec![
+            Mark {
+                num: None,
+                changed: false,
+                recent: false
+            };
+            items.len()
+        ];
+        let page = PageView {
+            items: &items,
+            total: None,
+            has_more: None,
+        };
+        if sweep.offer(&page) == Verdict::Anchored {
+            sweep.absorb(&page, &marks);
+        }
+    }
+    assert!(matches!(sweep.proof(), Proof::Unproven(_)));
 }
 
 #[test]

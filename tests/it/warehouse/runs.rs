@@ -61,6 +61,7 @@ async fn a_finished_run_is_kept_with_what_it_means_for_the_state(place: Place) {
     let update = StateUpdate {
         order: Some("newest_first".to_owned()),
         watermark: 42,
+        settled_at: Some(time("2026-01-19T10:00:00Z")),
         complete_at: Some(at),
         verified_at: Some(at),
         rows: 10,
@@ -71,6 +72,7 @@ async fn a_finished_run_is_kept_with_what_it_means_for_the_state(place: Place) {
         order: Some("newest_first".to_owned()),
         checkpoint: None,
         watermark: 42,
+        settled_at: Some(time("2026-01-19T10:00:00Z")),
         last_complete_at: Some(at),
         last_verified_at: Some(at),
         rows: 10,
@@ -87,6 +89,7 @@ async fn a_finished_run_is_kept_with_what_it_means_for_the_state(place: Place) {
         .unwrap();
     let update = StateUpdate {
         watermark: 50,
+        settled_at: Some(time("2026-01-19T10:00:00Z")),
         rows: 11,
         ..StateUpdate::default()
     };
@@ -95,6 +98,7 @@ async fn a_finished_run_is_kept_with_what_it_means_for_the_state(place: Place) {
     let state = SyncState {
         checkpoint: Some("half".to_owned()),
         watermark: 50,
+        settled_at: Some(time("2026-01-19T10:00:00Z")),
         rows: 11,
         ..state
     };
