@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use allai_sync::allai::Resource;
-use allai_sync::sandbox::{LogEntry, MutationKinds, Options, Order};
+use allai_sync::sandbox::{LogEntry, MessageDraft, MutationKinds, Options, Order};
 use allai_sync::sync;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -15,6 +15,7 @@ use crate::support::{eventually, on_both_databases};
 on_both_databases!(
     killed_dozens_of_times_the_mirror_is_exact_and_nothing_is_read_twice,
     killed_in_full_syncs_of_a_changing_account_the_mirror_is_exact,
+    an_incremental_sync_cut_short_is_caught_up_with,
     an_interrupted_sync_stops_at_once_and_the_next_goes_on,
     two_syncs_at_once_do_not_harm_each_other,
 );
@@ -43,7 +44,7 @@ fn offsets_of(log: &[LogEntry], path: &str) -> Vec<u64> {
 }
 
 async fn killed_dozens_of_times_the_mirror_is_exact_and_nothing_is_read_twice(database: Database) {
-    let mut options = Options::for_tests(600, 60);
+    let mut options = Options::for_tests(760, 60);
     options.account.messages_per_conversation = Some(3);
     options.shape.order = Order::CreatedAsc;
     options.faults.latency = Duration::from_millis(2);
@@ -53,7 +54,7 @@ async fn killed_dozens_of_times_the_mirror_is_exact_and_nothing_is_read_twice(da
     let (mut kills, mut reached) = (0, [0, 0]);
     let mut in_contacts = 0;
     // Each run is given more room, or the last part would never be done.
-    while let Some(log) = kill_after(&mirror, &["sync", "-q"], rng.random_range(1..12) + kills).await {
+    while let Some(log) = kill_after(&mirror, &["sync", "-q"], rng.random_range(1..12) + kills * 3 / 4).await {
         kills += 1;
         for (nth, path) in ["/v2/contacts", "/v2/conversations"].into_iter().enumerate() {
             let offsets = offsets_of(&log, path);
@@ -80,6 +81,36 @@ async fn killed_dozens_of_times_the_mirror_is_exact_and_nothing_is_read_twice(da
     mirror.database.assert_sound().await;
     mirror.full_sync().await.verified();
     mirror.assert_exact().await;
+}
+
+async fn an_incremental_sync_cut_short_is_caught_up_with(database: Database) {
+    for order in [Order::UpdatedDesc, Order::UpdatedAsc] {
+        let mut options = Options::for_tests(300, 60);
+        options.shape.order = order;
+        options.faults.latency = Duration::from_millis(5);
+        let mirror = Mirror::start(database.another(), options).await;
+        mirror.configure(&mirror.account_config("main", "page_size = 20\n"));
+        mirror.sync().await;
+        let account = mirror.sandbox.account();
+        for id in account.contact_ids().into_iter().step_by(2) {
+            account.touch_contact(&id);
+        }
+        for id in account.conversation_ids().into_iter().step_by(2) {
+            account.insert_message(
+                &id,
+                MessageDraft {
+                    role: "visitor".to_owned(),
+                    content: "Mai aveți pe stoc?".to_owned(),
+                },
+            );
+        }
+        // In the contacts, in the conversations and in the messages.
+        for requests in [3, 15, 30] {
+            kill_after(&mirror, &["sync", "-q"], requests).await;
+        }
+        mirror.sync().await;
+        mirror.assert_exact().await;
+    }
 }
 
 async fn killed_in_full_syncs_of_a_changing_account_the_mirror_is_exact(database: Database) {

@@ -10,4 +10,5 @@ mod equality;
 mod faults;
 mod interruptions;
 mod keys;
+mod messages;
 mod rate_limit;

@@ -60,10 +60,10 @@ pub(crate) async fn differences(database: &Database, account: &str, snapshot: &S
     conversations.compare(snapshot.conversations.iter().map(|row| (row, None)), &mut found);
 
     let messages = Held::read(database, account, &MESSAGES).await;
-    // A conversation that the warehouse cannot hold has no messages there either.
-    let of_stored = snapshot.messages.iter().filter(|(id, _)| conversations.has_live(id));
+    // A conversation without a usable id cannot be asked for its messages.
+    let askable = snapshot.messages.iter().filter(|(id, _)| conversations.knows(id));
     messages.compare(
-        of_stored.flat_map(|(id, rows)| rows.iter().map(move |row| (row, Some(id.as_str())))),
+        askable.flat_map(|(id, rows)| rows.iter().map(move |row| (row, Some(id.as_str())))),
         &mut found,
     );
     found
@@ -104,8 +104,10 @@ impl Held {
         }
     }
 
-    fn has_live(&self, id: &str) -> bool {
+    /// Whether a row of this id is live, or in quarantine.
+    fn knows(&self, id: &str) -> bool {
         self.rows.get(id).is_some_and(|row| row.get("deleted_at").is_none())
+            || self.quarantine.iter().any(|bad| bad.get("id") == Some(id))
     }
 
     fn compare<'a>(&self, truth: impl Iterator<Item = (&'a SnapshotRow, Option<&'a str>)>, found: &mut Vec<String>) {

@@ -97,6 +97,15 @@ impl Database {
         }
     }
 
+    /// Another, of the same kind.
+    pub(crate) fn another(&self) -> Self {
+        if self.is_sqlite() {
+            Self::sqlite()
+        } else {
+            Self::postgres()
+        }
+    }
+
     pub(crate) const fn is_sqlite(&self) -> bool {
         matches!(self, Self::Sqlite { .. })
     }
