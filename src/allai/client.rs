@@ -326,6 +326,15 @@ struct Setback {
 }
 
 impl Setback {
+    /// Nothing to be gained by asking again.
+    const fn last(error: Error) -> Self {
+        Self {
+            error,
+            again: false,
+            at_least: Duration::ZERO,
+        }
+    }
+
     /// The server claims success, and its answer cannot be read.
     fn unusable(call: &Call, reason: String, attempts: u32) -> Self {
         let again = call.is_repeatable();
@@ -341,6 +350,9 @@ impl Setback {
     fn unanswered(call: &Call, source: TransportError, attempts: u32) -> Self {
         let again = source.is_transient() && (call.is_repeatable() || source.never_sent());
         let call = call.name();
+        if source == TransportError::TooLarge {
+            return Self::last(Error::TooLarge { call });
+        }
         Self {
             error: Error::Transport { call, source, attempts },
             again,

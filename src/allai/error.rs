@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use super::transport::TransportError;
+use super::transport::{MAX_BODY, TransportError};
 
 /// Why a call failed, after all the attempts that made sense.
 ///
@@ -107,6 +107,15 @@ pub enum Error {
         source: TransportError,
         /// How often it was tried.
         attempts: u32,
+    },
+    /// The answer is larger than [`MAX_BODY`](super::MAX_BODY): no page of a sensible size is.
+    #[error(
+        "{call}: the answer is larger than {} MiB; set a smaller page_size, or name the members needed in fields",
+        MAX_BODY / 1024 / 1024
+    )]
+    TooLarge {
+        /// Method and path.
+        call: String,
     },
     /// An answer that claims success and is not what the guide describes: cut short, HTML, an error object, …
     #[error("{call}: the answer is not usable after {attempts} attempt(s): {reason}")]

@@ -437,6 +437,17 @@ async fn a_redirect_to_another_host_is_not_followed() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_too_large_says_how_to_ask_for_less() {
+    let (client, script, _) = Script::client(&[Fail(TransportError::TooLarge)]);
+    let error = client.list_contacts(&ListQuery::default()).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "GET /contacts: the answer is larger than 64 MiB; set a smaller page_size, or name the members needed in fields"
+    );
+    assert_eq!(script.sent().len(), 1);
+}
+
+#[tokio::test]
 async fn a_host_that_is_not_there_is_named_as_such() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
