@@ -117,6 +117,19 @@ pub enum Error {
         /// Method and path.
         call: String,
     },
+    /// 3xx: the API is elsewhere. Redirects are not followed, the key goes nowhere but to the base URL.
+    #[error(
+        "{call}: the API redirects to {}; correct base_url ({})",
+        host.as_ref().map_or_else(|| "somewhere else".to_owned(), |host| format!("{host}…")), status.as_u16()
+    )]
+    Redirected {
+        /// Method and path.
+        call: String,
+        /// The status the API answered with.
+        status: StatusCode,
+        /// Scheme, host and port of where it points to; `None` if it does not say, or not to a host.
+        host: Option<String>,
+    },
     /// An answer that claims success and is not what the guide describes: cut short, HTML, an error object, …
     #[error("{call}: the answer is not usable after {attempts} attempt(s): {reason}")]
     InvalidBody {
