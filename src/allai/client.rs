@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::{HeaderValue, Response, StatusCode};
+use http::header::LOCATION;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::value::RawValue;
 use url::Url;
@@ -123,7 +124,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How requests are sent. Default: HTTP, following redirects on the same host only.
+    /// How requests are sent. Default: HTTP, following no redirects.
     #[must_use]
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transport = Some(transport);
@@ -166,17 +167,10 @@ impl ClientBuilder {
 }
 
 fn http_client() -> Result<reqwest::Client, Error> {
-    let same_host_only = reqwest::redirect::Policy::custom(|attempt| {
-        let origin = attempt.previous().first().map(Url::origin);
-        if origin == Some(attempt.url().origin()) && attempt.previous().len() <= 5 {
-            attempt.follow()
-        } else {
-            attempt.stop()
-        }
-    });
     #[expect(clippy::disallowed_methods, reason = "the client through which HTTP leaves")]
     reqwest::Client::builder()
-        .redirect(same_host_only)
+        // A followed redirect would be a request that neither budget nor counters know of.
+        .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(10))
         // Servers drop idle connections silently, often after a minute; a request on one of those would be lost.
         .pool_idle_timeout(Duration::from_secs(30))
@@ -290,7 +284,7 @@ impl Client {
         let permit = inner.budget.acquire(self.priority).await;
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
         self.counters.retries.fetch_add(u64::from(repeated), Ordering::Relaxed);
-        let answered = |status, headers: &http::HeaderMap| permit.answered(status, headers);
+        let answered = |status, headers: &HeaderMap| permit.answered(status, headers);
         let outcome = inner.transport.exchange(request, inner.timeout, answered).await;
         drop(permit);
         Ok(outcome)
@@ -302,6 +296,11 @@ impl Client {
         let asked = retry_after(response.headers(), self.server_now());
         if status == StatusCode::TOO_MANY_REQUESTS {
             self.counters.rate_limited.fetch_add(1, Ordering::Relaxed);
+        }
+        if status.is_redirection() {
+            let host = redirect_host(response.headers(), &self.inner.base_url);
+            let call = call.name();
+            return Setback::last(Error::Redirected { call, status, host });
         }
         let message = api_message(response.body(), self.inner.api_key.expose_secret());
         let transient = status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
@@ -326,6 +325,15 @@ struct Setback {
 }
 
 impl Setback {
+    /// Nothing to be gained by asking again.
+    const fn last(error: Error) -> Self {
+        Self {
+            error,
+            again: false,
+            at_least: Duration::ZERO,
+        }
+    }
+
     /// The server claims success, and its answer cannot be read.
     fn unusable(call: &Call, reason: String, attempts: u32) -> Self {
         let again = call.is_repeatable();
@@ -341,12 +349,22 @@ impl Setback {
     fn unanswered(call: &Call, source: TransportError, attempts: u32) -> Self {
         let again = source.is_transient() && (call.is_repeatable() || source.never_sent());
         let call = call.name();
+        if source == TransportError::TooLarge {
+            return Self::last(Error::TooLarge { call });
+        }
         Self {
             error: Error::Transport { call, source, attempts },
             again,
             at_least: Duration::ZERO,
         }
     }
+}
+
+/// Scheme, host and port that a redirect points to. The rest may hold what was asked for, or a key.
+fn redirect_host(headers: &HeaderMap, base_url: &Url) -> Option<String> {
+    let target = base_url.join(headers.get(LOCATION)?.to_str().ok()?).ok()?;
+    let origin = target.origin();
+    origin.is_tuple().then(|| origin.ascii_serialization())
 }
 
 /// The one object in an answer, out of its envelope (`data`, or the resource's name) if it has one.

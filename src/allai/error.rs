@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use super::transport::TransportError;
+use super::transport::{MAX_BODY, TransportError};
 
 /// Why a call failed, after all the attempts that made sense.
 ///
@@ -107,6 +107,28 @@ pub enum Error {
         source: TransportError,
         /// How often it was tried.
         attempts: u32,
+    },
+    /// The answer is larger than [`MAX_BODY`](super::MAX_BODY): no page of a sensible size is.
+    #[error(
+        "{call}: the answer is larger than {} MiB; set a smaller page_size, or name the members needed in fields",
+        MAX_BODY / 1024 / 1024
+    )]
+    TooLarge {
+        /// Method and path.
+        call: String,
+    },
+    /// 3xx: the API is elsewhere. Redirects are not followed, the key goes nowhere but to the base URL.
+    #[error(
+        "{call}: the API redirects to {}; correct base_url ({})",
+        host.as_ref().map_or_else(|| "somewhere else".to_owned(), |host| format!("{host}…")), status.as_u16()
+    )]
+    Redirected {
+        /// Method and path.
+        call: String,
+        /// The status the API answered with.
+        status: StatusCode,
+        /// Scheme, host and port of where it points to; `None` if it does not say, or not to a host.
+        host: Option<String>,
     },
     /// An answer that claims success and is not what the guide describes: cut short, HTML, an error object, …
     #[error("{call}: the answer is not usable after {attempts} attempt(s): {reason}")]

@@ -18,7 +18,8 @@ pub type InProcess =
 /// How requests are sent.
 #[derive(Clone)]
 pub enum Transport {
-    /// Over the network.
+    /// Over the network. The client must follow no redirects: the budget would not know of those requests, and the API
+    /// key might reach another host.
     Http(reqwest::Client),
     /// Into a function. It keeps its own time: the client's timeout does not apply, the function answers
     /// [`TransportError::Timeout`] itself.

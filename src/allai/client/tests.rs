@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use futures_util::FutureExt;
-use http::{HeaderMap, Method, Request};
+use http::{Method, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -15,10 +15,11 @@ use crate::clock::VirtualClock;
 enum Reply {
     Status(u16, &'static str),
     RetryAfter(u16, &'static str),
+    Redirect(u16, &'static str),
     Fail(TransportError),
 }
 
-use Reply::{Fail, RetryAfter, Status};
+use Reply::{Fail, Redirect, RetryAfter, Status};
 
 /// A server that plays a script and notes the requests; when the script is over it answers 500.
 #[derive(Clone, Default)]
@@ -59,13 +60,8 @@ impl Script {
             };
             let outcome = match reply {
                 Status(status, body) => Ok(response(status, body)),
-                RetryAfter(status, after) => {
-                    let mut response = response(status, "{}");
-                    response
-                        .headers_mut()
-                        .insert("retry-after", HeaderValue::from_static(after));
-                    Ok(response)
-                }
+                RetryAfter(status, after) => Ok(with(response(status, "{}"), "retry-after", after)),
+                Redirect(status, location) => Ok(with(response(status, ""), "location", location)),
                 Fail(error) => Err(error),
             };
             async move { outcome }.boxed()
@@ -79,6 +75,11 @@ impl Script {
             .map(|request| format!("{} {}", request.method(), request.uri().path_and_query().unwrap()))
             .collect()
     }
+}
+
+fn with(mut response: Response<Bytes>, header: &'static str, value: &'static str) -> Response<Bytes> {
+    response.headers_mut().insert(header, HeaderValue::from_static(value));
+    response
 }
 
 fn counters(requests: u64, retries: u64, rate_limited: u64) -> Counters {
@@ -131,7 +132,6 @@ async fn what_will_not_change_is_not_asked_again() {
         (404, false, true),
         (410, false, true),
         (422, false, false),
-        (302, false, false),
     ] {
         let (client, script, _) = Script::client(&[Status(status, r#"{"error":{"message":"no, sk_secret"}}"#)]);
         let error = client
@@ -417,23 +417,64 @@ async fn over_real_http_cut_answers_are_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_redirect_to_another_host_is_not_followed() {
-    let other = raw_server(vec![String::new()]).await;
-    let location = format!("HTTP/1.1 302 Found\r\nlocation: {other}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-    let client = Client::builder(raw_server(vec![location]).await, "k".into())
-        .build()
-        .unwrap();
+async fn a_redirect_is_followed_nowhere_not_even_on_the_same_host() {
+    let redirect =
+        "HTTP/1.1 302 Found\r\nlocation: /v3/contacts?key=k\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let url = raw_server(vec![redirect.to_owned(); 3]).await;
+    let host = url.origin().ascii_serialization();
+    let client = Client::builder(url, "k".into()).retry(fast()).build().unwrap();
+    let error = client.list_contacts(&ListQuery::default()).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("GET /contacts: the API redirects to {host}…; correct base_url (302)")
+    );
+    assert_eq!(client.counters(), counters(1, 0, 0));
+}
+
+#[tokio::test]
+async fn a_redirect_is_final_and_names_the_host_alone() {
+    for (location, shown) in [
+        (
+            "https://api2.allai.ro/v2/contacts?key=sk_secret#x",
+            "https://api2.allai.ro…",
+        ),
+        ("http://u:hunter2@other.example:8080/", "http://other.example:8080…"),
+        ("//cdn.example/v2", "https://cdn.example…"),
+        ("/v3/contacts", "https://api.allai.ro…"),
+        ("javascript:alert(1)", "somewhere else"),
+        ("https://", "somewhere else"),
+        ("", "https://api.allai.ro…"),
+    ] {
+        for status in [301, 307, 308] {
+            let (client, script, _) = Script::client(&[Redirect(status, location)]);
+            let error = client.list_contacts(&ListQuery::default()).await.unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("GET /contacts: the API redirects to {shown}; correct base_url ({status})")
+            );
+            assert_eq!(script.sent().len(), 1);
+            assert!(!error.stops_account() && !error.is_not_found());
+        }
+    }
+    let (client, _, _) = Script::client(&[Status(302, "")]);
     let error = client.list_contacts(&ListQuery::default()).await.unwrap_err();
     assert!(
-        matches!(
-            error,
-            Error::BadRequest {
-                status: StatusCode::FOUND,
-                ..
-            }
-        ),
+        error
+            .to_string()
+            .contains("redirects to somewhere else; correct base_url (302)"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_says_how_to_ask_for_less() {
+    let (client, script, _) = Script::client(&[Fail(TransportError::TooLarge)]);
+    let error = client.list_contacts(&ListQuery::default()).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "GET /contacts: the answer is larger than 64 MiB; set a smaller page_size, or name the members needed in fields"
+    );
+    assert_eq!(script.sent().len(), 1);
 }
 
 #[tokio::test]

@@ -181,7 +181,7 @@ pub(super) fn text(raw: &RawValue) -> Option<String> {
 }
 
 /// Reads a decimal number as JSON writes it; `inf` and `NaN` are no figures.
-fn finite(text: &str) -> Option<f64> {
+pub(super) fn finite(text: &str) -> Option<f64> {
     let number: f64 = text.trim().parse().ok()?;
     number.is_finite().then_some(number)
 }

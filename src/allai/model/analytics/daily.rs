@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::figures::{COUNT, Members, date, extra, fingerprint, integer, parse_date, take};
+use super::figures::{COUNT, Members, date, extra, figure, fingerprint, integer, is_text, parse_date, take};
 use crate::allai::model::{ContentHash, Json, Rejected};
 
 /// `/analytics/conversations?granularity=day`.
@@ -28,8 +28,8 @@ pub struct DayCount {
     pub day: NaiveDate,
     /// Conversations on that day.
     pub conversations: i64,
-    /// Every other member of the row; if the report had several rows of the day, `{"rows": [...]}` with them as they
-    /// came. `None` if there is nothing.
+    /// Every other member of the row, and a count written as text; if the report had several rows of the day,
+    /// `{"rows": [...]}` with them as they came. `None` if there is nothing.
     pub extra: Option<Json>,
     /// Fingerprint of the row.
     pub content_hash: ContentHash,
@@ -133,7 +133,7 @@ fn day_of(raw: &RawValue) -> Option<DayCount> {
     let mut members: Members = serde_json::from_str(raw.get()).ok()?;
     Some(DayCount {
         day: take(&mut members, &DAY, date)?,
-        conversations: take(&mut members, &COUNT, integer)?,
+        conversations: figure(&mut members, &COUNT, integer)?,
         extra: extra(&members),
         content_hash: fingerprint(raw),
     })
@@ -147,10 +147,11 @@ fn counts_by_day(members: &Members) -> Option<Vec<DayCount>> {
         .iter()
         .map(|(name, raw)| {
             let (conversations, extra) = if let Some(count) = integer(raw) {
-                (count, None)
+                let as_it_came = || to_raw_value(&BTreeMap::from([(name, raw)])).ok();
+                (count, is_text(raw).then(as_it_came).flatten())
             } else {
                 let mut inner: Members = serde_json::from_str(raw.get()).ok()?;
-                (take(&mut inner, &COUNT, integer)?, extra(&inner))
+                (figure(&mut inner, &COUNT, integer)?, extra(&inner))
             };
             Some(DayCount {
                 day: parse_date(name)?,

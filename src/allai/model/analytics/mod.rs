@@ -11,7 +11,7 @@ mod tests;
 use serde_json::value::RawValue;
 
 pub use daily::{DailyReport, DayCount};
-use figures::{Members, extra, fingerprint, integer, number, take, tally};
+use figures::{Members, extra, figure, fingerprint, integer, number, tally};
 
 use super::{ContentHash, Json, Rejected};
 
@@ -30,7 +30,8 @@ pub struct Overview {
     pub topics: Vec<(String, i64)>,
     /// Conversations by channel; each channel once.
     pub channels: Vec<(String, i64)>,
-    /// Every member that has no column or does not fit it; `None` if there is none.
+    /// Every member that has no column or does not fit it (a figure written as text is read, and kept here as well);
+    /// `None` if there is none.
     pub extra: Option<Json>,
     /// Fingerprint of the whole report.
     pub content_hash: ContentHash,
@@ -51,13 +52,12 @@ impl Overview {
         ];
         let mut members = report_members(raw, &["data", "overview"], &KNOWN)?;
         Ok(Self {
-            total_conversations: take(&mut members, &["total_conversations"], integer),
-            resolution_rate: take(&mut members, &["resolution_rate"], number),
-            avg_response_time_ms: take(&mut members, &["avg_response_time_ms"], number),
-            satisfaction_score: take(&mut members, &["satisfaction_score"], number),
-            topics: take(&mut members, &["top_topics"], |raw| tally(raw, "topic")).unwrap_or_default(),
-            channels: take(&mut members, &["conversations_by_channel"], |raw| tally(raw, "channel"))
-                .unwrap_or_default(),
+            total_conversations: figure(&mut members, &["total_conversations"], integer),
+            resolution_rate: figure(&mut members, &["resolution_rate"], number),
+            avg_response_time_ms: figure(&mut members, &["avg_response_time_ms"], number),
+            satisfaction_score: figure(&mut members, &["satisfaction_score"], number),
+            topics: tally(&mut members, "top_topics", "topic"),
+            channels: tally(&mut members, "conversations_by_channel", "channel"),
             extra: extra(&members),
             content_hash: fingerprint(raw),
             raw: raw.to_owned(),
@@ -72,7 +72,8 @@ pub struct Satisfaction {
     pub average_score: Option<f64>,
     /// Ratings in the period.
     pub total_ratings: Option<i64>,
-    /// Every member that has no column or does not fit it; `None` if there is none.
+    /// Every member that has no column or does not fit it (a figure written as text is read, and kept here as well);
+    /// `None` if there is none.
     pub extra: Option<Json>,
     /// Fingerprint of the whole report.
     pub content_hash: ContentHash,
@@ -95,8 +96,8 @@ impl Satisfaction {
         let known = [SCORE, RATINGS].concat();
         let mut members = report_members(raw, &["data", "satisfaction"], &known)?;
         Ok(Self {
-            average_score: take(&mut members, &SCORE, number),
-            total_ratings: take(&mut members, &RATINGS, integer),
+            average_score: figure(&mut members, &SCORE, number),
+            total_ratings: figure(&mut members, &RATINGS, integer),
             extra: extra(&members),
             content_hash: fingerprint(raw),
             raw: raw.to_owned(),

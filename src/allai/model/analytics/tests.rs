@@ -118,6 +118,67 @@ fn a_satisfaction_report_is_found_under_its_likely_names() {
     assert_eq!((report.average_score, report.total_ratings), (Some(4.0), Some(3)));
 }
 
+fn value(json: Option<&RawValue>) -> serde_json::Value {
+    serde_json::from_str(json.unwrap().get()).unwrap()
+}
+
+#[test]
+fn figures_written_as_text_are_read_and_kept_as_they_came() {
+    let text = r#"{"total_conversations": "60", "resolution_rate": "0.82", "avg_response_time_ms": " 680.5 ",
+        "satisfaction_score": "4.3", "top_topics": [{"topic": "pricing", "count": "312"}, {"topic": "other", "count": 1}],
+        "conversations_by_channel": {"website": "40", "whatsapp": "20.0"}}"#;
+    let report = Overview::decode(&raw(text)).unwrap();
+    assert_eq!(report.total_conversations, Some(60));
+    assert_eq!(report.resolution_rate, Some(0.82));
+    assert_eq!(report.avg_response_time_ms, Some(680.5));
+    assert_eq!(report.satisfaction_score, Some(4.3));
+    assert_eq!(report.topics, [("pricing".to_owned(), 312), ("other".to_owned(), 1)]);
+    assert_eq!(
+        report.channels,
+        [("website".to_owned(), 40), ("whatsapp".to_owned(), 20)]
+    );
+    assert_eq!(value(report.extra.as_deref()), value(Some(&raw(text))));
+
+    let text = r#"{"average_score": "4.5", "total_ratings": "210"}"#;
+    let report = Satisfaction::decode(&raw(text)).unwrap();
+    assert_eq!((report.average_score, report.total_ratings), (Some(4.5), Some(210)));
+    assert_eq!(value(report.extra.as_deref()), value(Some(&raw(text))));
+}
+
+#[test]
+fn counts_by_day_written_as_text_are_read_and_kept_as_they_came() {
+    for (json, extra) in [
+        (
+            r#"[{"date": "2026-01-01", "count": "12", "closed": 3}]"#,
+            r#"{"count": "12", "closed": 3}"#,
+        ),
+        (r#"{"data": {"2026-01-01": "12"}}"#, r#"{"2026-01-01": "12"}"#),
+        (r#"{"2026-01-01": {"total": "12"}}"#, r#"{"total": "12"}"#),
+    ] {
+        assert_eq!(days(json), [("2026-01-01".to_owned(), 12)], "{json}");
+        let report = DailyReport::decode(&raw(json)).unwrap();
+        assert_eq!(
+            value(report.days[0].extra.as_deref()),
+            value(Some(&raw(extra))),
+            "{json}"
+        );
+    }
+}
+
+#[test]
+fn a_text_that_is_no_figure_is_none() {
+    for text in ["", "many", "NaN", "inf", "1e999", "1,5", "0x10", "12.5"] {
+        let json = format!(r#"{{"total_conversations": "{text}", "top_topics": {{"a": "{text}"}}}}"#);
+        let report = Overview::decode(&raw(&json)).unwrap();
+        assert_eq!((report.total_conversations, report.topics.len()), (None, 0), "{text}");
+        assert_eq!(value(report.extra.as_deref()), value(Some(&raw(&json))), "{text}");
+    }
+    for text in ["", "many", "NaN", "inf", "1e999"] {
+        let report = Satisfaction::decode(&raw(&format!(r#"{{"score": "{text}", "total": null}}"#))).unwrap();
+        assert_eq!((report.average_score, report.total_ratings), (None, None), "{text}");
+    }
+}
+
 #[test]
 fn the_order_of_members_is_no_change() {
     assert_eq!(
