@@ -324,7 +324,7 @@ impl MessagesRun<'_> {
         }
         if let Some(first) = &found.first_failure {
             incomplete.push(format!(
-                "the messages of {} conversations could not be read; the next run tries again. {first}",
+                "the messages of {} conversation(s) could not be read; the next run tries again. {first}",
                 found.failed
             ));
         }

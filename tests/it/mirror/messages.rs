@@ -47,7 +47,7 @@ async fn one_conversation_that_cannot_be_asked_for_does_not_stop_the_others(data
     assert_eq!(messages["status"], "incomplete", "{messages}");
     assert_eq!(messages["rows_seen"], total - of_odd, "{messages}");
     assert!(
-        messages["error"].as_str().unwrap().contains("1 conversations"),
+        messages["error"].as_str().unwrap().contains("1 conversation(s)"),
         "{messages}"
     );
     // It is tried again, and the others are not.
