@@ -1,7 +1,7 @@
 //! The client: sends calls within the budget, and asks again where that may help.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,13 +12,14 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::value::RawValue;
 use url::Url;
 
+use super::announced::{Announced, seconds};
 use super::budget::{Budget, Limits, Priority};
 use super::call::{Call, checked_base_url};
 use super::error::{Error, api_message};
 use super::listing::{ListQuery, Listing, joined_fields};
 use super::model::{Json, Members};
 use super::page::{Page, not_json};
-use super::retry::{Backoff, RetryPolicy, retry_after};
+use super::retry::{Backoff, LONGEST_RETRY_AFTER, RetryPolicy, retry_after};
 use super::transport::{Transport, TransportError};
 use crate::clock::{SharedClock, SystemClock};
 
@@ -62,6 +63,7 @@ struct Inner {
     transport: Transport,
     budget: Arc<Budget>,
     clock: SharedClock,
+    announced: Mutex<Announced>,
 }
 
 /// What a client handle has done.
@@ -159,6 +161,7 @@ impl ClientBuilder {
                 transport,
                 budget,
                 clock,
+                announced: Mutex::default(),
             }),
             priority: Priority::Interactive,
             counters: Arc::default(),
@@ -273,7 +276,24 @@ impl Client {
                 error = %setback.error,
                 "asking again"
             );
+            self.tell_of(wait, setback.at_least);
             self.inner.clock.sleep(wait).await;
+        }
+    }
+
+    /// Logs a long wait before a request is repeated; requests that wait together are told of once.
+    fn tell_of(&self, wait: Duration, asked: Duration) {
+        let now = self.inner.clock.monotonic();
+        let mut announced = self.inner.announced.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = announced.is_news(now, now + wait);
+        drop(announced);
+        if news {
+            let reason = if wait == asked {
+                "the server asked for a pause"
+            } else {
+                "the last attempts failed"
+            };
+            tracing::info!(http.wait_seconds = seconds(wait), %reason, "waiting before asking again");
         }
     }
 
@@ -297,18 +317,25 @@ impl Client {
         if status == StatusCode::TOO_MANY_REQUESTS {
             self.counters.rate_limited.fetch_add(1, Ordering::Relaxed);
         }
+        let transient = status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
+        // Who asks to come back later has not done what was asked.
+        let not_done = status == StatusCode::SERVICE_UNAVAILABLE && asked.is_some();
+        let again = transient && (call.is_repeatable() || not_done);
+        if let Some(wait) = asked.filter(|asked| *asked > LONGEST_RETRY_AFTER)
+            && (again || status == StatusCode::TOO_MANY_REQUESTS)
+        {
+            let call = call.name();
+            return Setback::last(Error::Postponed { call, status, wait });
+        }
         if status.is_redirection() {
             let host = redirect_host(response.headers(), &self.inner.base_url);
             let call = call.name();
             return Setback::last(Error::Redirected { call, status, host });
         }
         let message = api_message(response.body(), self.inner.api_key.expose_secret());
-        let transient = status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
-        // Who asks to come back later has not done what was asked.
-        let not_done = status == StatusCode::SERVICE_UNAVAILABLE && asked.is_some();
         Setback {
             error: Error::from_status(call.name(), status, message, attempts),
-            again: transient && (call.is_repeatable() || not_done),
+            again,
             at_least: asked.unwrap_or_default(),
         }
     }

@@ -1,5 +1,7 @@
 //! What can go wrong between here and the API.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde_json::Value;
 
@@ -98,6 +100,19 @@ pub enum Error {
         /// How often it was tried.
         attempts: u32,
     },
+    /// The API asks to be left alone for so long that nobody should wait for it (429 or 5xx with `Retry-After`).
+    #[error(
+        "{call}: the API asks to come back in {} (Retry-After); the next sync goes on from here ({})",
+        roughly(*wait), status.as_u16()
+    )]
+    Postponed {
+        /// Method and path.
+        call: String,
+        /// The status the API answered with.
+        status: StatusCode,
+        /// How long the API asks to be left alone.
+        wait: Duration,
+    },
     /// No answer, however often it was asked.
     #[error("{call}: {source} (after {attempts} attempt(s)); check the network and the base URL")]
     Transport {
@@ -174,6 +189,16 @@ impl Error {
             },
             status => Self::BadRequest { call, status, message },
         }
+    }
+}
+
+/// A long time, for people; rounded up.
+fn roughly(wait: Duration) -> String {
+    let minutes = wait.as_secs().div_ceil(60);
+    match minutes {
+        0..120 => format!("{minutes} min"),
+        120..2880 => format!("{} h", minutes.div_ceil(60)),
+        _ => format!("{} days", minutes.div_ceil(24 * 60)),
     }
 }
 

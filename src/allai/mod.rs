@@ -61,12 +61,15 @@
 //!
 //! To mirror a list that changes while it is read, offsets alone do not do: see [`sync::sweep`](crate::sync::sweep).
 
+mod announced;
 mod budget;
 mod call;
 mod client;
 mod endpoints;
 mod error;
 mod listing;
+#[cfg(test)]
+mod logged;
 pub mod model;
 mod page;
 mod retry;

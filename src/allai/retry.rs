@@ -36,8 +36,8 @@ impl Default for RetryPolicy {
     }
 }
 
-/// The longest `Retry-After` that is honoured.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
+/// The longest `Retry-After` that is waited for; who asks for more is asked again by the next run.
+pub(super) const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(2);
 
 /// Draws the pauses. Full jitter, as in <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>:
 /// anything from zero to the exponential bound, so that clients which failed together do not return together.
@@ -70,16 +70,15 @@ impl Backoff {
 }
 
 /// How long the server asks to be left alone: `Retry-After` in seconds or as an HTTP date (RFC 9110, 10.2.3), which is
-/// read against the server's own clock.
+/// read against the server's own clock. However long: see [`LONGEST_RETRY_AFTER`].
 pub(super) fn retry_after(headers: &HeaderMap, server_now: DateTime<Utc>) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = if let Ok(seconds) = value.parse::<f64>() {
-        Duration::try_from_secs_f64(seconds).ok()?
+    if let Ok(seconds) = value.parse::<f64>() {
+        Duration::try_from_secs_f64(seconds).ok()
     } else {
         let until = DateTime::parse_from_rfc2822(value).ok()?;
-        (until.to_utc() - server_now).to_std().unwrap_or(Duration::ZERO)
-    };
-    Some(wait.min(LONGEST_RETRY_AFTER))
+        Some((until.to_utc() - server_now).to_std().unwrap_or(Duration::ZERO))
+    }
 }
 
 #[cfg(test)]
@@ -109,7 +108,7 @@ mod tests {
             ("7", Some(7)),
             ("Mon, 19 Jan 2026 10:00:09 GMT", Some(9)),
             ("Mon, 19 Jan 2026 09:00:00 GMT", Some(0)),
-            ("999999", Some(3600)),
+            ("999999", Some(999_999)),
             ("-1", None),
             ("soon", None),
         ] {

@@ -38,6 +38,7 @@ use self::clock_offset::{ClockOffset, micros};
 use self::permit::Permit;
 pub use self::snapshot::{BudgetSnapshot, Wait, WaitReason};
 use self::window::{Verdict, Window};
+use super::announced::{Announced, seconds};
 use crate::clock::SharedClock;
 
 /// Who goes first; declared from first to last.
@@ -103,6 +104,7 @@ struct State {
     refusals: u32,
     random: StdRng,
     waiting: Option<(WaitReason, Duration)>,
+    announced: Announced,
 }
 
 /// A place in the queue: by priority, then in order of arrival.
@@ -141,6 +143,7 @@ impl Budget {
             refusals: 0,
             random: rand::make_rng(),
             waiting: None,
+            announced: Announced::default(),
         });
         Self {
             shared: Arc::new(Shared { limits, clock, state }),
@@ -190,7 +193,10 @@ impl Budget {
             match self.shared.turn(&place) {
                 Turn::Go(permit) => return permit,
                 Turn::WhenWoken => place.woken.notified().await,
-                Turn::At(wait) => {
+                Turn::After { wait, tell } => {
+                    if let Some(reason) = tell {
+                        tracing::info!(http.wait_seconds = seconds(wait), %reason, "waiting before the next request");
+                    }
                     let woken = std::pin::pin!(place.woken.notified());
                     match select(woken, self.shared.clock.sleep(wait)).await {
                         Either::Left(_) | Either::Right(_) => {}
@@ -205,7 +211,11 @@ impl Budget {
 enum Turn {
     Go(Permit),
     WhenWoken,
-    At(Duration),
+    /// After so long; the reason is given if the log is to be told of it.
+    After {
+        wait: Duration,
+        tell: Option<WaitReason>,
+    },
 }
 
 impl Shared {
@@ -232,7 +242,10 @@ impl Shared {
         }
         let mut wait = |reason, until: Option<Duration>| {
             state.waiting = Some((reason, until.unwrap_or(now)));
-            until.map_or(Turn::WhenWoken, |until| Turn::At(until.saturating_sub(now)))
+            until.map_or(Turn::WhenWoken, |until| Turn::After {
+                wait: until.saturating_sub(now),
+                tell: state.announced.is_news(now, until).then_some(reason),
+            })
         };
         if now < state.pause_until {
             return wait(WaitReason::Pause, Some(state.pause_until));

@@ -10,7 +10,7 @@ use rand::RngExt;
 use super::headers::{RateHeaders, date};
 use super::window::Observation;
 use super::{Shared, State};
-use crate::allai::retry::retry_after;
+use crate::allai::retry::{LONGEST_RETRY_AFTER, retry_after};
 
 /// The shortest pause after a 429.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
@@ -85,7 +85,7 @@ impl Drop for Permit {
 }
 
 impl State {
-    /// Everybody pauses, for as long as the server asks.
+    /// Everybody pauses, for as long as the server asks, within reason.
     fn pause(&mut self, seen: &Observation, asked: Option<Duration>, wall: i64) {
         let now = seen.received;
         let spent = seen.headers.remaining == Some(0);
@@ -101,8 +101,9 @@ impl State {
                 SHORTEST_PAUSE
             } else {
                 least
-            })
-            + jitter;
+            });
+        // A window that lasts longer keeps everybody waiting by itself.
+        let pause = pause.saturating_add(jitter).min(LONGEST_RETRY_AFTER);
         self.pause_until = self.pause_until.max(now + pause);
         if end.is_none() {
             self.window.forget();

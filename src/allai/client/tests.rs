@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::allai::logged::Logged;
 use crate::allai::{ContactDetails, InProcess, NewMessage, NewSession, NewWebhook};
 use crate::clock::VirtualClock;
 
@@ -174,12 +175,68 @@ async fn refusals_for_the_rate_limit_are_waited_out_and_do_not_count_as_failures
 async fn a_busy_server_is_left_alone_as_long_as_it_asks() {
     let (client, _, clock) = Script::client(&[
         RetryAfter(503, "40"),
-        RetryAfter(503, "Mon, 19 Jan 2026 10:40:00 GMT"),
+        RetryAfter(503, "Mon, 19 Jan 2026 10:32:30 GMT"),
         Status(200, "[]"),
     ]);
     client.list(&Listing::Contacts, &ListQuery::default()).await.unwrap();
     let waited = clock.shared().monotonic().as_secs();
-    assert!((600..=602).contains(&waited), "{waited}");
+    assert!((150..=152).contains(&waited), "{waited}");
+}
+
+#[tokio::test]
+async fn who_asks_for_more_than_two_minutes_is_not_waited_for() {
+    for (status, after, shown) in [
+        (503, "3600", "60 min"),
+        (503, "Mon, 19 Jan 2026 11:15:00 GMT", "45 min"),
+        (503, "121", "3 min"),
+        (502, "300", "5 min"),
+        (429, "86400", "24 h"),
+        (429, "1209600", "14 days"),
+    ] {
+        let (client, script, clock) = Script::client(&[RetryAfter(status, after), Status(200, "[]")]);
+        let query = ListQuery::default();
+        let error = client.list_contacts(&query).await.unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains(&format!(
+                "the API asks to come back in {shown} (Retry-After); the next sync goes on from here"
+            )),
+            "{text}"
+        );
+        assert_eq!((script.sent().len(), clock.shared().monotonic()), (1, Duration::ZERO));
+        assert_eq!(client.counters(), counters(1, 0, u64::from(status == 429)));
+        assert!(!error.stops_account());
+        // Others, if they were refused too, come back in two minutes at most.
+        client.list_contacts(&query).await.unwrap();
+        let waited = clock.shared().monotonic();
+        assert!(
+            waited <= Duration::from_mins(if status == 429 { 2 } else { 0 }),
+            "{waited:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_long_wait_is_told_of_once_and_a_short_one_is_not() {
+    let (client, _, _) = Script::client(&[
+        RetryAfter(503, "40"),
+        RetryAfter(503, "2"),
+        RetryAfter(429, "100"),
+        RetryAfter(429, "1"),
+        Status(200, "[]"),
+    ]);
+    let logged = Logged::here();
+    let query = ListQuery {
+        search: Some("ion@exemplu.ro".to_owned()),
+        ..ListQuery::default()
+    };
+    client.list(&Listing::Contacts, &query).await.unwrap();
+    let lines = logged.lines();
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(lines[0].contains("http.wait_seconds=40 reason="), "{lines:#?}");
+    assert!(lines[1].contains("http.wait_seconds=100 reason="), "{lines:#?}");
+    let text = lines.concat();
+    assert!(!text.contains("sk_secret") && !text.contains("ion"), "{text}");
 }
 
 #[tokio::test]

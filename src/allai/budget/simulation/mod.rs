@@ -3,6 +3,7 @@
 mod clock;
 mod server;
 mod sharing;
+mod waits;
 
 use std::cell::RefCell;
 use std::sync::Arc;
