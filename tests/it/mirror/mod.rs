@@ -11,3 +11,4 @@ mod faults;
 mod interruptions;
 mod keys;
 mod rate_limit;
+mod readers;
