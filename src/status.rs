@@ -55,13 +55,26 @@ pub struct LastRun {
 }
 
 impl StatusReport {
-    /// Reads the state of everything that was ever synced, and of `accounts` even if they never were.
+    /// Reads the state of everything that was ever synced, and of `accounts` even if they never were. A warehouse
+    /// without tables is one into which nothing was synced yet.
     pub async fn read(
         warehouse: &Warehouse,
         accounts: &[String],
         now: DateTime<Utc>,
     ) -> Result<Self, warehouse::Error> {
-        let mut found = warehouse.freshness().await?;
+        if !warehouse.has_tables().await? {
+            return Ok(Self::never_synced(accounts, now));
+        }
+        let found = warehouse.freshness().await?;
+        Ok(Self::new(found, warehouse.rate_budgets().await?, accounts, now))
+    }
+
+    /// How `accounts` stand before the first sync.
+    pub fn never_synced(accounts: &[String], now: DateTime<Utc>) -> Self {
+        Self::new(Vec::new(), Vec::new(), accounts, now)
+    }
+
+    fn new(mut found: Vec<Freshness>, budgets: Vec<RateBudget>, accounts: &[String], now: DateTime<Utc>) -> Self {
         for account in accounts {
             for resource in Resource::ALL {
                 if !found
@@ -80,11 +93,11 @@ impl StatusReport {
             }
         }
         found.sort_by(|a, b| (&a.account, a.resource).cmp(&(&b.account, b.resource)));
-        Ok(Self {
+        Self {
             generated_at: now,
             resources: found.into_iter().map(|row| resource_status(row, now)).collect(),
-            budgets: warehouse.rate_budgets().await?,
-        })
+            budgets,
+        }
     }
 
     /// The resources of `accounts` that were not synced completely within `limit`.

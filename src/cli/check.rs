@@ -1,5 +1,7 @@
 //! `allai-sync check`: whether everything is in place, a line each.
 
+use std::path::Path;
+
 use allai_sync::allai::{self, ListQuery, Listing, Priority, RetryPolicy};
 use allai_sync::app;
 use allai_sync::clock::SystemClock;
@@ -67,8 +69,25 @@ impl Options {
 }
 
 async fn warehouse(config: &Config, findings: &mut Findings) {
-    let warehouse = match Warehouse::open(&app::location(config), SystemClock::shared()).await {
-        Ok(warehouse) => warehouse,
+    let location = app::location(config);
+    // First, because it must not look while the file is open.
+    if let Err(error) = location.check_writable() {
+        return findings.bad("warehouse", &error);
+    }
+    let warehouse = match Warehouse::open_to_read(&location, SystemClock::shared()).await {
+        Ok(Some(warehouse)) => warehouse,
+        Ok(None) => {
+            let file = location.file().unwrap_or(Path::new("")).display();
+            if config.warehouse.migrate {
+                findings.good(
+                    "warehouse",
+                    &format!("{file} does not exist yet; the next sync creates it"),
+                );
+            } else {
+                findings.bad("warehouse", &format!("{file} does not exist: run `allai-sync migrate`"));
+            }
+            return;
+        }
         Err(error) => return findings.bad("warehouse", &error),
     };
     match warehouse.schema_is_current().await {

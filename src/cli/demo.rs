@@ -1,6 +1,6 @@
 //! `allai-sync demo`: the whole thing without any set-up, against the embedded sandbox.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,15 @@ use allai_sync::server::Server;
 use allai_sync::sync;
 use anyhow::Context as _;
 use clap::Args;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, Outcome, Usage, output, progress, runtime, summary};
 
 /// The first line of the configuration a demo writes; a file without it is somebody's own.
 const MARK: &str = "# Written by `allai-sync demo`; its API is there only while the demo runs.";
+/// Where the status page listens unless something else does.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8781);
 /// How often something happens in the demo's account, and how often it is synced.
 const EVENTS_EVERY: Duration = Duration::from_secs(4);
 const SYNC_EVERY: Duration = Duration::from_secs(10);
@@ -33,9 +36,9 @@ pub(crate) struct Options {
     /// Where the warehouse and its configuration go
     #[arg(long, value_name = "DIR", default_value = "allai-sync-demo")]
     data_dir: PathBuf,
-    /// Where the status page listens
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8781")]
-    listen: SocketAddr,
+    /// Where the status page listens [default: 127.0.0.1:8781, or a free port if that is taken]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
 }
 
 impl Options {
@@ -45,6 +48,8 @@ impl Options {
 
     async fn demo(self, context: &Context) -> anyhow::Result<Outcome> {
         let stopped = runtime::cancelled_by_signal()?;
+        // Before anything is done that would be in vain, or an earlier demo's warehouse removed.
+        let listener = if self.once { None } else { Some(self.bind().await?) };
         let sandbox = Sandbox::start(sandbox_options())
             .await
             .context("cannot start the sandbox")?;
@@ -59,29 +64,51 @@ impl Options {
 
         let outcome = mirror(&app, context, &stopped).await?;
         output::print(&what_to_try(&self.data_dir, &config_path))?;
-        if outcome == Outcome::Done && !self.once && !stopped.is_cancelled() {
-            self.live_on(&app, &sandbox, &stopped).await?;
+        if let Some(listener) = listener.filter(|_| outcome == Outcome::Done && !stopped.is_cancelled()) {
+            live_on(listener, &app, &sandbox, &stopped).await?;
         }
         app.warehouse.close().await;
         sandbox.stop().await;
         Ok(outcome)
     }
 
-    /// Serves the status page, while the account and its mirror go on.
-    async fn live_on(&self, app: &App, sandbox: &Sandbox, stopped: &CancellationToken) -> anyhow::Result<()> {
-        let accounts = app.accounts.iter().map(|account| account.name.clone()).collect();
-        let bound = Server::bind(self.listen, app.warehouse.clone(), Arc::clone(&app.clock), accounts).await;
-        let server =
-            bound.with_context(|| format!("cannot listen on {}; choose another address with --listen", self.listen))?;
-        let address = server.address().context("cannot tell where the status page listens")?;
-        output::print(&format!(
-            "\nThe status page is at http://{address}/ and the account lives on. Ctrl-C ends the demo.\n"
-        ))?;
-        tokio::select! {
-            ended = server.serve(stopped.clone()) => ended.context("the status page failed"),
-            () = events(app, sandbox) => Ok(()),
-            () = syncs(app, stopped) => Ok(()),
+    /// Takes the port of the status page: the one that was asked for, or one that is free.
+    async fn bind(&self) -> anyhow::Result<TcpListener> {
+        let address = self.listen.unwrap_or(LISTEN);
+        match TcpListener::bind(address).await {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && self.listen.is_none() => {
+                let free = SocketAddr::new(address.ip(), 0);
+                let listener = TcpListener::bind(free).await.context("there is no free port")?;
+                let found = listener
+                    .local_addr()
+                    .context("cannot tell where the status page listens")?;
+                output::print(&format!("{address} is taken; the status page will be at {found}.\n"))?;
+                Ok(listener)
+            }
+            bound => bound.with_context(|| {
+                format!("cannot serve the status page on {address}; choose another address with --listen")
+            }),
         }
+    }
+}
+
+/// Serves the status page, while the account and its mirror go on.
+async fn live_on(
+    listener: TcpListener,
+    app: &App,
+    sandbox: &Sandbox,
+    stopped: &CancellationToken,
+) -> anyhow::Result<()> {
+    let accounts = app.accounts.iter().map(|account| account.name.clone()).collect();
+    let server = Server::on(listener, app.warehouse.clone(), Arc::clone(&app.clock), accounts);
+    let address = server.address().context("cannot tell where the status page listens")?;
+    output::print(&format!(
+        "\nThe status page is at http://{address}/ and the account lives on. Ctrl-C ends the demo.\n"
+    ))?;
+    tokio::select! {
+        ended = server.serve(stopped.clone()) => ended.context("the status page failed"),
+        () = events(app, sandbox) => Ok(()),
+        () = syncs(app, stopped) => Ok(()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! `allai-sync status`: how the mirror stands, read from the warehouse alone.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use allai_sync::allai::Resource;
@@ -8,14 +10,17 @@ use allai_sync::clock::SystemClock;
 use allai_sync::config::duration as config_duration;
 use allai_sync::figures::{duration, grouped};
 use allai_sync::status::{ResourceStatus, StatusReport};
-use allai_sync::warehouse::{RunStatus, Warehouse};
-use anyhow::Context as _;
+use allai_sync::warehouse::{Location, RunStatus, Warehouse};
+use anyhow::{Context as _, bail};
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 
 use super::{Context, Outcome, output, runtime};
+
+/// A sync that begins while its file is read is found open the second time; only several that come and go are not.
+const READ_AT_MOST: u32 = 5;
 
 /// Shows how fresh and how complete the mirror is
 #[derive(Args, Debug)]
@@ -32,12 +37,9 @@ impl Options {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<Outcome> {
         let config = context.load_config()?.config;
         runtime::block_on(async {
-            let clock = SystemClock::shared();
-            let warehouse = Warehouse::open(&app::location(&config), std::sync::Arc::clone(&clock)).await?;
             let enabled = config.accounts.iter().filter(|(_, account)| account.enabled);
             let accounts: Vec<String> = enabled.map(|(name, _)| name.clone()).collect();
-            let report = StatusReport::read(&warehouse, &accounts, clock.now()).await?;
-            warehouse.close().await;
+            let report = read(&app::location(&config), &accounts).await?;
 
             if self.json {
                 let text = serde_json::to_string(&report).context("cannot write the report")?;
@@ -65,6 +67,25 @@ impl Options {
         }
         outcome
     }
+}
+
+/// Reads the warehouse and leaves it as it is, even if it is not there.
+async fn read(location: &Location, accounts: &[String]) -> anyhow::Result<StatusReport> {
+    let clock = SystemClock::shared();
+    for _ in 0..READ_AT_MOST {
+        let Some(warehouse) = Warehouse::open_to_read(location, Arc::clone(&clock)).await? else {
+            let file = location.file().unwrap_or(Path::new(""));
+            tracing::warn!("{} does not exist yet; the first sync creates it", file.display());
+            return Ok(StatusReport::never_synced(accounts, clock.now()));
+        };
+        let report = StatusReport::read(&warehouse, accounts, clock.now()).await;
+        let reliable = warehouse.is_as_opened();
+        warehouse.close().await;
+        if reliable {
+            return Ok(report?);
+        }
+    }
+    bail!("the warehouse changed each time it was read: try again when the sync is through")
 }
 
 fn table(report: &StatusReport) -> String {

@@ -42,14 +42,19 @@ impl Server {
         clock: SharedClock,
         accounts: Vec<String>,
     ) -> std::io::Result<Self> {
-        Ok(Self {
-            listener: TcpListener::bind(listen).await?,
+        Ok(Self::on(TcpListener::bind(listen).await?, warehouse, clock, accounts))
+    }
+
+    /// The same on a listener that is bound already.
+    pub fn on(listener: TcpListener, warehouse: Warehouse, clock: SharedClock, accounts: Vec<String>) -> Self {
+        Self {
+            listener,
             admin: Admin {
                 warehouse,
                 clock,
                 accounts,
             },
-        })
+        }
     }
 
     /// Where it listens.

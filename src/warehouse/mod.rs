@@ -33,7 +33,7 @@ mod statement;
 mod values;
 mod views;
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
@@ -53,6 +53,7 @@ pub use views::VIEWS;
 
 use crate::clock::SharedClock;
 use error::Doing as _;
+use postgres::Access;
 use statement::reading;
 
 /// Where a warehouse is.
@@ -76,12 +77,20 @@ pub enum Warehouse {
 /// Fails if there is no journal of migrations, which means that none was applied.
 const APPLIED: &str = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
 
-impl Warehouse {
-    /// Connects. Creates the SQLite file and its folder if missing; does not migrate.
-    ///
-    /// `clock` gives every time that is not the API's own.
-    pub async fn open(location: &Location, clock: SharedClock) -> Result<Self, Error> {
-        let url = location.url.as_str();
+const HAS_TABLES: Statement = Statement {
+    sqlite: "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'sync_state')",
+    postgres: "SELECT to_regclass('sync_state') IS NOT NULL",
+};
+
+/// Which database a location is of.
+enum Site<'a> {
+    File(&'a Path),
+    Server(&'a str),
+}
+
+impl Location {
+    fn site(&self) -> Result<Site<'_>, Error> {
+        let url = self.url.as_str();
         if let Some(path) = url.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             if path.is_empty() || path.starts_with(":memory:") || path.contains('?') {
@@ -90,15 +99,72 @@ impl Warehouse {
                     problem: "must name a file, without parameters; e.g. sqlite://warehouse.db".to_owned(),
                 });
             }
-            return Sqlite::open(&PathBuf::from(path), clock).await.map(Self::Sqlite);
+            return Ok(Site::File(Path::new(path)));
         }
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            return Postgres::open(url, &location.schema, clock).await.map(Self::Postgres);
+            return Ok(Site::Server(url));
         }
         Err(Error::Location {
             key: "url",
             problem: "must start with sqlite:// or postgres://; e.g. sqlite://warehouse.db".to_owned(),
         })
+    }
+
+    /// The SQLite file; `None` for Postgres.
+    pub fn file(&self) -> Option<&Path> {
+        match self.site() {
+            Ok(Site::File(path)) => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Whether a sync could write to the SQLite file, or create it with its folder; leaves nothing behind. Postgres is
+    /// not asked.
+    ///
+    /// Not while this process has the file open: looking would release its locks
+    /// (<https://sqlite.org/howtocorrupt.html>, 2.2).
+    pub fn check_writable(&self) -> Result<(), Error> {
+        match self.site()? {
+            Site::File(path) => sqlite::check_writable(path),
+            Site::Server(_) => Ok(()),
+        }
+    }
+}
+
+impl Warehouse {
+    /// Connects. Creates the SQLite file and its folder if missing; does not migrate.
+    ///
+    /// `clock` gives every time that is not the API's own.
+    pub async fn open(location: &Location, clock: SharedClock) -> Result<Self, Error> {
+        match location.site()? {
+            Site::File(path) => Sqlite::open(path, clock).await.map(Self::Sqlite),
+            Site::Server(url) => Postgres::open(url, &location.schema, Access::Write, clock)
+                .await
+                .map(Self::Postgres),
+        }
+    }
+
+    /// Connects to read: nothing is created or changed, and what would write fails. `None` if it is a SQLite file that
+    /// does not exist.
+    ///
+    /// Needs no right to write, for SQLite neither to the file nor to its folder. Whether what was read then belongs
+    /// together, [`Self::is_as_opened`] tells afterwards.
+    pub async fn open_to_read(location: &Location, clock: SharedClock) -> Result<Option<Self>, Error> {
+        match location.site()? {
+            Site::File(path) => Ok(Sqlite::open_to_read(path, clock).await?.map(Self::Sqlite)),
+            Site::Server(url) => Postgres::open(url, &location.schema, Access::Read, clock)
+                .await
+                .map(|database| Some(Self::Postgres(database))),
+        }
+    }
+
+    /// Whether what was read since [`Self::open_to_read`] can be relied on. `false` if it was a file that nobody had
+    /// open and that somebody wrote to since: open it again, and read again.
+    pub fn is_as_opened(&self) -> bool {
+        match self {
+            Self::Sqlite(database) => database.is_as_opened(),
+            Self::Postgres(_) => true,
+        }
     }
 
     /// Creates the schema, or upgrades it to what this program knows; leaves a current one alone. Safe to call from
@@ -131,6 +197,19 @@ impl Warehouse {
         )
     }
 
+    /// Whether there are tables at all, of whatever version; without them nothing was ever synced. Fails if the tables
+    /// may be there, but hidden from this user.
+    pub async fn has_tables(&self) -> Result<bool, Error> {
+        let (has,): (bool,) = reading!(self, pool, dialect => sqlx::query_as(HAS_TABLES.of(dialect))
+            .fetch_one(pool)
+            .await)
+        .doing("looking for the tables")?;
+        if let (false, Self::Postgres(database)) = (has, self) {
+            database.check_schema_is_open().await?;
+        }
+        Ok(has)
+    }
+
     /// Waits for what is being done and closes the connections; SQLite's WAL is folded into the file.
     pub async fn close(&self) {
         match self {
@@ -150,7 +229,7 @@ impl Warehouse {
 /// Every statement, so that a test can prepare them all.
 #[doc(hidden)]
 pub fn statements() -> Vec<Statement> {
-    let mut all = vec![Statement::shared(APPLIED)];
+    let mut all = vec![Statement::shared(APPLIED), HAS_TABLES];
     for part in [
         analytics::STATEMENTS,
         contacts::STATEMENTS,

@@ -23,7 +23,18 @@ const LOCK: &str =
 /// The same, for whoever migrates the schema; held by the session, because migrations have transactions of their own.
 const MIGRATION_LOCK: &str = "SELECT pg_advisory_lock(hashtextextended('allai-sync migrates ' || $1, 0))";
 const SCHEMA_EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)";
+/// No row where there is no such schema.
+const SCHEMA_IS_OPEN: &str = "SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = $1";
+const SET_READ_ONLY: &str = "SELECT set_config('default_transaction_read_only', 'on', false)";
 const SET_SEARCH_PATH: &str = "SELECT set_config('search_path', $1, false)";
+
+/// What a warehouse is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// The server refuses to write.
+    Read,
+    Write,
+}
 
 /// An open Postgres warehouse.
 #[derive(Clone)]
@@ -45,7 +56,7 @@ impl std::fmt::Debug for Postgres {
 }
 
 impl Postgres {
-    pub(super) async fn open(url: &str, schema: &str, clock: SharedClock) -> Result<Self, Error> {
+    pub(super) async fn open(url: &str, schema: &str, access: Access, clock: SharedClock) -> Result<Self, Error> {
         check_schema(schema)?;
         let options = PgConnectOptions::from_str(url)
             .map_err(|_| Error::Location {
@@ -87,7 +98,10 @@ impl Postgres {
             .after_connect(move |conn, _| {
                 let quoted = quoted.clone();
                 Box::pin(async move {
-                    sqlx::query(SET_SEARCH_PATH).bind(quoted).execute(conn).await?;
+                    sqlx::query(SET_SEARCH_PATH).bind(quoted).execute(&mut *conn).await?;
+                    if access == Access::Read {
+                        sqlx::query(SET_READ_ONLY).execute(conn).await?;
+                    }
                     Ok(())
                 })
             })
@@ -107,6 +121,26 @@ impl Postgres {
 
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Driver>, Error> {
         self.pool.begin().await.doing("beginning to write")
+    }
+
+    /// Fails if the schema is there, but hidden from this user: its tables would seem to be missing.
+    pub(super) async fn check_schema_is_open(&self) -> Result<(), Error> {
+        let open: Option<(bool,)> = sqlx::query_as(SCHEMA_IS_OPEN)
+            .bind(&self.schema)
+            .fetch_optional(&self.pool)
+            .await
+            .doing("looking for the schema")?;
+        if open == Some((false,)) {
+            let quoted = quote(&self.schema);
+            return Err(Error::Location {
+                key: "schema",
+                problem: format!(
+                    "this user may not look into {quoted}: GRANT USAGE ON SCHEMA {quoted}, and SELECT ON ALL TABLES IN \
+                     SCHEMA {quoted}, to it"
+                ),
+            });
+        }
+        Ok(())
     }
 
     /// Migrates on a connection of its own, whose end releases the lock whatever happened.

@@ -4,6 +4,8 @@
 //! the file, and a lost page is fetched again. Transactions begin IMMEDIATE: one that starts by reading and then
 //! writes could otherwise fail as busy at once, whatever the timeout.
 
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +23,8 @@ use crate::clock::SharedClock;
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 const READERS: u32 = 4;
+const LOOK: &str = "SELECT count(*) FROM sqlite_schema";
+const IS_A_FOLDER: &str = "it is a folder; name a file, e.g. warehouse.db";
 
 /// An open SQLite warehouse.
 #[derive(Clone, Debug)]
@@ -28,6 +32,8 @@ pub struct Sqlite {
     writer: SqlitePool,
     readers: SqlitePool,
     path: PathBuf,
+    /// How the file was when it was opened as one that nobody writes.
+    at_rest: Option<AtRest>,
     pub(super) clock: SharedClock,
 }
 
@@ -38,7 +44,7 @@ impl Sqlite {
             problem,
         };
         if path.is_dir() {
-            return Err(fail("it is a folder; name a file, e.g. warehouse.db".to_owned()));
+            return Err(fail(IS_A_FOLDER.to_owned()));
         }
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             tokio::fs::create_dir_all(folder).await.map_err(|error| {
@@ -81,8 +87,76 @@ impl Sqlite {
             writer,
             readers,
             path: path.to_owned(),
+            at_rest: None,
             clock,
         })
+    }
+
+    /// Opens a file to read it and changes nothing, neither the file nor its folder. `None` if there is no file.
+    ///
+    /// A WAL or a journal beside the file means that a program has it open, or was killed; SQLite reads both. Without
+    /// them the file is complete and read as immutable: that needs no right to write, and leaves no empty WAL that
+    /// belongs to the wrong user. SQLite does not see a writer that comes then, so see [`Self::is_as_opened`].
+    pub(super) async fn open_to_read(path: &Path, clock: SharedClock) -> Result<Option<Self>, Error> {
+        let fail = |problem: String| Error::File {
+            path: path.display().to_string(),
+            problem,
+        };
+        let unreadable = |error: io::Error| {
+            fail(format!(
+                "{error}; correct warehouse.url, or let this user read the file"
+            ))
+        };
+        // SQLite follows links too, and keeps the WAL beside the file itself.
+        let file = match path.canonicalize() {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(error)),
+        };
+        if file.is_dir() {
+            return Err(fail(IS_A_FOLDER.to_owned()));
+        }
+        let at_rest = AtRest::of(&file).map_err(unreadable)?;
+        let options = SqliteConnectOptions::new()
+            .filename(&file)
+            .read_only(true)
+            .immutable(at_rest.is_some())
+            .foreign_keys(false)
+            .busy_timeout(BUSY_TIMEOUT);
+        let refused = |error: sqlx::Error| match &error {
+            sqlx::Error::Database(refusal) if is_busy(&**refusal) => Error::Locked {
+                path: path.display().to_string(),
+            },
+            // It cannot be opened, or not without writing.
+            sqlx::Error::Database(refusal) if matches!(primary_code(&**refusal), Some(8 | 14)) => fail(format!(
+                "{}; read it as the user that syncs, or let this user read the file, its -wal and its -shm",
+                refusal.message()
+            )),
+            error => fail(explain(error)),
+        };
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options)
+            .await
+            .map_err(refused)?;
+        // The first statement, not the connection, opens the WAL.
+        sqlx::query(LOOK).execute(&readers).await.map_err(refused)?;
+        Ok(Some(Self {
+            writer: readers.clone(),
+            readers,
+            path: file,
+            at_rest,
+            clock,
+        }))
+    }
+
+    /// Whether nothing wrote to the file while it was read as one that nobody writes.
+    pub(super) fn is_as_opened(&self) -> bool {
+        self.at_rest
+            .as_ref()
+            .is_none_or(|at_rest| AtRest::look(&self.path).is_ok_and(|now| now == *at_rest))
     }
 
     pub(super) fn readers(&self) -> &SqlitePool {
@@ -123,6 +197,73 @@ impl Sqlite {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// What changes when a file is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct AtRest {
+    file: (u64, u64),
+    bytes: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl AtRest {
+    /// How a file is that no program has open; `None` if one may.
+    fn of(file: &Path) -> io::Result<Option<Self>> {
+        // In this order: a WAL that goes away in between has changed the file.
+        let seen = Self::look(file)?;
+        for suffix in ["-wal", "-journal"] {
+            let mut beside = file.as_os_str().to_owned();
+            beside.push(suffix);
+            if Path::new(&beside).try_exists()? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(seen))
+    }
+
+    fn look(file: &Path) -> io::Result<Self> {
+        let seen = file.metadata()?;
+        Ok(Self {
+            file: (seen.dev(), seen.ino()),
+            bytes: seen.len(),
+            modified: (seen.mtime(), seen.mtime_nsec()),
+            changed: (seen.ctime(), seen.ctime_nsec()),
+        })
+    }
+}
+
+/// Whether a sync could write to the file, or create it; leaves nothing behind.
+pub(super) fn check_writable(path: &Path) -> Result<(), Error> {
+    let fail = |problem: String| Error::File {
+        path: path.display().to_string(),
+        problem,
+    };
+    let file = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if file.is_dir() {
+        return Err(fail(IS_A_FOLDER.to_owned()));
+    }
+    if file.exists() {
+        let opened = std::fs::OpenOptions::new().append(true).open(&file);
+        opened.map_err(|error| {
+            let kind = error.kind();
+            fail(format!("{kind}: make the file and its folder writable for this user"))
+        })?;
+    }
+    // The WAL, and the file if it is missing, are made in the folder; so are the folders above it.
+    let folder = file.ancestors().skip(1).find(|folder| folder.exists());
+    let folder = folder.unwrap_or(Path::new("."));
+    // On Linux it never has a name, not even for a moment.
+    tempfile::tempfile_in(folder).map_err(|error| {
+        fail(format!(
+            "cannot create files in {}: {}; make that folder writable for this user, or choose another in \
+             warehouse.url",
+            folder.display(),
+            error.kind()
+        ))
+    })?;
+    Ok(())
 }
 
 fn is_busy(error: &dyn sqlx::error::DatabaseError) -> bool {

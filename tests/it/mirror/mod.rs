@@ -12,3 +12,4 @@ mod interruptions;
 mod keys;
 mod messages;
 mod rate_limit;
+mod readers;

@@ -159,14 +159,9 @@ fn find_bin() -> Option<PathBuf> {
 
 /// As root: the words that make a command run as somebody else, to whom the folder is given. Else none.
 fn as_another_user(folder: &Path) -> Vec<String> {
-    if output_of("id", &["-u"]) != "0" {
+    let Some((user, group)) = another_user() else {
         return Vec::new();
-    }
-    let user = ["postgres", "nobody"]
-        .into_iter()
-        .find(|user| !output_of("id", &["-u", user]).is_empty())
-        .expect("a user named postgres or nobody");
-    let group = output_of("id", &["-g", user]);
+    };
     let done = Command::new("chown")
         .arg("-R")
         .arg(format!("{user}:{group}"))
@@ -176,10 +171,31 @@ fn as_another_user(folder: &Path) -> Vec<String> {
         done.is_ok_and(|status| status.success()),
         "cannot give the folder to {user}"
     );
+    words_for(user, &group)
+}
+
+/// As root, whom no permission stops: the words that make a command run as somebody else. Else none.
+pub(crate) fn not_as_root() -> Vec<String> {
+    another_user().map_or_else(Vec::new, |(user, group)| words_for(user, &group))
+}
+
+/// As root: another user, and the number of its group.
+fn another_user() -> Option<(&'static str, String)> {
+    if output_of("id", &["-u"]) != "0" {
+        return None;
+    }
+    let user = ["postgres", "nobody"]
+        .into_iter()
+        .find(|user| !output_of("id", &["-u", user]).is_empty())
+        .expect("a user named postgres or nobody");
+    Some((user, output_of("id", &["-g", user])))
+}
+
+fn words_for(user: &str, group: &str) -> Vec<String> {
     let words: Vec<&str> = if output_of("setpriv", &["--version"]).is_empty() {
         vec!["runuser", "-u", user, "--"]
     } else {
-        vec!["setpriv", "--reuid", user, "--regid", &group, "--clear-groups", "--"]
+        vec!["setpriv", "--reuid", user, "--regid", group, "--clear-groups", "--"]
     };
     words.into_iter().map(str::to_owned).collect()
 }

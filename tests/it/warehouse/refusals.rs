@@ -1,14 +1,16 @@
 //! What cannot be opened, and what the error says.
 
+use allai_sync::allai::Resource;
 use allai_sync::clock::SystemClock;
 use allai_sync::warehouse::{Error, Location, Warehouse};
 
-use super::harness::Place;
+use super::harness::{ACCOUNT, Place, commit, contact};
 use super::on_both;
 
 on_both! {
     a_newer_warehouse_is_refused,
     a_warehouse_that_was_not_migrated_says_so,
+    what_is_opened_to_read_cannot_write,
 }
 
 async fn refusal(url: &str, schema: &str) -> Error {
@@ -48,6 +50,74 @@ async fn a_warehouse_that_was_not_migrated_says_so(place: Place) {
     let before = place.write_mark().await;
     warehouse.migrate().await.unwrap();
     assert_eq!(place.write_mark().await, before);
+}
+
+async fn what_is_opened_to_read_cannot_write(place: Place) {
+    let read = async || {
+        Warehouse::open_to_read(&place.location, place.clock.shared())
+            .await
+            .unwrap()
+    };
+    if place.is_sqlite() {
+        assert!(read().await.is_none());
+        place.open().await.close().await;
+    }
+    assert!(!read().await.unwrap().has_tables().await.unwrap());
+    let writer = place.migrated().await;
+    commit(&writer, &[contact("c1", "Ana")]).await;
+    let assert_reads_only = async |reader: &Warehouse| {
+        assert!(reader.has_tables().await.unwrap() && reader.schema_is_current().await.unwrap());
+        assert_eq!(reader.live_rows(ACCOUNT, Resource::Contacts).await.unwrap(), 1);
+        let saved = reader.save_checkpoint(ACCOUNT, Resource::Contacts, Some("x")).await;
+        assert!(saved.is_err());
+        assert!(reader.is_as_opened());
+    };
+    let beside_a_writer = read().await.unwrap();
+    assert_reads_only(&beside_a_writer).await;
+    beside_a_writer.close().await;
+    writer.close().await;
+    let alone = read().await.unwrap();
+    assert_reads_only(&alone).await;
+    // What nobody had open is read without a lock: that somebody wrote meanwhile must not go unnoticed.
+    let writer = place.open().await;
+    for page in 0..8 {
+        let rows: Vec<_> = (0..50).map(|row| contact(&format!("p{page}-{row}"), "Ana")).collect();
+        commit(&writer, &rows).await;
+    }
+    writer.close().await;
+    assert_eq!(alone.is_as_opened(), !place.is_sqlite());
+}
+
+#[tokio::test]
+async fn a_schema_that_is_hidden_is_not_taken_for_an_empty_one() {
+    let place = Place::postgres();
+    place.migrated().await;
+    let schema = place.location.schema.clone();
+    let reader = format!("reader_{schema}");
+    place.rows(&format!("CREATE ROLE {reader} LOGIN")).await;
+    let mut url = url::Url::parse(&place.location.url).unwrap();
+    url.set_username(&reader).unwrap();
+    let location = Location {
+        url: url.into(),
+        schema: schema.clone(),
+    };
+    let open = async || {
+        let opened = Warehouse::open_to_read(&location, place.clock.shared()).await;
+        opened.unwrap().unwrap()
+    };
+    let error = open().await.has_tables().await.unwrap_err().to_string();
+    assert!(
+        error.contains(&format!("GRANT USAGE ON SCHEMA \"{schema}\"")),
+        "{error}"
+    );
+    place
+        .rows(&format!(
+            "GRANT USAGE ON SCHEMA {schema} TO {reader}; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {reader}"
+        ))
+        .await;
+    assert!(open().await.has_tables().await.unwrap());
+    assert!(open().await.freshness().await.unwrap().is_empty());
+    place.rows(&format!("DROP OWNED BY {reader}; DROP ROLE {reader}")).await;
 }
 
 #[tokio::test]
