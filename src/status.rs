@@ -55,16 +55,13 @@ pub struct LastRun {
 }
 
 impl StatusReport {
-    /// Reads the state of everything that was ever synced, and of `accounts` even if they never were. A warehouse
-    /// without tables is one into which nothing was synced yet.
+    /// Reads the state of everything that was ever synced, and of `accounts` even if they never were.
+    /// Fails if the warehouse has no tables.
     pub async fn read(
         warehouse: &Warehouse,
         accounts: &[String],
         now: DateTime<Utc>,
     ) -> Result<Self, warehouse::Error> {
-        if !warehouse.has_tables().await? {
-            return Ok(Self::never_synced(accounts, now));
-        }
         let found = warehouse.freshness().await?;
         Ok(Self::new(found, warehouse.rate_budgets().await?, accounts, now))
     }

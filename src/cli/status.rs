@@ -78,7 +78,11 @@ async fn read(location: &Location, accounts: &[String]) -> anyhow::Result<Status
             tracing::warn!("{} does not exist yet; the first sync creates it", file.display());
             return Ok(StatusReport::never_synced(accounts, clock.now()));
         };
-        let report = StatusReport::read(&warehouse, accounts, clock.now()).await;
+        let report = match warehouse.has_tables().await {
+            Ok(true) => StatusReport::read(&warehouse, accounts, clock.now()).await,
+            Ok(false) => Ok(StatusReport::never_synced(accounts, clock.now())),
+            Err(error) => Err(error),
+        };
         let reliable = warehouse.is_as_opened();
         warehouse.close().await;
         if reliable {
