@@ -163,9 +163,14 @@ impl Error {
         matches!(self, Self::Unauthorized { .. } | Self::Forbidden { .. })
     }
 
-    /// Whether not even a connection could be made, whatever was asked for.
+    /// Whether the API as a whole is not to be had now, whatever is asked for: no connection, a redirect elsewhere, or
+    /// its word to come back later.
     pub const fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Transport { source, .. } if source.never_sent())
+        match self {
+            Self::Transport { source, .. } => source.never_sent(),
+            Self::Redirected { .. } | Self::Postponed { .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether the API says that the thing asked for does not exist (404, 410).

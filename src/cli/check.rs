@@ -142,5 +142,5 @@ async fn api(account: &sync::Account, findings: &mut Findings) {
 
 /// Whether every further request would fail in the same way.
 fn concerns_all_requests(error: &allai::Error) -> bool {
-    error.stops_account() || matches!(error, allai::Error::Transport { .. })
+    error.stops_account() || error.is_unreachable() || matches!(error, allai::Error::Transport { .. })
 }
