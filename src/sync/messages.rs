@@ -12,7 +12,7 @@ use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
 
 use super::deletion::{self, brake};
-use super::reader::{CHECKPOINT_EVERY, Fetched, Reader};
+use super::reader::{CHECKPOINT_EVERY, Reader};
 use super::sweep::{Mode, Proof, Sweep, bitmap};
 use super::{Error, Finding, Run};
 use crate::allai::{self, Listing, Resource};
@@ -189,8 +189,9 @@ impl MessagesRun<'_> {
     /// Whether the conversation itself does not exist any more; the next verified sweep of the conversations decides
     /// what follows from it.
     async fn is_gone(&self, conversation_id: &str) -> Result<bool, Error> {
-        let conversation = self.reader(Listing::Conversations, Resource::Conversations, None);
-        Ok(conversation.fetch_conversation(conversation_id).await? == Fetched::Gone)
+        let id = ["id".to_owned()];
+        let found = self.run.client.conversation_raw(conversation_id, &id);
+        Ok(self.run.unless_cancelled(found).await??.is_none())
     }
 
     async fn read_and_compare(&self, conversation_id: &str) -> Result<(), Error> {
@@ -239,23 +240,6 @@ impl MessagesRun<'_> {
         Ok(())
     }
 
-    const fn reader<'s>(
-        &'s self,
-        listing: Listing,
-        resource: Resource,
-        counted: Option<&'s RoaringTreemap>,
-    ) -> Reader<'s> {
-        Reader {
-            run: self.run,
-            listing,
-            resource,
-            status: None,
-            checkpointed: false,
-            settled_at: None,
-            counted,
-        }
-    }
-
     async fn sweep(&self, conversation_id: &str, counted: Option<&RoaringTreemap>) -> Result<Sweep, Error> {
         let trusted = {
             let shared = self.shared();
@@ -265,10 +249,17 @@ impl MessagesRun<'_> {
         let mut sweep = Sweep::new(Mode::Full, self.run.job.account.page_size, started_at, u64::MAX)
             .trusting_total(trusted)
             .doubting_offset();
-        let listing = Listing::Messages {
-            conversation_id: conversation_id.to_owned(),
+        let reader = Reader {
+            run: self.run,
+            listing: Listing::Messages {
+                conversation_id: conversation_id.to_owned(),
+            },
+            resource: Resource::Messages,
+            status: None,
+            checkpointed: false,
+            settled_at: None,
+            counted,
         };
-        let reader = self.reader(listing, Resource::Messages, counted);
         reader.read(&mut sweep).await?;
         if !trusted {
             let mut shared = self.shared();
@@ -328,7 +319,7 @@ impl MessagesRun<'_> {
                 found.failed
             ));
         }
-        if found.unverified > 0 {
+        if self.full && found.unverified > 0 {
             tracing::warn!(
                 sync.account = account,
                 sync.conversations = found.unverified,
