@@ -2,6 +2,9 @@
 //! that takes; a full one brings everything, and keeps what was.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use allai_sync::allai::Resource;
 use allai_sync::sandbox::{
@@ -10,14 +13,16 @@ use allai_sync::sandbox::{
 };
 use serde_json::json;
 
-use crate::support::comparison::is_version;
+use crate::support::comparison::{differences, is_version};
 use crate::support::database::{Database, Row};
 use crate::support::mirror::Mirror;
 use crate::support::on_both_databases;
+use crate::support::simulation::Simulation;
 
 on_both_databases!(
     an_incremental_sync_brings_what_is_new_in_every_order,
     an_incremental_sync_asks_for_no_more_than_it_needs,
+    what_arrives_while_an_incremental_sync_reads_is_brought_by_the_next,
     what_the_order_does_not_show_is_brought_by_a_full_sync,
     after_random_changes_a_full_sync_is_exact_and_keeps_every_version,
 );
@@ -158,6 +163,34 @@ async fn an_incremental_sync_asks_for_no_more_than_it_needs(database: Database) 
         .collect();
     assert_eq!(messages_read(&log), still_active);
     assert!(log.iter().filter(|entry| entry.path == "/v2/contacts").count() <= 2);
+}
+
+async fn what_arrives_while_an_incremental_sync_reads_is_brought_by_the_next(database: Database) {
+    let armed = Arc::new(AtomicBool::new(false));
+    let fires = Arc::clone(&armed);
+    // After the head was read and before the active ones are: three closed ones, and behind them a page of active ones.
+    let simulation = Simulation::with_events(database, account(), move |account, uri| {
+        if uri.query().is_some_and(|query| query.contains("status=active")) && fires.swap(false, Ordering::Relaxed) {
+            for _ in 0..3 {
+                let id = account.insert_conversation(ConversationDraft::default());
+                account.close(&id, "resolved_by_bot");
+            }
+            for _ in 0..25 {
+                account.insert_conversation(ConversationDraft::default());
+            }
+        }
+    })
+    .await;
+    simulation.sync().await;
+    armed.store(true, Ordering::Relaxed);
+    for _ in 0..3 {
+        simulation.clock.advance(Duration::from_mins(5));
+        simulation.sync().await;
+    }
+    assert!(!armed.load(Ordering::Relaxed), "it happened");
+    let snapshot = simulation.sandbox.account().snapshot();
+    let found = differences(&simulation.database, "main", &snapshot).await;
+    assert!(found.is_empty(), "{found:#?}");
 }
 
 async fn what_the_order_does_not_show_is_brought_by_a_full_sync(database: Database) {

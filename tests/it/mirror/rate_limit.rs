@@ -1,22 +1,16 @@
 //! The server's rate limit is never met with a refusal that could have been foreseen, and costs no more time than it
 //! demands.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use allai_sync::allai::{Budget, Client, Limits, Resource, Transport, TransportError};
-use allai_sync::clock::{Clock as _, SharedClock, VirtualClock};
-use allai_sync::sandbox::{Broken, Options, RateHeaders, ResetFormat, Sandbox, WindowKind};
-use allai_sync::sync::{self, Job, Progress};
-use allai_sync::warehouse::{Location, RunStatus, Warehouse};
+use allai_sync::sandbox::{Options, RateHeaders, ResetFormat, Sandbox, WindowKind};
 use chrono::TimeDelta;
-use secrecy::SecretString;
-use tokio_util::sync::CancellationToken;
 
 use crate::support::comparison::differences;
 use crate::support::database::Database;
 use crate::support::mirror::Mirror;
 use crate::support::on_both_databases;
+use crate::support::simulation::Simulation;
 
 on_both_databases!(
     a_real_sync_at_a_small_limit_is_never_refused,
@@ -34,89 +28,6 @@ async fn a_real_sync_at_a_small_limit_is_never_refused(database: Database) {
     assert_eq!(stats.rate_limited, 0, "{stats:?}");
     assert!(stats.requests > 60, "the limit had no part in it: {stats:?}");
     assert_eq!(said.json()["runs"][0]["rate_limited"], 0);
-}
-
-/// An account and its mirror on a clock of their own, without a network between them.
-struct Simulation {
-    clock: VirtualClock,
-    sandbox: Sandbox,
-    account: sync::Account,
-    database: Database,
-    warehouse: Warehouse,
-}
-
-impl Simulation {
-    async fn new(database: Database, options: Options) -> Self {
-        let clock = VirtualClock::new("2026-01-19T10:00:17Z".parse().unwrap());
-        let sandbox = Sandbox::in_process(options, clock.shared());
-        let timeout = Duration::from_secs(30);
-        let answer = sandbox.in_process_transport(timeout);
-        let transport = Transport::InProcess(Arc::new(move |request| {
-            let answered = answer(request);
-            Box::pin(async move {
-                answered.await.map_err(|broken| match broken {
-                    Broken::Stalled => TransportError::Timeout,
-                    Broken::Reset | Broken::Truncated => TransportError::Interrupted(broken.to_string()),
-                })
-            })
-        }));
-        let limits = Limits {
-            max_in_flight: 1,
-            ..Limits::default()
-        };
-        let key = SecretString::from(sandbox.keys().read.clone());
-        let client = Client::builder(sandbox.base_url().clone(), key)
-            .budget(Arc::new(Budget::new(limits, clock.shared())))
-            .clock(clock.shared())
-            .timeout(timeout)
-            .transport(transport)
-            .build()
-            .unwrap();
-        let account = sync::Account {
-            name: "main".to_owned(),
-            client,
-            page_size: 20,
-            // A virtual clock is exact for one task at a time.
-            concurrency: 1,
-            contact_fields: Vec::new(),
-            conversation_fields: Vec::new(),
-            message_fields: Vec::new(),
-            periods: Vec::new(),
-        };
-        let (url, schema) = (database.url(), database.schema());
-        let warehouse = Warehouse::open(&Location { url, schema }, clock.shared())
-            .await
-            .unwrap();
-        warehouse.migrate().await.unwrap();
-        Self {
-            clock,
-            sandbox,
-            account,
-            database,
-            warehouse,
-        }
-    }
-
-    /// Syncs the lists; returns the time it took on the clock.
-    async fn sync(&self) -> Duration {
-        let started = self.clock.monotonic();
-        let clock: SharedClock = self.clock.shared();
-        for resource in [Resource::Contacts, Resource::Conversations, Resource::Messages] {
-            let job = Job {
-                account: &self.account,
-                warehouse: &self.warehouse,
-                clock: &clock,
-                options: sync::Options::default(),
-                trigger: "test",
-                progress: &Progress::default(),
-                cancelled: &CancellationToken::new(),
-            };
-            let record = sync::run(&job, resource).await.record;
-            assert_eq!(record.status, RunStatus::Complete, "{record:#?}");
-            assert_eq!(record.rate_limited, 0, "{record:#?}");
-        }
-        self.clock.monotonic().saturating_sub(started)
-    }
 }
 
 /// The time that the requests must take: all windows but the last one, the answers of that one, and a breath.

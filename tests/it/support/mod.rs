@@ -6,6 +6,7 @@ pub(crate) mod json;
 pub(crate) mod mirror;
 pub(crate) mod postgres;
 pub(crate) mod process;
+pub(crate) mod simulation;
 
 use std::time::Duration;
 
