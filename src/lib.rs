@@ -14,7 +14,7 @@
 //! | [`server`] | the admin listener: status page and JSON |
 //! | [`sandbox`] | the simulated AllAI API behind `demo`, `sandbox` and the tests |
 //! | [`clock`] | where time comes from, so that a simulation can drive the real code |
-//! | [`telemetry`] | logs |
+//! | [`telemetry`], [`figures`] | logs; figures as people read them |
 //!
 //! The binary's `cli` has one file a subcommand and is the only home of `anyhow` and of printing. Imports run one way:
 //! `cli → app → server, sync → allai, warehouse`; `sandbox` is imported by `cli` and tests alone.

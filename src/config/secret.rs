@@ -26,11 +26,6 @@ impl Secret {
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
-
-    /// The secret as secrecy's own type, which the AllAI client takes.
-    pub fn to_secret_string(&self) -> SecretString {
-        self.0.clone()
-    }
 }
 
 impl From<String> for Secret {

@@ -169,21 +169,26 @@ impl Model {
             .collect()
     }
 
+    /// Gives the sweep a page; stores it if it is anchored.
+    fn offer(&mut self, sweep: &mut Sweep, items: &[Item], total: Option<u64>) {
+        let page = PageView {
+            items,
+            total,
+            has_more: None,
+        };
+        if sweep.offer(&page) == Verdict::Anchored {
+            let marks = self.store(items);
+            sweep.absorb(&page, &marks);
+        }
+    }
+
     fn run(&mut self, mode: Mode) -> Sweep {
         let highest = self.mirror.len() as u64;
         let mut sweep = Sweep::new(mode, 100, time(self.now), highest);
         while let Some(request) = sweep.next() {
             assert!(self.requests < 5_000, "the sweep does not end: {sweep:?}");
             let (items, total) = self.get(request);
-            let page = PageView {
-                items: &items,
-                total,
-                has_more: None,
-            };
-            if sweep.offer(&page) == Verdict::Anchored {
-                let marks = self.store(&items);
-                sweep.absorb(&page, &marks);
-            }
+            self.offer(&mut sweep, &items, total);
             // A crash at any moment costs nothing: the checkpoint is the sweep.
             if self.rng.random_range(0..50) == 0 {
                 sweep = Sweep::resume(&sweep.checkpoint()).unwrap();
@@ -415,15 +420,7 @@ fn a_tail_that_grows_with_rows_that_claim_to_be_old_is_not_read_for_ever() {
         while let Some(request) = sweep.next() {
             assert!(model.requests < 150, "seed {seed}: {sweep:?}");
             let (items, _) = model.get(request);
-            let page = PageView {
-                items: &items,
-                total: None,
-                has_more: None,
-            };
-            if sweep.offer(&page) == Verdict::Anchored {
-                let marks = model.store(&items);
-                sweep.absorb(&page, &marks);
-            }
+            model.offer(&mut sweep, &items, None);
         }
         assert_eq!(model.lost(&sweep), [0; 0], "seed {seed}");
     }
@@ -493,15 +490,7 @@ fn a_wrong_total_is_no_proof_and_costs_no_row() {
         let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
         while let Some(request) = sweep.next() {
             let (items, _) = model.get(request);
-            let page = PageView {
-                items: &items,
-                total: Some(700_u64.saturating_add_signed(wrong)),
-                has_more: None,
-            };
-            if sweep.offer(&page) == Verdict::Anchored {
-                let marks = model.store(&items);
-                sweep.absorb(&page, &marks);
-            }
+            model.offer(&mut sweep, &items, Some(700_u64.saturating_add_signed(wrong)));
         }
         assert_eq!(sweep.rows_seen(), 700);
         assert!(matches!(sweep.proof(), Proof::Unproven(_)), "{wrong}");
@@ -517,15 +506,8 @@ fn a_total_that_is_wrong_in_another_way_each_time_is_no_proof() {
         let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
         while let Some(request) = sweep.next() {
             let (items, _) = model.get(request);
-            let page = PageView {
-                items: &items,
-                total: Some(model.rng.random_range(300..500)),
-                has_more: None,
-            };
-            if sweep.offer(&page) == Verdict::Anchored {
-                let marks = model.store(&items);
-                sweep.absorb(&page, &marks);
-            }
+            let total = Some(model.rng.random_range(300..500));
+            model.offer(&mut sweep, &items, total);
         }
         assert_eq!(sweep.rows_seen(), 400);
         verified += u32::from(sweep.proof() == Proof::Verified);
@@ -540,15 +522,7 @@ fn a_server_that_filters_after_slicing_loses_nothing() {
     while let Some(request) = sweep.next() {
         let (items, _) = model.get(request);
         let visible: Vec<Item> = items.into_iter().filter(|item| item.key % 3 != 0).collect();
-        let page = PageView {
-            items: &visible,
-            total: None,
-            has_more: None,
-        };
-        if sweep.offer(&page) == Verdict::Anchored {
-            let marks = model.store(&visible);
-            sweep.absorb(&page, &marks);
-        }
+        model.offer(&mut sweep, &visible, None);
     }
     assert_eq!(sweep.rows_seen(), 1_333);
 }
@@ -566,15 +540,7 @@ fn a_server_that_ignores_the_offset_is_not_asked_for_ever() {
         while let Some(request) = sweep.next() {
             assert!(model.requests < 50);
             let (items, _) = model.get(Request { offset: 0, ..request });
-            let page = PageView {
-                items: &items,
-                total,
-                has_more: None,
-            };
-            if sweep.offer(&page) == Verdict::Anchored {
-                let marks = model.store(&items);
-                sweep.absorb(&page, &marks);
-            }
+            model.offer(&mut sweep, &items, total);
         }
         assert_eq!(sweep.rows_seen(), rows);
         assert_eq!(sweep.proof() == Proof::Verified, proven, "{total:?}");
@@ -589,15 +555,7 @@ fn a_server_that_makes_up_its_pages_is_not_asked_for_ever() {
         assert!(model.requests < 1_000);
         let offset = model.rng.random_range(0..50);
         let (items, _) = model.get(Request { offset, ..request });
-        let page = PageView {
-            items: &items,
-            total: None,
-            has_more: None,
-        };
-        if sweep.offer(&page) == Verdict::Anchored {
-            let marks = model.store(&items);
-            sweep.absorb(&page, &marks);
-        }
+        model.offer(&mut sweep, &items, None);
     }
     assert!(matches!(sweep.proof(), Proof::Unproven(_)));
 }
@@ -612,15 +570,7 @@ fn a_list_that_never_holds_still_is_read_but_not_proven() {
         for item in &mut items {
             item.version = model.requests;
         }
-        let page = PageView {
-            items: &items,
-            total: None,
-            has_more: None,
-        };
-        if sweep.offer(&page) == Verdict::Anchored {
-            let marks = model.store(&items);
-            sweep.absorb(&page, &marks);
-        }
+        model.offer(&mut sweep, &items, None);
     }
     assert_eq!(sweep.rows_seen(), 400);
     assert!(matches!(sweep.proof(), Proof::Unproven(_)));
