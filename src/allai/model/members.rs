@@ -132,10 +132,7 @@ impl<'a> Members<'a> {
     /// A point in time, in any of the usual notations.
     pub(crate) fn time(&mut self, name: &str) -> Option<DateTime<Utc>> {
         self.read(name, |raw| {
-            let time = match Kind::of(raw) {
-                Kind::Number | Kind::Text => text(raw).and_then(|text| timestamp::parse(&text)),
-                _ => None,
-            };
+            let time = timestamp::read(raw);
             (time, time.is_some())
         })
     }

@@ -11,6 +11,7 @@ mod conversation;
 mod decode;
 mod members;
 mod message;
+mod row;
 mod timestamp;
 
 use std::fmt;
@@ -24,6 +25,7 @@ pub use contact::Contact;
 pub use conversation::Conversation;
 pub(crate) use members::Members;
 pub use message::Message;
+pub use row::{RawHash, Row};
 
 use super::Resource;
 
