@@ -23,7 +23,7 @@ use serde_json::value::RawValue;
 pub use analytics::{DailyReport, DayCount, Overview, Satisfaction};
 pub use contact::Contact;
 pub use conversation::Conversation;
-pub(crate) use members::Members;
+pub(crate) use members::{Members, Name};
 pub use message::Message;
 pub use row::{RawHash, Row};
 
