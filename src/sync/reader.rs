@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::sweep::{Item, Mark, PageView, Sweep, Verdict};
 use super::{Error, Run, Tally};
-use crate::allai::model::{Json, Record, Rejected};
+use crate::allai::model::{Json, Rejected, Row};
 use crate::allai::{ListQuery, Listing, Resource};
 use crate::warehouse::{Change, PageCommit, RowOutcome};
 
@@ -67,8 +67,7 @@ impl Reader<'_> {
             let commit = PageCommit {
                 account: self.run.account(),
                 resource: self.resource,
-                records: &rows.records,
-                raw: &rows.raw,
+                rows: &rows.rows,
                 rejected: &rows.rejected,
             };
             let mut saved = false;
@@ -107,8 +106,7 @@ impl Reader<'_> {
         let commit = PageCommit {
             account: self.run.account(),
             resource: Resource::Conversations,
-            records: &rows.records,
-            raw: &rows.raw,
+            rows: &rows.rows,
             rejected: &rows.rejected,
         };
         let outcomes = job.warehouse.commit_page(&commit, |_| None).await?;
@@ -145,9 +143,7 @@ pub(super) enum Fetched {
 struct Rows {
     items: Vec<Item>,
     slots: Vec<Slot>,
-    records: Vec<Record>,
-    /// The records as they came.
-    raw: Vec<Json>,
+    rows: Vec<Row>,
     rejected: Vec<Rejected>,
 }
 
@@ -161,32 +157,29 @@ impl Rows {
         let mut rows = Self {
             items: Vec::with_capacity(items.len()),
             slots: Vec::with_capacity(items.len()),
-            records: Vec::with_capacity(items.len()),
-            raw: Vec::with_capacity(items.len()),
+            rows: Vec::with_capacity(items.len()),
             rejected: Vec::new(),
         };
         for raw in items {
-            match Record::decode(listing, &raw) {
-                Ok(record) => rows.push(record, raw),
+            match Row::read(listing, raw) {
+                Ok(row) => rows.push(row),
                 Err(rejected) => rows.reject(rejected),
             }
         }
         rows
     }
 
-    fn push(&mut self, record: Record, raw: Json) {
-        let key = fingerprint(record.id().as_bytes());
-        let content = record.content_hash().0;
+    fn push(&mut self, row: Row) {
+        let key = fingerprint(row.id().as_bytes());
         self.items.push(Item {
             key,
             named: true,
-            version: key ^ leading_u64(&content),
-            created_at: record.created_at(),
-            updated_at: record.updated_at(),
+            version: key ^ leading_u64(&row.raw_hash().0),
+            created_at: row.created_at(),
+            updated_at: row.updated_at(),
         });
-        self.slots.push(Slot::Record(self.records.len()));
-        self.records.push(record);
-        self.raw.push(raw);
+        self.slots.push(Slot::Record(self.rows.len()));
+        self.rows.push(row);
     }
 
     fn reject(&mut self, rejected: Rejected) {
