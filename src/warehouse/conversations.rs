@@ -53,7 +53,12 @@ const COLUMNS: usize = 19;
 
 pub(super) static PUT_MANY: Repeated = Repeated::new(|rows| {
     format!(
-        concat!("INSERT INTO conversations (", columns!(), ", row_num) VALUES {}", or_update!()),
+        concat!(
+            "INSERT INTO conversations (",
+            columns!(),
+            ", row_num) VALUES {}",
+            or_update!()
+        ),
         values(rows, COLUMNS)
     )
 });

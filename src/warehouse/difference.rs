@@ -159,7 +159,8 @@ impl<'a> Difference<'a> {
     pub(super) async fn find(&mut self, conn: &mut Conn<'_>, quarantine_is_empty: bool) -> Result<(), Error> {
         // An id that Postgres cannot hold cannot be asked for either.
         let choosy = self.choosy;
-        self.compare(conn, |entry| !choosy || !entry.row.id().contains('\0')).await?;
+        self.compare(conn, |entry| !choosy || !entry.row.id().contains('\0'))
+            .await?;
         if choosy {
             for entry in self.entries.iter_mut().filter(|entry| entry.is_to_write()) {
                 entry.problem = quarantine::foreseeable_problem(entry.row.record());

@@ -28,10 +28,7 @@ pub(super) struct Of<'a> {
 #[derive(Clone, Debug)]
 pub(super) enum Known {
     /// It is live, was never missed, and was stored from the very same text.
-    Same {
-        num: i64,
-        changed_at: DateTime<Utc>,
-    },
+    Same { num: i64, changed_at: DateTime<Utc> },
     /// It is there, otherwise or perhaps otherwise.
     Stored(Stored),
 }

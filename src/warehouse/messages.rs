@@ -48,7 +48,12 @@ const COLUMNS: usize = 14;
 
 pub(super) static PUT_MANY: Repeated = Repeated::new(|rows| {
     format!(
-        concat!("INSERT INTO messages (", columns!(), ", row_num) VALUES {}", or_update!()),
+        concat!(
+            "INSERT INTO messages (",
+            columns!(),
+            ", row_num) VALUES {}",
+            or_update!()
+        ),
         values(rows, COLUMNS)
     )
 });

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
 use sqlx::Sqlite as Driver;
 use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
 
 use super::error::{Doing as _, Error, explain};
 use super::mirrored::Write;
@@ -183,7 +184,18 @@ impl Sqlite {
     }
 
     pub(super) async fn begin(&self) -> Result<Writing, Error> {
-        let refused = |error: sqlx::Error| match &error {
+        let mut writing = Writing {
+            conn: self.writer.acquire().await.map_err(|error| self.refused(error))?,
+            committed: false,
+        };
+        let begun = sqlx::query(BEGIN).execute(writing.conn()).await;
+        begun.map_err(|error| self.refused(error))?;
+        Ok(writing)
+    }
+
+    /// Why nothing can be written.
+    fn refused(&self, error: sqlx::Error) -> Error {
+        match &error {
             sqlx::Error::Database(refusal) if is_busy(&**refusal) => Error::Locked {
                 path: self.path.display().to_string(),
             },
@@ -196,20 +208,16 @@ impl Sqlite {
                 problem: explain(&error),
                 source: Box::new(error),
             },
-        };
-        let mut writing = Writing {
-            conn: self.writer.acquire().await.map_err(refused)?,
-            committed: false,
-        };
-        sqlx::query(BEGIN).execute(writing.conn()).await.map_err(refused)?;
-        Ok(writing)
+        }
     }
 
     /// Migrates in one IMMEDIATE transaction: of two programs that start at once, one waits for the other.
     pub(super) async fn migrate(&self) -> Result<(), Error> {
-        let mut tx = self.begin().await?;
+        // Each migration is a transaction within this one, which sqlx must therefore know of.
+        let begun = self.writer.begin_with(BEGIN).await;
+        let mut tx = begun.map_err(|error| self.refused(error))?;
         migrations::SQLITE
-            .run_direct(None, tx.conn(), false)
+            .run_direct(None, &mut *tx, false)
             .await
             .map_err(|error| Error::from_migration(error, migrations::newest(&migrations::SQLITE)))?;
         tx.commit().await.doing("committing the schema")

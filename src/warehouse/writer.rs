@@ -144,11 +144,7 @@ impl PageWriter {
         Ok(())
     }
 
-    async fn store_in(
-        &mut self,
-        open: &mut Option<Open>,
-        page: &PageCommit<'_>,
-    ) -> Result<Vec<RowOutcome>, Error> {
+    async fn store_in(&mut self, open: &mut Option<Open>, page: &PageCommit<'_>) -> Result<Vec<RowOutcome>, Error> {
         let mut difference = Difference::new(&self.warehouse, page);
         let mut is_found = false;
         if open.is_none() && !self.expects_new {
