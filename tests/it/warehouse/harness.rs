@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use allai_sync::allai::model::{Contact, ContentHash, Conversation, Json, Message, Record, Rejected, Row};
 use allai_sync::allai::{Listing, Resource};
-use allai_sync::clock::VirtualClock;
+use allai_sync::clock::{Clock as _, VirtualClock};
 use allai_sync::warehouse::{Change, Location, PageCommit, RowOutcome, Warehouse};
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
@@ -66,6 +66,10 @@ impl Place {
         let warehouse = self.open().await;
         sendable(warehouse.migrate()).await.unwrap();
         warehouse
+    }
+
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
     }
 
     pub(crate) fn pass(&self, seconds: u64) {
