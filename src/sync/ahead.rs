@@ -28,7 +28,7 @@ use super::sweep::{PageView, Request, Sweep};
 const FIRST_WINDOW: usize = 4;
 
 /// A page, as it arrived.
-pub(super) struct Fetched {
+pub(super) struct Arrival {
     pub(super) rows: Rows,
     pub(super) total: Option<u64>,
     pub(super) has_more: Option<bool>,
@@ -37,7 +37,7 @@ pub(super) struct Fetched {
     arrived: u64,
 }
 
-impl Fetched {
+impl Arrival {
     /// Shows the page to `look` as the sweep sees it.
     pub(super) fn view<T>(&self, look: impl FnOnce(&PageView<'_>) -> T) -> T {
         look(&PageView {
@@ -52,10 +52,10 @@ impl Fetched {
 /// The pages of one reading that are on their way or waiting to be taken.
 pub(super) struct Ahead<'a> {
     reader: &'a Reader<'a>,
-    on_their_way: FuturesUnordered<BoxFuture<'a, (Request, Result<Fetched, Error>)>>,
+    on_their_way: FuturesUnordered<BoxFuture<'a, (Request, Result<Arrival, Error>)>>,
     /// Their offsets.
     expected: BTreeSet<u64>,
-    arrived: BTreeMap<u64, Result<Fetched, Error>>,
+    arrived: BTreeMap<u64, Result<Arrival, Error>>,
     /// At most so many pages are fetched and not yet stored.
     window: usize,
     /// The rows on the largest page so far; a smaller one is probably the list's last.
@@ -83,7 +83,7 @@ impl<'a> Ahead<'a> {
     }
 
     /// The page the sweep asks for next; `unstored` pages taken before are not committed yet.
-    pub(super) async fn page(&mut self, request: Request, sweep: &Sweep, unstored: usize) -> Result<Fetched, Error> {
+    pub(super) async fn page(&mut self, request: Request, sweep: &Sweep, unstored: usize) -> Result<Arrival, Error> {
         let known = |at: &u64| self.expected.contains(at) || self.arrived.contains_key(at);
         if !known(&request.offset) {
             // The list is not what it was when these were asked for.
@@ -100,8 +100,8 @@ impl<'a> Ahead<'a> {
     }
 
     /// Whether the page at `offset` is here, so that taking it takes no time.
-    pub(super) fn is_here(&self, request: Option<Request>) -> bool {
-        request.is_some_and(|request| matches!(self.arrived.get(&request.offset), Some(Ok(_))))
+    pub(super) fn is_here(&self, request: Request) -> bool {
+        matches!(self.arrived.get(&request.offset), Some(Ok(_)))
     }
 
     /// Notes that a page could not be used.
@@ -110,7 +110,7 @@ impl<'a> Ahead<'a> {
     }
 
     /// Whether the page may tell of rows what was true before what is stored of them. Else it is what is known now.
-    pub(super) fn is_outdated(&mut self, page: &Fetched) -> bool {
+    pub(super) fn is_outdated(&mut self, page: &Arrival) -> bool {
         let versions = || {
             let keys = page.rows.items.iter().map(|item| item.key).enumerate();
             keys.map(|(position, key)| (key, page.rows.text_version(position)))
@@ -130,8 +130,8 @@ impl<'a> Ahead<'a> {
         outdated
     }
 
-    /// Tells what became of a page's rows: whether those to come are worth decoding as they arrive.
-    pub(super) fn expect_changes(&mut self, changed: usize, rows: usize) {
+    /// Notes that a page was used: if most of its rows had changed, those to come are worth decoding as they arrive.
+    pub(super) fn used(&mut self, changed: usize, rows: usize) {
         self.decoding.store(changed * 2 > rows, Ordering::Relaxed);
         self.window = (self.window + 1).min(self.reader.run.job.account.concurrency.max(1));
     }
@@ -168,7 +168,7 @@ impl<'a> Ahead<'a> {
                 if decoding.load(Ordering::Relaxed) {
                     rows.decode();
                 }
-                Fetched {
+                Arrival {
                     rows,
                     total: page.total,
                     has_more: page.has_more,
@@ -182,7 +182,7 @@ impl<'a> Ahead<'a> {
 
     /// Asks for the pages that follow, until the window is full or the budget lets no more through.
     async fn look_further(&mut self, sweep: &Sweep, unstored: usize) {
-        let is_last = |page: &Result<Fetched, Error>| {
+        let is_last = |page: &Result<Arrival, Error>| {
             let rows = page.as_ref().map(|page| page.rows.items.len());
             rows.is_err() || rows.is_ok_and(|rows| rows < self.largest_page)
         };
@@ -218,7 +218,7 @@ impl<'a> Ahead<'a> {
                 let arrived = self.ticks;
                 self.expected.remove(&request.offset);
                 self.arrived
-                    .insert(request.offset, fetched.map(|page| Fetched { arrived, ..page }));
+                    .insert(request.offset, fetched.map(|page| Arrival { arrived, ..page }));
                 Poll::Ready(())
             }
             Poll::Ready(None) | Poll::Pending => Poll::Pending,

@@ -1,19 +1,23 @@
-//! Driving a sweep: fetch the page it asks for, decode it, commit it together with the sweep's checkpoint.
+//! Driving a sweep: fetch the page it asks for, store it, commit it together with the sweep's checkpoint.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use roaring::RoaringTreemap;
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, Arrival};
 use super::rows::Rows;
 use super::sweep::{Request, Sweep, Verdict};
 use super::{Error, Run, Tally};
 use crate::allai::{ListQuery, Listing, Page, Resource};
-use crate::warehouse::PageCommit;
+use crate::warehouse::{PageCommit, PageWriter};
 
 /// How long pages that change nothing may go without a checkpoint. A page that changes something carries one.
 pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
+
+/// At most so many pages are stored in one transaction: enough to spread its cost, and soon enough over for others that
+/// want to write.
+const PAGES_A_COMMIT: usize = 8;
 
 /// Reads one list of the API into the warehouse.
 pub(super) struct Reader<'a> {
@@ -33,11 +37,17 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     /// Reads until the sweep is finished.
     pub(super) async fn read(&self, sweep: &mut Sweep) -> Result<(), Error> {
-        let job = self.run.job;
         let mut pages = Ahead::new(self);
-        let mut saved_at = job.clock.monotonic();
+        let mut store = Store::new(self).await?;
         while let Some(request) = sweep.next() {
-            let page = self.run.unless_cancelled(pages.page(request, sweep, 0)).await??;
+            // No transaction waits for the API.
+            if !pages.is_here(request) || store.is_full() || self.run.job.cancelled.is_cancelled() {
+                store.commit(sweep, &mut pages).await?;
+            }
+            let page = self
+                .run
+                .unless_cancelled(pages.page(request, sweep, store.pages))
+                .await??;
             if pages.is_outdated(&page) {
                 continue;
             }
@@ -49,37 +59,9 @@ impl Reader<'_> {
                 pages.broke();
                 continue;
             }
-            let now = job.clock.monotonic();
-            let mut counted = Tally::default();
-            let records: Vec<_> = page.rows.rows.iter().map(|row| row.record().clone()).collect();
-            let raw: Vec<_> = page.rows.rows.iter().map(|row| row.raw().to_owned()).collect();
-            let commit = PageCommit {
-                account: self.run.account(),
-                resource: self.resource,
-                records: &records,
-                raw: &raw,
-                rejected: &page.rows.rejected,
-            };
-            let mut saved = false;
-            let mut changes = 0;
-            let stored = job.warehouse.commit_page(&commit, |outcomes| {
-                let marks = page.rows.marks(outcomes, self.settled_at);
-                let first_seen = page.view(|view| sweep.absorb(view, &marks));
-                counted = page.rows.tally(outcomes, &first_seen, self.counted);
-                changes = marks.iter().filter(|mark| mark.changed).count();
-                saved = self.checkpointed
-                    && sweep.next().is_some()
-                    && (changes > 0 || now.saturating_sub(saved_at) >= CHECKPOINT_EVERY);
-                saved.then(|| sweep.checkpoint())
-            });
-            pages.meanwhile(stored).await?;
-            pages.expect_changes(changes, page.rows.items.len());
-            if saved {
-                saved_at = now;
-            }
-            self.report(&counted, sweep);
+            store.take(&page, sweep, &mut pages).await?;
         }
-        Ok(())
+        store.commit(sweep, &mut pages).await
     }
 
     /// Fetches one page.
@@ -106,13 +88,10 @@ impl Reader<'_> {
             return Ok(Fetched::Gone);
         };
         let rows = Rows::read(&Listing::Conversations, vec![raw]);
-        let records: Vec<_> = rows.rows.iter().map(|row| row.record().clone()).collect();
-        let raw: Vec<_> = rows.rows.iter().map(|row| row.raw().to_owned()).collect();
         let commit = PageCommit {
             account: self.run.account(),
             resource: Resource::Conversations,
-            records: &records,
-            raw: &raw,
+            rows: &rows.rows,
             rejected: &rows.rejected,
         };
         let outcomes = job.warehouse.commit_page(&commit, |_| None).await?;
@@ -122,12 +101,77 @@ impl Reader<'_> {
         job.progress.advance(counted.rows_seen);
         Ok(Fetched::Found)
     }
+}
 
-    fn report(&self, counted: &Tally, sweep: &Sweep) {
-        self.run.tally().add(counted);
-        let progress = self.run.job.progress;
+/// Where the pages of one reading go: several to a commit, together with the checkpoint that claims them.
+struct Store<'a> {
+    reader: &'a Reader<'a>,
+    writer: PageWriter,
+    /// Pages that were taken and are not committed.
+    pages: usize,
+    counted: Tally,
+    saved_at: Duration,
+}
+
+impl<'a> Store<'a> {
+    async fn new(reader: &'a Reader<'a>) -> Result<Self, Error> {
+        let job = reader.run.job;
+        Ok(Self {
+            reader,
+            writer: job.warehouse.page_writer(reader.run.account(), reader.resource).await?,
+            pages: 0,
+            counted: Tally::default(),
+            saved_at: job.clock.monotonic(),
+        })
+    }
+
+    /// Whether what was taken is to be committed before more is.
+    const fn is_full(&self) -> bool {
+        self.pages >= PAGES_A_COMMIT
+    }
+
+    /// Stores an anchored page, and tells the sweep what it was.
+    async fn take(&mut self, page: &Arrival, sweep: &mut Sweep, pages: &mut Ahead<'_>) -> Result<(), Error> {
+        let reader = self.reader;
+        let commit = PageCommit {
+            account: reader.run.account(),
+            resource: reader.resource,
+            rows: &page.rows.rows,
+            rejected: &page.rows.rejected,
+        };
+        let outcomes = pages.meanwhile(self.writer.store(&commit)).await?;
+        let marks = page.rows.marks(&outcomes, reader.settled_at);
+        let first_seen = page.view(|view| sweep.absorb(view, &marks));
+        self.counted
+            .add(&page.rows.tally(&outcomes, &first_seen, reader.counted));
+        self.pages += 1;
+        pages.used(marks.iter().filter(|mark| mark.changed).count(), marks.len());
+        Ok(())
+    }
+
+    async fn commit(&mut self, sweep: &Sweep, pages: &mut Ahead<'_>) -> Result<(), Error> {
+        if self.pages == 0 {
+            return Ok(());
+        }
+        let now = self.reader.run.job.clock.monotonic();
+        let is_due = self.writer.is_open() || now.saturating_sub(self.saved_at) >= CHECKPOINT_EVERY;
+        let checkpoint = (self.reader.checkpointed && sweep.next().is_some() && is_due).then(|| sweep.checkpoint());
+        pages.meanwhile(self.writer.commit(checkpoint.as_deref())).await?;
+        if checkpoint.is_some() {
+            self.saved_at = now;
+        }
+        self.pages = 0;
+        self.report(sweep);
+        Ok(())
+    }
+
+    /// Counts what is committed.
+    fn report(&mut self, sweep: &Sweep) {
+        let counted = std::mem::take(&mut self.counted);
+        self.reader.run.tally().add(&counted);
+        let progress = self.reader.run.job.progress;
         progress.wrote(counted.written());
-        if self.resource != Resource::Messages {
+        if self.reader.resource != Resource::Messages {
             progress.advance(counted.rows_seen);
             if let Some(total) = sweep.total() {
                 progress.expect(total);

@@ -9,15 +9,17 @@
 //! - The text of a statement is shared by both databases wherever both understand it ([`Statement`]).
 //!
 //! One file an aggregate. To mirror one more list: a migration in both folders of `migrations/`, a file like
-//! `contacts.rs`, and its arm in `mirrored::statements`, `sqlite::write_rows` and `postgres::write_rows`.
+//! `contacts.rs`, and its arm in `mirrored::statements`, `look_up`, `sqlite::write_rows` and `postgres::write_rows`.
 
 #![expect(clippy::disallowed_methods, reason = "SQL lives here")]
 
 mod analytics;
 mod contacts;
 mod conversations;
+mod difference;
 mod error;
 mod freshness;
+mod look_up;
 mod message_state;
 mod messages;
 mod migrations;
@@ -26,12 +28,14 @@ mod page;
 mod postgres;
 mod quarantine;
 mod rate_budgets;
+mod repeated;
 mod runs;
 mod sqlite;
 mod state;
 mod statement;
 mod values;
 mod views;
+mod writer;
 
 use std::path::Path;
 
@@ -50,6 +54,7 @@ pub use sqlite::Sqlite;
 pub use state::{StateUpdate, SyncState};
 pub use statement::Statement;
 pub use views::VIEWS;
+pub use writer::PageWriter;
 
 use crate::clock::SharedClock;
 use error::Doing as _;
@@ -245,5 +250,15 @@ pub fn statements() -> Vec<Statement> {
         all.extend_from_slice(part);
     }
     all.extend(mirrored::all_statements());
+    all.extend(look_up::all_statements());
+    for repeated in [
+        &contacts::KEEP_MANY,
+        &contacts::PUT_MANY,
+        &conversations::KEEP_MANY,
+        &conversations::PUT_MANY,
+        &messages::PUT_MANY,
+    ] {
+        all.extend(repeated.all());
+    }
     all
 }

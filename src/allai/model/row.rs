@@ -115,6 +115,14 @@ impl Row {
         &self.id
     }
 
+    /// Whose message it is, if it is one.
+    pub fn conversation_id(&self) -> Option<&str> {
+        match &self.listing {
+            Listing::Messages { conversation_id } => Some(conversation_id),
+            _ => None,
+        }
+    }
+
     /// The row as the server wrote it.
     pub fn raw(&self) -> &RawValue {
         &self.raw
