@@ -183,7 +183,12 @@ pub async fn run(job: &Job<'_>, resource: Resource) -> Outcome {
     };
 
     let mut counters = run.client.counters();
-    if let Ok(Finding { verified: true, as_of: Some(as_of), .. }) = &finding {
+    if let Ok(Finding {
+        verified: true,
+        as_of: Some(as_of),
+        ..
+    }) = &finding
+    {
         // The server's clock was not known yet when the run began.
         let ahead = run.client.server_now() - job.clock.now();
         let as_of = (*as_of).min(started_at + ahead);

@@ -4,11 +4,11 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 
+use super::Warehouse;
 use super::error::{Doing as _, Error};
 use super::runs::resource_named;
 use super::statement::{Statement, on, reading};
 use super::values::{Stamp, from_db, to_db};
-use super::Warehouse;
 use crate::allai::Resource;
 
 /// How much an audit compared.
@@ -291,13 +291,12 @@ impl Warehouse {
     /// When the last verified run began, else the last complete one; by this machine's clock.
     pub async fn last_proof_began(&self, account: &str, resource: Resource) -> Result<Option<DateTime<Utc>>, Error> {
         for statement in [PROVEN_FROM, COMPLETE_FROM] {
-            let (at,): (Option<DateTime<Utc>>,) =
-                reading!(self, pool, dialect => sqlx::query_as(statement.of(dialect))
+            let (at,): (Option<DateTime<Utc>>,) = reading!(self, pool, dialect => sqlx::query_as(statement.of(dialect))
                     .bind(account)
                     .bind(resource.as_str())
                     .fetch_one(pool)
                     .await)
-                .doing("looking for the last proof")?;
+            .doing("looking for the last proof")?;
             if at.is_some() {
                 return Ok(at);
             }

@@ -73,7 +73,9 @@ impl Findings {
         self.extra += part.extra;
         self.count_differs |= part.count_differs;
         self.partial |= part.partial;
-        part.differences.into_iter().for_each(|difference| self.name(difference));
+        for difference in part.differences {
+            self.name(difference);
+        }
         let room = NAMED.saturating_sub(self.extras.len());
         self.extras.extend(part.extras.into_iter().take(room));
     }
@@ -85,7 +87,9 @@ impl Findings {
         } else {
             self.differing += self.extra;
             let extras = std::mem::take(&mut self.extras);
-            extras.into_iter().for_each(|difference| self.name(difference));
+            for difference in extras {
+                self.name(difference);
+            }
         }
         self.extra = 0;
     }

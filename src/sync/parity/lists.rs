@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use rand::RngExt as _;
 
-use super::compare::{JudgedPage, Judgement, listing_of};
+use super::compare::{Judged, JudgedPage, Judgement, listing_of};
 use super::findings::Findings;
 use super::{Auditor, Depth};
 use crate::allai::Resource;
@@ -22,11 +22,7 @@ const GLANCE: u32 = 2;
 const ASKED_BY_ID: usize = 200;
 
 /// Compares whole pages at random offsets, and the number of rows.
-pub(super) async fn sample(
-    auditor: &Auditor<'_>,
-    stated: Option<u64>,
-    known_unlisted: u64,
-) -> Result<Findings, Error> {
+pub(super) async fn sample(auditor: &Auditor<'_>, stated: Option<u64>, known_unlisted: u64) -> Result<Findings, Error> {
     let (job, resource) = (auditor.job, auditor.resource);
     let (warehouse, account) = (job.warehouse, auditor.account());
     let listing = listing_of(resource);
@@ -59,7 +55,7 @@ pub(super) async fn sample(
             }
         }
         ends_new |= !page.rows.is_empty() && page.rows.iter().all(|row| row.judgement == Judgement::New);
-        distrust(auditor, &page).await?;
+        distrust(auditor, &page.rows).await?;
     }
     found.rows_mirror = live;
     found.rows_api = total;
@@ -159,7 +155,7 @@ async fn sweep(auditor: &Auditor<'_>, mut found: Option<&mut Findings>) -> Resul
                     found.count(row, None);
                 }
             }
-            distrust(auditor, &page).await?;
+            distrust(auditor, &page.rows).await?;
         }
     }
     Ok(sweep)
@@ -175,9 +171,9 @@ fn watch_total(auditor: &Auditor<'_>, total: &mut Option<u64>, page: &JudgedPage
     *total = page.total.or(*total);
 }
 
-/// Has the next full sync write the rows of a page that differ.
-pub(super) async fn distrust(auditor: &Auditor<'_>, page: &JudgedPage) -> Result<(), Error> {
-    let differing = page.rows.iter().filter(|row| row.judgement.is_difference());
+/// Has the next full sync write those of the rows that differ.
+pub(super) async fn distrust(auditor: &Auditor<'_>, rows: &[Judged]) -> Result<(), Error> {
+    let differing = rows.iter().filter(|row| row.judgement.is_difference());
     let row_nums: Vec<u64> = differing.filter_map(|row| row.num).collect();
     auditor
         .job

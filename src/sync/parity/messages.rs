@@ -1,6 +1,6 @@
 //! Messages: the lists of conversations, of some picked at random or of all.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use rand::RngExt as _;
@@ -9,6 +9,7 @@ use super::compare::{Judged, Judgement};
 use super::findings::Findings;
 use super::lists::{distrust, extra};
 use super::{Auditor, Depth};
+use crate::allai::model::Conversation;
 use crate::allai::{Listing, Resource};
 use crate::sync::Error;
 use crate::sync::sweep::{Mode, Proof, Sweep, Verdict};
@@ -79,34 +80,51 @@ struct Reading {
 /// Compares a conversation's list; what differs is read a second time.
 async fn conversation_of(auditor: &Auditor<'_>, conversation_id: &str) -> Result<Findings, Error> {
     let mut found = Findings::default();
-    let Some(reading) = read(auditor, conversation_id).await? else {
+    let Some(mut reading) = read(auditor, conversation_id).await? else {
         // The next verified sweep of the conversations decides what follows from it.
         found.pending += 1;
         return Ok(found);
     };
-    let unseen = if reading.unseen.is_empty() {
-        reading.unseen
-    } else {
+    if !reading.unseen.is_empty() {
         let second = read(auditor, conversation_id).await?;
-        let again: HashMap<u64, ()> = second
-            .into_iter()
-            .flat_map(|reading| reading.unseen)
-            .map(|row| (row.row_num, ()))
-            .collect();
-        let first = reading.unseen.into_iter();
-        first.filter(|row| again.contains_key(&row.row_num)).collect()
-    };
+        let again = second.into_iter().flat_map(|reading| reading.unseen);
+        let again: BTreeSet<u64> = again.map(|row| row.row_num).collect();
+        reading.unseen.retain(|row| again.contains(&row.row_num));
+    }
+    let differs = |row: &Judged| row.judgement.is_difference();
+    if (reading.rows.iter().any(differs) || !reading.unseen.is_empty()) && changed(auditor, conversation_id).await? {
+        found.pending += std::mem::take(&mut reading.unseen).len() as u64;
+        for row in reading.rows.iter_mut().filter(|row| differs(row)) {
+            row.judgement = Judgement::Pending;
+        }
+    }
+    distrust(auditor, &reading.rows).await?;
     let held = |row: &&Judged| row.num.is_some() && row.judgement != Judgement::Deleted;
-    found.rows_mirror = (reading.rows.iter().filter(held).count() + unseen.len()) as u64;
+    found.rows_mirror = (reading.rows.iter().filter(held).count() + reading.unseen.len()) as u64;
     found.rows_api = Some(reading.rows.len() as u64);
     for row in &reading.rows {
         found.count(row, Some(conversation_id));
     }
     found.partial = !reading.proven;
-    for row in unseen {
-        found.count_extra(extra(&row, Some(conversation_id)));
+    for row in &reading.unseen {
+        found.count_extra(extra(row, Some(conversation_id)));
     }
     Ok(found)
+}
+
+/// Whether the conversation changed after the last proof, or is gone: messages do not say when they changed, but their
+/// conversation does.
+async fn changed(auditor: &Auditor<'_>, conversation_id: &str) -> Result<bool, Error> {
+    let fields = ["id", "created_at", "updated_at"].map(str::to_owned);
+    let asked = auditor.client.conversation_raw(conversation_id, &fields);
+    let Some(raw) = auditor.unless_cancelled(asked).await?? else {
+        return Ok(true);
+    };
+    let changed_at = Conversation::decode(&raw)
+        .ok()
+        .and_then(|row| row.updated_at.max(row.created_at));
+    auditor.watch(changed_at);
+    Ok(changed_at.is_some_and(|at| at > auditor.as_of))
 }
 
 /// `None` if the conversation is gone.
@@ -131,13 +149,14 @@ async fn read(auditor: &Auditor<'_>, conversation_id: &str) -> Result<Option<Rea
             continue;
         }
         let first_seen = sweep.absorb(&page.view(), &page.marks());
-        distrust(auditor, &page).await?;
         let of_page = page.rows.into_iter().zip(first_seen);
         rows.extend(of_page.filter(|(_, first_seen)| *first_seen).map(|(row, _)| row));
     }
     let proven = sweep.proof() == Proof::Verified;
     let unseen = if proven {
-        warehouse.unseen_messages(account, conversation_id, sweep.seen()).await?
+        warehouse
+            .unseen_messages(account, conversation_id, sweep.seen())
+            .await?
     } else {
         Vec::new()
     };

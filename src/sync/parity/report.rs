@@ -12,7 +12,9 @@ pub fn describe(audit: &ParityAudit) -> String {
     let compared = grouped(audit.rows_compared);
     if audit.resource == Resource::Analytics {
         return match audit.verdict {
-            AuditVerdict::Equal => format!("{compared} days compared, all with as many conversations as the API reports"),
+            AuditVerdict::Equal => {
+                format!("{compared} days compared, all with as many conversations as the API reports")
+            }
             _ => format!(
                 "{} of {compared} days have another number of conversations than the API reports, which may count \
                  otherwise: {}",
@@ -35,7 +37,7 @@ pub fn describe(audit: &ParityAudit) -> String {
             format!("{what}, all equal, but {}", named(&audit.differences))
         }
         AuditVerdict::Differs | AuditVerdict::Noted => format!(
-            "{what}, {} differ: {}",
+            "{what}, {} not equal: {}",
             grouped(audit.rows_differing),
             named(&audit.differences)
         ),

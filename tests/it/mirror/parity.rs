@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use allai_sync::allai::{Priority, Resource};
 use allai_sync::app::App;
-use allai_sync::clock::{Clock as _, SharedClock, SystemClock};
+use allai_sync::clock::{SharedClock, SystemClock};
 use allai_sync::config::{Config, LoadOptions};
 use allai_sync::sandbox::{ChurnKind, OddKind, Options, Order, Totals};
 use allai_sync::sync::parity::{AuditJob, Depth, audit, describe};
@@ -96,7 +96,10 @@ async fn a_difference_planted_in_any_column_is_found_and_named(database: Databas
     let mirror = Mirror::start(database, account()).await;
     mirror.full_sync().await.verified();
     for resource in LISTS {
-        let ids = mirror.database.rows(&format!("SELECT id FROM {resource} ORDER BY id")).await;
+        let ids = mirror
+            .database
+            .rows(&format!("SELECT id FROM {resource} ORDER BY id"))
+            .await;
         let mut planted = BTreeSet::new();
         for (row, (column, kind)) in ids.iter().zip(columns(resource)) {
             let id = row.text("id");
@@ -137,12 +140,18 @@ async fn plant_extra(mirror: &Mirror, resource: Resource, id: &str) {
         ""
     };
     let names = format!("{of_conversation}{}", names.join(", "));
+    // PostgreSQL numbers rows by itself.
+    let (row_num, next) = if mirror.database.is_sqlite() {
+        (", row_num", format!(", (SELECT max(row_num) + 1 FROM {resource})"))
+    } else {
+        ("", String::new())
+    };
     mirror
         .database
         .execute(&format!(
-            "INSERT INTO {resource} (account, id, {names}, content_hash, first_seen_at, changed_at, row_num) \
-             SELECT account, '{id}', {names}, content_hash, first_seen_at, changed_at, \
-             (SELECT max(row_num) + 1 FROM {resource}) FROM {resource} ORDER BY id LIMIT 1"
+            "INSERT INTO {resource} (account, id, {names}, content_hash, first_seen_at, changed_at{row_num}) \
+             SELECT account, '{id}', {names}, content_hash, first_seen_at, changed_at{next} \
+             FROM {resource} ORDER BY id LIMIT 1"
         ))
         .await;
 }
@@ -151,7 +160,10 @@ async fn rows_that_are_missing_extra_or_wrongly_deleted_are_found(database: Data
     let mirror = Mirror::start(database, account()).await;
     mirror.full_sync().await.verified();
     for resource in LISTS {
-        let ids = mirror.database.rows(&format!("SELECT id FROM {resource} ORDER BY id")).await;
+        let ids = mirror
+            .database
+            .rows(&format!("SELECT id FROM {resource} ORDER BY id"))
+            .await;
         let (missing, deleted) = (ids[2].text("id"), ids[5].text("id"));
         mirror
             .database
@@ -169,7 +181,10 @@ async fn rows_that_are_missing_extra_or_wrongly_deleted_are_found(database: Data
             let expected = [(missing, "missing"), (deleted, "deleted"), ("nobody", "extra")];
             let expected = expected.map(|(id, what)| (id.to_owned(), what.to_owned()));
             assert_eq!(mirror.differences(resource).await, expected.into(), "{resource}");
-            assert_eq!(mirror.audit(resource, Depth::Sample).await.verdict, AuditVerdict::Differs);
+            assert_eq!(
+                mirror.audit(resource, Depth::Sample).await.verdict,
+                AuditVerdict::Differs
+            );
             mirror.full_sync().await;
             continue;
         }
@@ -189,7 +204,11 @@ async fn a_wrong_number_of_rows_is_found_by_a_sample(database: Database) {
     mirror.full_sync().await.verified();
     let sample = async || mirror.audit(Resource::Contacts, Depth::Sample).await;
     let equal = sample().await;
-    assert_eq!((equal.verdict, equal.rows_api), (AuditVerdict::Equal, Some(900)), "{equal:#?}");
+    assert_eq!(
+        (equal.verdict, equal.rows_api),
+        (AuditVerdict::Equal, Some(900)),
+        "{equal:#?}"
+    );
     assert!((200..=260).contains(&equal.rows_compared), "{equal:#?}");
     assert!(equal.requests <= 14, "{equal:#?}");
 
@@ -247,6 +266,15 @@ async fn nothing_is_found_in_rows_however_odd(database: Database) {
     }
 }
 
+/// However much is gone from the account.
+async fn sweep(mirror: &Mirror) {
+    let options = sync::Options {
+        full: true,
+        allow_mass_delete: true,
+    };
+    mirror.run(&LISTS, options).await.complete();
+}
+
 async fn nothing_is_reported_of_an_account_that_changes_while_it_is_audited(database: Database) {
     let mut options = Options::for_tests(160, 25);
     options.account.messages_per_conversation = Some(3);
@@ -260,8 +288,8 @@ async fn nothing_is_reported_of_an_account_that_changes_while_it_is_audited(data
     for order in [Order::CreatedDesc, Order::UpdatedDesc] {
         mirror.sandbox.set_options(|options| options.shape.order = order);
         mirror.sandbox.set_options(|options| options.churn.churn = 0);
-        mirror.full_sync().await;
-        mirror.full_sync().await;
+        sweep(&mirror).await;
+        sweep(&mirror).await;
         mirror.sandbox.set_options(|options| options.churn.churn = 1);
         for resource in LISTS {
             for (seed, depth) in [(1, Depth::Sample), (2, Depth::Sample), (3, Depth::Full)] {
@@ -269,7 +297,7 @@ async fn nothing_is_reported_of_an_account_that_changes_while_it_is_audited(data
                 assert_ne!(audit.verdict, AuditVerdict::Differs, "{audit:#?}");
             }
         }
-        mirror.full_sync().await;
+        sweep(&mirror).await;
     }
     let reported = "SELECT count(*) FROM parity_audits WHERE verdict = 'differs'";
     assert_eq!(mirror.database.value(reported).await, "0");
@@ -279,7 +307,9 @@ async fn what_is_new_at_the_api_is_no_difference(database: Database) {
     let mirror = Mirror::start(database, account()).await;
     mirror.full_sync().await.verified();
     // The server's clock has whole seconds: what follows is later beyond doubt.
-    mirror.sandbox.set_options(|options| options.faults.clock_skew = chrono::TimeDelta::seconds(30));
+    mirror
+        .sandbox
+        .set_options(|options| options.faults.clock_skew = chrono::TimeDelta::seconds(30));
     let account = mirror.sandbox.account();
     account.insert_contact(allai_sync::sandbox::ContactDraft::default());
     assert!(account.touch_contact(&account.contact_ids()[7]));
@@ -315,9 +345,13 @@ async fn a_verified_sweep_is_followed_by_an_audit(database: Database) {
     assert!(log.len() as u64 >= requests);
     let audits = mirror.database.table("parity_audits").await;
     for resource in Resource::ALL {
-        let of = audits.iter().filter(|row| row.text("resource") == resource.as_str());
-        let last = of.last().unwrap();
-        assert_eq!((last.text("verdict"), last.text("trigger")), ("equal", "sync"), "{last:?}");
+        let mut of = audits.iter().filter(|row| row.text("resource") == resource.as_str());
+        let last = of.next_back().unwrap();
+        assert_eq!(
+            (last.text("verdict"), last.text("trigger")),
+            ("equal", "sync"),
+            "{last:?}"
+        );
         assert!(last.count("rows_compared") > 0, "{last:?}");
         if resource != Resource::Analytics {
             let asked = last.count("requests");
@@ -338,7 +372,8 @@ async fn a_verified_sweep_is_followed_by_an_audit(database: Database) {
     }
     let report = mirror.say(&["status", "--json"]).expect(0).json();
     assert_eq!(report["resources"][0]["last_audit"]["verdict"], "equal", "{report}");
-    assert!(mirror.say(&["status"]).expect(0).stdout.contains("equal 0 s ago") || report.is_object());
+    let said = mirror.say(&["status"]).expect(0);
+    assert!(said.stdout.contains("equal"), "{said:?}");
 }
 
 async fn a_sync_whose_audit_cannot_be_kept_is_complete(database: Database) {
@@ -368,16 +403,20 @@ async fn check_tells_what_differs_and_what_to_do(database: Database) {
     let contact = mirror.sandbox.account().contact_ids().remove(5);
     mirror
         .database
-        .execute(&format!("UPDATE contacts SET email = 'planted@example.ro' WHERE id = '{contact}'"))
+        .execute(&format!(
+            "UPDATE contacts SET email = 'planted@example.ro' WHERE id = '{contact}'"
+        ))
         .await;
     let said = mirror.say(&["check", "--parity", "--full"]).expect(1);
     let expected = format!(
-        "FAIL  parity main contacts: all 65 rows compared, 1 differ: {contact} (email); run: allai-sync sync contacts \
+        "FAIL  parity main contacts: all 65 rows compared, 1 not equal: {contact} (email); run: allai-sync sync contacts \
          --account main --full"
     );
     assert!(said.stdout.contains(&expected), "{said:?}");
     assert!(!format!("{said:?}").contains("planted@"), "{said:?}");
-    mirror.say(&["sync", "contacts", "--account", "main", "--full"]).expect(0);
+    mirror
+        .say(&["sync", "contacts", "--account", "main", "--full"])
+        .expect(0);
     mirror.say(&["check", "--parity", "--full"]).expect(0);
     mirror.assert_exact().await;
 }
@@ -399,6 +438,21 @@ async fn sync_all(simulation: &Simulation) {
     assert!(sync::run(&job, Resource::Contacts).await.record.verified);
 }
 
+async fn audit_of(simulation: &Simulation, depth: Depth) -> ParityAudit {
+    let clock: SharedClock = simulation.clock.shared();
+    let job = AuditJob {
+        account: &simulation.account,
+        warehouse: &simulation.warehouse,
+        clock: &clock,
+        depth,
+        trigger: "test",
+        seed: None,
+        priority: Priority::Full,
+        cancelled: &CancellationToken::new(),
+    };
+    audit(&job, Resource::Contacts).await.unwrap().unwrap()
+}
+
 /// Plants one wrong field in so many contacts, and has it found by a full comparison.
 async fn find_one_wrong_field_in(contacts: usize) {
     let mut simulation = Simulation::new(Database::sqlite(), Options::for_tests(contacts, 0)).await;
@@ -409,21 +463,12 @@ async fn find_one_wrong_field_in(contacts: usize) {
         .database
         .execute(&format!("UPDATE contacts SET phone = '+40' WHERE id = '{id}'"))
         .await;
-    let clock: SharedClock = simulation.clock.shared();
-    let job = AuditJob {
-        account: &simulation.account,
-        warehouse: &simulation.warehouse,
-        clock: &clock,
-        depth: Depth::Full,
-        trigger: "test",
-        seed: None,
-        priority: Priority::Full,
-        cancelled: &CancellationToken::new(),
-    };
-    let real = SystemClock::shared();
-    let found = audit(&job, Resource::Contacts).await.unwrap().unwrap();
-    println!("{contacts} rows compared in {:?}", real.monotonic());
-    assert_eq!((found.rows_compared, found.rows_differing), (contacts as u64, 1), "{found:#?}");
+    let found = audit_of(&simulation, Depth::Full).await;
+    assert_eq!(
+        (found.rows_compared, found.rows_differing),
+        (contacts as u64, 1),
+        "{found:#?}"
+    );
     assert_eq!(found.differences[0].id.as_deref(), Some(id.as_str()));
     assert_eq!(found.differences[0].fields, ["phone"]);
 }
@@ -440,18 +485,18 @@ async fn one_wrong_field_in_a_hundred_thousand_rows_is_found() {
 }
 
 #[tokio::test]
-async fn the_audit_of_an_unchanged_sync_writes_next_to_nothing() {
+async fn an_audit_writes_next_to_nothing() {
     let mut simulation = Simulation::new(Database::sqlite(), Options::for_tests(3_000, 0)).await;
     simulation.account.page_size = 100;
     sync_all(&simulation).await;
-    simulation.database.execute("PRAGMA wal_checkpoint(TRUNCATE)").await;
     simulation.database.forbid_writes().await;
     simulation.database.execute("PRAGMA wal_checkpoint(TRUNCATE)").await;
     let file = simulation.database.url().replace("sqlite://", "") + "-wal";
     assert_eq!(std::fs::metadata(&file).unwrap().len(), 0);
-    simulation.clock.advance(std::time::Duration::from_mins(1));
-    sync_all(&simulation).await;
+    for depth in [Depth::Glance, Depth::Sample] {
+        let found = audit_of(&simulation, depth).await;
+        assert_eq!(found.verdict, AuditVerdict::Equal, "{found:#?}");
+    }
     let bytes = std::fs::metadata(&file).unwrap().len();
-    println!("{bytes} bytes of WAL");
-    assert!(bytes < 128 * 1024, "{bytes} bytes of WAL");
+    assert!(bytes < 32 * 1024, "{bytes} bytes of WAL");
 }
