@@ -31,7 +31,9 @@
 //! 6. [`warehouse::Warehouse::commit_page`] looks up what is there, writes only what differs, with history, quarantine and
 //!    the sweep's checkpoint, in one transaction.
 //! 7. When the sweep is finished and verified, rows it did not see become candidates for deletion, are confirmed, and get
-//!    `deleted_at`; [`warehouse::Warehouse::finish_run`] writes the journal.
+//!    `deleted_at`.
+//! 8. [`sync::parity`] has an independent look at two pages: is what the columns hold what the API has? It only ever warns.
+//!    [`warehouse::Warehouse::finish_run`] writes the journal.
 //!
 //! # Invariants
 //!

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures_util::{TryStreamExt as _, stream};
 use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,9 @@ struct Checkpoint {
     /// Messages that are gone, by row number.
     #[serde(with = "bitmap")]
     gone: RoaringTreemap,
+    /// When the reading began, by the server's clock.
+    #[serde(default)]
+    started_at: Option<DateTime<Utc>>,
     /// Conversations whose messages could not be read, and the first of them with the reason.
     failed: u64,
     first_failure: Option<String>,
@@ -55,8 +59,9 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
         .and_then(|text| serde_json::from_str(text).ok());
     let first = job.warehouse.highest_row_num(account, Resource::Messages).await? == 0;
     let full = job.options.full || first || resumed.is_some();
-    let found = resumed.unwrap_or(Checkpoint {
+    let found = resumed.unwrap_or_else(|| Checkpoint {
         all: job.options.full,
+        started_at: Some(run.client.server_now()),
         ..Checkpoint::default()
     });
     let (all, mut after_row_num) = (found.all, found.after_row_num);
@@ -344,6 +349,7 @@ impl MessagesRun<'_> {
                 clear_checkpoint: true,
                 ..StateUpdate::default()
             },
+            as_of: found.started_at,
             incomplete: (!incomplete.is_empty()).then(|| incomplete.join("; ")),
         })
     }

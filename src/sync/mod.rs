@@ -12,6 +12,7 @@ mod deletion;
 mod listed;
 mod messages;
 pub mod order;
+pub mod parity;
 mod progress;
 mod reader;
 mod rows;
@@ -21,6 +22,7 @@ mod tally;
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 pub use progress::{Progress, ProgressSnapshot};
@@ -157,6 +159,8 @@ struct Finding {
     verified: bool,
     /// Why the mirror is not what the API has, if it is not.
     incomplete: Option<String>,
+    /// When the reading began, by the server's clock: what changed later may be missing.
+    as_of: Option<DateTime<Utc>>,
     update: StateUpdate,
 }
 
@@ -183,7 +187,18 @@ pub async fn run(job: &Job<'_>, resource: Resource) -> Outcome {
         Resource::Analytics => analytics::run(&run).await,
     };
 
-    let counters = run.client.counters();
+    let mut counters = run.client.counters();
+    if let Ok(Finding {
+        verified: true,
+        as_of: Some(as_of),
+        ..
+    }) = &finding
+    {
+        // The server's clock was not known yet when the run began.
+        let ahead = run.client.server_now() - job.clock.now();
+        let as_of = (*as_of).min(started_at + ahead);
+        counters = counters + parity::after_sweep(&run, resource, as_of).await;
+    }
     let tally = *run.tally();
     let record = |status, verified, error| RunRecord {
         account: job.account.name.clone(),

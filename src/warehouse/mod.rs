@@ -19,12 +19,14 @@ mod conversations;
 mod difference;
 mod error;
 mod freshness;
+mod held;
 mod look_up;
 mod message_state;
 mod messages;
 mod migrations;
 mod mirrored;
 mod page;
+mod parity;
 mod postgres;
 mod quarantine;
 mod rate_budgets;
@@ -44,9 +46,11 @@ use chrono::{DateTime, Utc};
 pub use analytics::{AnalyticsCapture, AnalyticsCounts, Report};
 pub use error::Error;
 pub use freshness::Freshness;
+pub use held::{ColumnKind, HeldRow, HeldValue, columns};
 pub use message_state::ConversationToRead;
 pub use mirrored::{Unseen, UnseenRow};
 pub use page::{Change, PageCommit, RowOutcome};
+pub use parity::{AuditScope, AuditVerdict, DayParity, Difference, DifferenceKind, ParityAudit};
 pub use postgres::Postgres;
 pub use rate_budgets::RateBudget;
 pub use runs::{RunRecord, RunStatus};
@@ -240,8 +244,10 @@ pub fn statements() -> Vec<Statement> {
         contacts::STATEMENTS,
         conversations::STATEMENTS,
         freshness::STATEMENTS,
+        held::STATEMENTS,
         message_state::STATEMENTS,
         messages::STATEMENTS,
+        parity::STATEMENTS,
         quarantine::STATEMENTS,
         rate_budgets::STATEMENTS,
         runs::STATEMENTS,

@@ -1,6 +1,7 @@
 //! The warehouse's conformance suite: every test is written once and runs on SQLite and on PostgreSQL.
 
 mod analytics;
+mod audits;
 mod failing;
 mod harness;
 mod pages;
