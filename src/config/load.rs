@@ -51,15 +51,33 @@ pub struct Loaded {
 
 pub(super) fn load(options: &LoadOptions) -> Result<Loaded, Errors> {
     let file = find(options)?;
+    let file = file.as_ref().map(|(path, text)| (&**path, &**text));
+    check(file, &options.env, |config, sources, report| {
+        let files = SecretFiles::new(options.env.get("CREDENTIALS_DIRECTORY"), sources.file());
+        secret::read_files(config, &files, report);
+    })
+}
+
+/// Checks a configuration without reading the files that it names: for fuzzing, which would make up names of files.
+#[doc(hidden)]
+pub fn check_text(text: &str, env: &BTreeMap<String, String>) -> Result<Loaded, Errors> {
+    check(Some((Path::new("config.toml"), text)), env, |_, _, _| {})
+}
+
+/// What a file's text and the environment add up to; `read_files` puts the secrets in that are given as files.
+fn check(
+    file: Option<(&Path, &str)>,
+    env: &BTreeMap<String, String>,
+    read_files: impl FnOnce(&mut Config, &Sources, &mut Report),
+) -> Result<Loaded, Errors> {
     let mut report = Report::default();
-    let (dict, mut sources) = match &file {
+    let (dict, mut sources) = match file {
         Some((path, text)) => parse(path, text)?,
         None => (Dict::new(), Sources::default()),
     };
-    let mut config = Layers::new(dict, &options.env, &mut sources, &mut report).extract(&mut report);
+    let mut config = Layers::new(dict, env, &mut sources, &mut report).extract(&mut report);
     let inline = secret::inline(&mut config);
-    let files = SecretFiles::new(options.env.get("CREDENTIALS_DIRECTORY"), sources.file());
-    secret::read_files(&mut config, &files, &mut report);
+    read_files(&mut config, &sources, &mut report);
     config.validate(&mut report);
     if let Some(path) = sources.file()
         && inline.iter().any(|key| sources.is_from_file(key))

@@ -46,6 +46,8 @@ pub use example::{EXAMPLE, schema};
 pub use issue::{Errors, Issue};
 pub use jobs::{Job, Jobs};
 pub use key_path::KeyPath;
+#[doc(hidden)]
+pub use load::check_text;
 pub use load::{LoadOptions, Loaded};
 pub use open_table::OpenTable;
 pub use schedule::{Schedule, Timezone};

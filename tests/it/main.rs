@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a harness that cannot go on ends its test")]
 
 mod config;
+mod fuzz;
 mod mirror;
 mod readme;
 mod sandbox;
