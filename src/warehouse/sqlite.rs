@@ -416,3 +416,6 @@ impl Texts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
