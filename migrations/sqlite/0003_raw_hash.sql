@@ -7,6 +7,6 @@ ALTER TABLE contacts ADD COLUMN raw_hash BLOB;
 ALTER TABLE conversations ADD COLUMN raw_hash BLOB;
 ALTER TABLE messages ADD COLUMN raw_hash BLOB;
 
-CREATE INDEX contacts_tombstoned ON contacts (account, row_num) WHERE deleted_at IS NOT NULL;
-CREATE INDEX conversations_tombstoned ON conversations (account, row_num) WHERE deleted_at IS NOT NULL;
-CREATE INDEX messages_tombstoned ON messages (account, row_num) WHERE deleted_at IS NOT NULL;
+CREATE INDEX contacts_tombstoned ON contacts (account, row_num, deleted_at) WHERE deleted_at IS NOT NULL;
+CREATE INDEX conversations_tombstoned ON conversations (account, row_num, deleted_at) WHERE deleted_at IS NOT NULL;
+CREATE INDEX messages_tombstoned ON messages (account, row_num, deleted_at) WHERE deleted_at IS NOT NULL;
