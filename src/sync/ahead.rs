@@ -8,7 +8,7 @@
 //! overlap, and a row may have changed between two of them. A page that was asked for before another one had arrived,
 //! and says something else of the same row, may be the older of the two: it is fetched again.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -26,6 +26,9 @@ use super::sweep::{PageView, Request, Sweep};
 /// How many pages are fetched ahead at first. With each page that can be used it is one more, up to the account's
 /// concurrency.
 const FIRST_WINDOW: usize = 4;
+
+/// So many rows may always be remembered as the latest.
+const FEWEST_LATEST: usize = 4_096;
 
 /// A page, as it arrived.
 pub(super) struct Arrival {
@@ -53,8 +56,8 @@ impl Arrival {
 pub(super) struct Ahead<'a> {
     reader: &'a Reader<'a>,
     on_their_way: FuturesUnordered<BoxFuture<'a, (Request, Result<Arrival, Error>)>>,
-    /// Their offsets.
-    expected: BTreeSet<u64>,
+    /// Their offsets, and when they were asked for.
+    expected: BTreeMap<u64, u64>,
     arrived: BTreeMap<u64, Result<Arrival, Error>>,
     /// At most so many pages are fetched and not yet stored.
     window: usize,
@@ -63,6 +66,8 @@ pub(super) struct Ahead<'a> {
     ticks: u64,
     /// Rows of the pages taken last, by key: their version, and when it arrived.
     latest: HashMap<u64, (u64, u64)>,
+    /// How many of those there may be before the ones that no page can contradict any more are dropped.
+    latest_allowed: usize,
     /// Whether rows are decoded as they arrive, because they are likely to be stored.
     decoding: Arc<AtomicBool>,
 }
@@ -72,19 +77,20 @@ impl<'a> Ahead<'a> {
         Self {
             reader,
             on_their_way: FuturesUnordered::new(),
-            expected: BTreeSet::new(),
+            expected: BTreeMap::new(),
             arrived: BTreeMap::new(),
             window: FIRST_WINDOW.min(reader.run.job.account.concurrency).max(1),
             largest_page: 0,
             ticks: 0,
             latest: HashMap::new(),
+            latest_allowed: FEWEST_LATEST,
             decoding: Arc::default(),
         }
     }
 
     /// The page the sweep asks for next; `unstored` pages taken before are not committed yet.
     pub(super) async fn page(&mut self, request: Request, sweep: &Sweep, unstored: usize) -> Result<Arrival, Error> {
-        let known = |at: &u64| self.expected.contains(at) || self.arrived.contains_key(at);
+        let known = |at: &u64| self.expected.contains_key(at) || self.arrived.contains_key(at);
         if !known(&request.offset) {
             // The list is not what it was when these were asked for.
             self.forget();
@@ -161,7 +167,7 @@ impl<'a> Ahead<'a> {
         let (reader, decoding) = (self.reader, Arc::clone(&self.decoding));
         self.ticks += 1;
         let sent = self.ticks;
-        self.expected.insert(request.offset);
+        self.expected.insert(request.offset, sent);
         self.on_their_way.push(Box::pin(async move {
             let fetched = reader.fetch(request).await.map(|page| {
                 let rows = Rows::read(&reader.listing, page.items);
@@ -194,7 +200,7 @@ impl<'a> Ahead<'a> {
             if unstored + self.expected.len() + self.arrived.len() >= self.window {
                 return;
             }
-            if self.expected.contains(&request.offset) || self.arrived.contains_key(&request.offset) {
+            if self.expected.contains_key(&request.offset) || self.arrived.contains_key(&request.offset) {
                 continue;
             }
             // What was asked for last must be on its way before the next is.

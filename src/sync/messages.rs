@@ -75,6 +75,7 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
             saved_written: 0,
             confirmations: 0,
             lied: false,
+            several_a_page: false,
             failures_in_a_row: 0,
         }),
     };
@@ -134,6 +135,8 @@ struct Shared {
     /// How often the server's word that its first answer was all was found true, and whether it ever was not.
     confirmations: u32,
     lied: bool,
+    /// Whether any list showed that the server returns several rows a page.
+    several_a_page: bool,
     failures_in_a_row: u32,
 }
 
@@ -251,13 +254,15 @@ impl MessagesRun<'_> {
     }
 
     async fn sweep(&self, conversation_id: &str, counted: Option<&RoaringTreemap>) -> Result<Sweep, Error> {
-        let trusted = {
+        let (trusted, several_a_page) = {
             let shared = self.shared();
-            shared.confirmations >= CONFIRMATIONS && !shared.lied
+            let trusted = shared.confirmations >= CONFIRMATIONS && !shared.lied;
+            (trusted, shared.several_a_page)
         };
         let started_at = self.run.client.server_now();
         let mut sweep = Sweep::new(Mode::Full, self.run.job.account.page_size, started_at, u64::MAX)
             .trusting_total(trusted)
+            .knowing_of_several_a_page(several_a_page)
             .doubting_offset();
         let reader = Reader {
             run: self.run,
@@ -271,8 +276,9 @@ impl MessagesRun<'_> {
             counted,
         };
         reader.read(&mut sweep).await?;
+        let mut shared = self.shared();
+        shared.several_a_page |= sweep.saw_several_a_page();
         if !trusted {
-            let mut shared = self.shared();
             match sweep.claim_was_true() {
                 Some(true) => shared.confirmations += 1,
                 Some(false) => shared.lied = true,

@@ -29,6 +29,8 @@ const OVERLAP: u64 = 5;
 /// Steps back without progress after which pages are taken as they come and the sweep gives up being verified. Nobody's
 /// list changes that fast; a server whose pages can never be anchored must not hold the sweep for ever.
 const STEPS_TO_GIVE_UP: u32 = 40;
+/// Steps back without progress that are no longer than a page; those that follow double.
+const STEPS_SIDE_BY_SIDE: u32 = 8;
 
 /// What a sweep is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,6 +129,8 @@ pub struct Sweep {
     limit: u32,
     /// Whether a stated total may end a list that fits one page.
     trust_total: bool,
+    /// Whether the server is known to return several rows a page where it has them.
+    several_a_page: bool,
     /// Whether the same page from two offsets shows that the offset is ignored; else it takes three.
     offset_doubtful: bool,
     /// By the server's clock: rows created later are not the sweep's business.
@@ -231,6 +235,7 @@ impl Sweep {
             mode,
             limit,
             trust_total: false,
+            several_a_page: false,
             offset_doubtful: false,
             started_at,
             highest_row_num,
@@ -270,6 +275,19 @@ impl Sweep {
     pub const fn trusting_total(mut self, trust: bool) -> Self {
         self.trust_total = trust;
         self
+    }
+
+    /// Says whether the server is known to return several rows a page where it has them: then a page of one row is a list
+    /// of one row, otherwise a further request makes sure.
+    #[must_use]
+    pub const fn knowing_of_several_a_page(mut self, known: bool) -> Self {
+        self.several_a_page = known;
+        self
+    }
+
+    /// Whether a page of several rows was seen.
+    pub const fn saw_several_a_page(&self) -> bool {
+        self.largest_page > 1
     }
 
     /// For a list of which the guide shows no offset: to bring the same page twice is enough to believe that the server
@@ -410,7 +428,11 @@ impl Sweep {
             self.offset = self.previous.as_ref().map_or(0, Slice::reach);
             return Verdict::Broken;
         }
-        self.step_back = (self.step_back * 2).max(2 * OVERLAP);
+        self.step_back = (self.step_back * 2).max(2 * overlap(self.largest_page));
+        if self.breaks <= STEPS_SIDE_BY_SIDE {
+            // Pages that overlap cannot jump over the one that is looked for.
+            self.step_back = self.step_back.min(self.largest_page.saturating_sub(1)).max(1);
+        }
         self.offset = self.offset.saturating_sub(self.step_back);
         Verdict::Broken
     }
@@ -423,8 +445,12 @@ impl Sweep {
         match &self.previous {
             Some(previous) => {
                 if items.is_empty() {
-                    // The one row of a list cannot be overlapped; nothing behind it is as good.
-                    return previous.offset == 0 && previous.keys.len() == 1 && self.offset == previous.reach();
+                    // The one row of a list cannot be overlapped; nothing behind it is as good, unless it was only the
+                    // first of several pages of one row.
+                    return self.several_a_page
+                        && previous.offset == 0
+                        && previous.keys.len() == 1
+                        && self.offset == previous.reach();
                 }
                 if !self.evidence.order().rows_may_move() {
                     return items.iter().any(|item| previous.keys.contains(&item.key));
@@ -523,8 +549,12 @@ impl Sweep {
 
 /// How far behind a page of this size the next one begins.
 fn step(size: u64) -> u64 {
-    let overlap = (size * OVERLAP / 100).clamp(1, OVERLAP);
-    size.saturating_sub(overlap).max(1)
+    size.saturating_sub(overlap(size)).max(1)
+}
+
+/// How many rows of a page of this size the next one repeats.
+fn overlap(size: u64) -> u64 {
+    (size * OVERLAP / 100).clamp(1, OVERLAP)
 }
 
 /// What a page brought that the sweep had not seen.

@@ -581,3 +581,37 @@ fn a_list_that_never_holds_still_is_read_but_not_proven() {
     assert_eq!(sweep.rows_seen(), 400);
     assert!(matches!(sweep.proof(), Proof::Unproven(_)));
 }
+
+#[test]
+fn pages_of_one_row_do_not_make_a_list_of_one_row() {
+    let mut model = Model::new(15, ListOrder::CreatedAsc, 2, Churn::default());
+    model.clamp = 1;
+    let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
+    let request = sweep.next().unwrap();
+    let (items, _) = model.get(request);
+    model.offer(&mut sweep, &items, None);
+    // The first row goes, so that there is nothing at the second offset any more.
+    model.rows.remove(0);
+    while let Some(request) = sweep.next() {
+        assert!(model.requests < 20);
+        let (items, _) = model.get(request);
+        model.offer(&mut sweep, &items, None);
+    }
+    assert_eq!(sweep.rows_seen(), 2);
+}
+
+#[test]
+fn small_pages_are_stepped_back_to_and_not_over() {
+    for seed in 0..20 {
+        let churn = Churn {
+            inserts: 1,
+            deletes: 1,
+            touches: 0,
+        };
+        let mut model = Model::new(seed, ListOrder::CreatedDesc, 60, churn);
+        model.clamp = 4;
+        let sweep = model.run(Mode::Full);
+        assert_eq!(model.lost(&sweep), [0; 0], "seed {seed}");
+        assert!(model.requests < 200, "seed {seed}: {} requests", model.requests);
+    }
+}
