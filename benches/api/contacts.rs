@@ -190,7 +190,7 @@ fn time(seconds: i64) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// A permutation of the 64-bit numbers that leaves no trace of their order (SplitMix64's finalizer,
+/// A permutation of the 64-bit numbers that leaves no trace of their order (`SplitMix64`'s finalizer,
 /// <https://prng.di.unimi.it/splitmix64.c>).
 const fn scattered(number: u64) -> u64 {
     let mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -121,7 +121,12 @@ fn nothing_is_dropped(record: &Record, members: &BTreeMap<String, &RawValue>) {
         Record::Message(row) => (
             vec![
                 // The list that was asked for decides, and may agree.
-                ("conversation_id", members.get("conversation_id").is_some_and(|raw| text(raw) == row.conversation_id)),
+                (
+                    "conversation_id",
+                    members
+                        .get("conversation_id")
+                        .is_some_and(|raw| text(raw) == row.conversation_id),
+                ),
                 ("role", row.role.is_some()),
                 ("type", row.kind.is_some()),
                 ("content", row.content.is_some()),

@@ -46,7 +46,9 @@ fn dialogue(limits: Limits, answers: &[Answer]) {
     let arrivals = Arc::new(Mutex::new(vec![clock.monotonic()]));
     let script: VecDeque<_> = answers.iter().map(Answer::response).collect();
     let client = client(&clock, &budget, &arrivals, script);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         for _ in answers {
             // What is asked for does not matter, nor what comes of it.
@@ -59,7 +61,8 @@ fn dialogue(limits: Limits, answers: &[Answer]) {
     for pair in arrivals.chunks(2) {
         // What an answer takes is not waited by choice; so the pairs are an answer's end and the next request.
         if let [answered, asked] = pair {
-            assert!(*asked - *answered <= LONGEST_WAIT, "waited {:?}", *asked - *answered);
+            let waited = asked.saturating_sub(*answered);
+            assert!(waited <= LONGEST_WAIT, "waited {waited:?}");
         }
     }
 }
@@ -107,7 +110,10 @@ impl Answer {
             Some((name.trim().parse().ok()?, HeaderValue::from_str(value.trim()).ok()?))
         });
         Some(Self {
-            status: status.parse().ok().or_else(|| (status == "0").then_some(StatusCode::CONTINUE))?,
+            status: status
+                .parse()
+                .ok()
+                .or_else(|| (status == "0").then_some(StatusCode::CONTINUE))?,
             // A day is longer than any window.
             takes: Duration::from_millis(takes.trim().parse::<u64>().unwrap_or_default().min(86_400_000)),
             headers: headers.collect(),

@@ -14,8 +14,9 @@ fn seeds_hold(target: &str, hold: fn(&[u8])) {
         .collect();
     assert!(!seeds.is_empty(), "{} is empty", folder.display());
     for seed in seeds {
-        println!("{}", seed.display());
-        hold(&std::fs::read(&seed).unwrap());
+        let input = std::fs::read(&seed).unwrap();
+        let outcome = std::panic::catch_unwind(|| hold(&input));
+        assert!(outcome.is_ok(), "{} breaks the property", seed.display());
     }
 }
 
