@@ -29,6 +29,15 @@ pub(crate) struct Api {
     clock: SimClock,
 }
 
+/// What becomes of the log of what is asked and answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Log {
+    Off,
+    Kept,
+    /// On standard output, as it happens.
+    Shown,
+}
+
 /// What happened since the counts were last taken.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
@@ -48,8 +57,9 @@ pub(crate) struct State {
     pub(crate) scenario: Scenario,
     pub(crate) counts: Counts,
     pub(crate) at_rest: bool,
+    log: Log,
     /// What was asked and answered, if it is kept.
-    pub(crate) log: Option<Vec<String>>,
+    pub(crate) lines: Vec<String>,
     limits: Limits,
     random: Random,
     kill: Kill,
@@ -74,14 +84,15 @@ enum Fault {
 }
 
 impl Api {
-    pub(crate) fn new(scenario: &Scenario, clock: &SimClock, keep_log: bool) -> Self {
+    pub(crate) fn new(scenario: &Scenario, clock: &SimClock, log: Log) -> Self {
         let now = clock.true_millis() / 1000 + scenario.rate.skew;
         Self {
             state: Arc::new(Mutex::new(State {
                 account: Account::new(scenario, now),
                 counts: Counts::default(),
                 at_rest: false,
-                log: keep_log.then(Vec::new),
+                log,
+                lines: Vec::new(),
                 limits: Limits::new(scenario.rate.clone()),
                 random: Random::new(scenario.seed, 200),
                 kill: Kill::Never,
@@ -271,7 +282,9 @@ impl State {
     }
 
     fn write_log(&mut self, request: &Request<Bytes>, answer: &Arrival, millis: i64) {
-        let Some(log) = &mut self.log else { return };
+        if self.log == Log::Off {
+            return;
+        }
         let path = request.uri().path_and_query().map_or("", |path| path.as_str());
         let said = match answer {
             Arrival::Answered(response) => {
@@ -286,13 +299,16 @@ impl State {
             Arrival::Lost(error, _) => error.to_string(),
             Arrival::Killed | Arrival::Endless => String::new(),
         };
-        log.push(format!("{} {millis} {path} {said}", self.served));
+        let number = self.served;
+        self.note(|| format!("{number} {millis} {path} {said}"));
     }
 
     /// Notes something in the log that is no request.
     pub(crate) fn note(&mut self, what: impl FnOnce() -> String) {
-        if let Some(log) = &mut self.log {
-            log.push(what());
+        match self.log {
+            Log::Off => {}
+            Log::Kept => self.lines.push(what()),
+            Log::Shown => println!("{}", what()),
         }
     }
 }

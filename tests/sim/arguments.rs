@@ -2,7 +2,8 @@
 
 use std::num::NonZeroUsize;
 
-use crate::scenario::{Database, Order};
+use crate::regressions;
+use crate::scenario::{Database, Order, Scenario};
 
 pub(crate) const USAGE: &str = "\
 cargo test --test sim -- [OPTIONS]
@@ -10,6 +11,7 @@ cargo test --test sim -- [OPTIONS]
   --seeds N         lives for each order (and database); default: a few minutes' worth, over both databases
   --from N          the first seed; default 1
   --seed N          live this seed alone and show what happens
+  --regression NAME live this scenario of tests/sim/regressions.rs alone, likewise
   --order ORDER     created-desc, created-asc, updated-desc or unknown-stable; default: all
   --database DB     sqlite or postgres; default: both
   --threads N       default: one a processor
@@ -24,6 +26,7 @@ pub(crate) struct Arguments {
     pub(crate) seeds: Option<u64>,
     pub(crate) from: u64,
     pub(crate) seed: Option<u64>,
+    pub(crate) regression: Option<String>,
     pub(crate) orders: Vec<Order>,
     pub(crate) databases: Vec<Database>,
     pub(crate) threads: usize,
@@ -40,6 +43,7 @@ impl Arguments {
             seeds: None,
             from: 1,
             seed: None,
+            regression: None,
             orders: Order::ALL.to_vec(),
             databases: vec![Database::Sqlite, Database::Postgres],
             threads: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
@@ -53,14 +57,13 @@ impl Arguments {
                 text.parse::<u64>()
                     .map_err(|_| format!("{word}: {text:?} is not a number"))
             };
-            let small = |text: String| {
-                number(text).map(|number| usize::try_from(number).unwrap_or(usize::MAX).max(1))
-            };
+            let small = |text: String| number(text).map(|number| usize::try_from(number).unwrap_or(usize::MAX).max(1));
             let mut ours = true;
             match word.as_str() {
                 "--seeds" => arguments.seeds = Some(number(value()?)?),
                 "--from" => arguments.from = number(value()?)?,
                 "--seed" => arguments.seed = Some(number(value()?)?),
+                "--regression" => arguments.regression = Some(value()?),
                 "--threads" => arguments.threads = small(value()?)?,
                 "--failures" => arguments.most_failures = small(value()?)?,
                 "--no-shrink" => arguments.shrink = false,
@@ -86,7 +89,14 @@ impl Arguments {
                     ours = false;
                 }
                 word if word.starts_with('-') => {
-                    let harness = ["--nocapture", "--no-capture", "--exact", "--quiet", "-q", "--show-output"];
+                    let harness = [
+                        "--nocapture",
+                        "--no-capture",
+                        "--exact",
+                        "--quiet",
+                        "-q",
+                        "--show-output",
+                    ];
                     let with_value = ["--test-threads=", "--skip=", "--format=", "--color="];
                     if !harness.contains(&word) && !with_value.iter().any(|start| word.starts_with(start)) {
                         return Err(format!("{word} is not known"));
@@ -100,6 +110,21 @@ impl Arguments {
             arguments.is_default &= !ours;
         }
         Ok(Some(arguments))
+    }
+
+    /// What is to be lived before somebody's eyes.
+    pub(crate) fn to_replay(&self) -> Vec<Scenario> {
+        let named = regressions::all()
+            .into_iter()
+            .filter(|(name, _)| self.regression.as_deref() == Some(name));
+        let mut scenarios: Vec<Scenario> = named.map(|(_, scenario)| scenario).collect();
+        if let Some(seed) = self.seed {
+            for &database in &self.databases {
+                let drawn = self.orders.iter().map(|order| Scenario::draw(seed, *order, database));
+                scenarios.extend(drawn);
+            }
+        }
+        scenarios
     }
 
     /// What is to be lived, the orders and databases in turn.

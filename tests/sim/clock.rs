@@ -58,6 +58,11 @@ impl SimClock {
         inner.readings = 0;
     }
 
+    /// Time passes.
+    pub(crate) fn advance(&self, duration: Duration) {
+        self.lock().time.advance(duration);
+    }
+
     /// Sets the wall clock.
     pub(crate) fn jump(&self, seconds: i64) {
         self.lock().off += TimeDelta::seconds(seconds);

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use allai_sync::allai::{Budget, Client, Limits, Resource, RetryPolicy};
 use allai_sync::sync::{self, Job, Progress};
@@ -10,7 +11,7 @@ use allai_sync::warehouse::{RunRecord, RunStatus};
 use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Api, Counts};
+use crate::api::{Api, Counts, Log};
 use crate::clock::{Killed, Stuck};
 use crate::mirror::Presence;
 use crate::model::Kind;
@@ -40,9 +41,9 @@ enum Ended {
 }
 
 /// Lives a scenario through; what it was worth, or what went wrong. The log is what was asked and answered, if kept.
-pub(crate) async fn live(place: &mut Place, scenario: &Scenario, keep_log: bool) -> (Verdict<Tally>, Vec<String>) {
+pub(crate) async fn live(place: &mut Place, scenario: &Scenario, log: Log) -> (Verdict<Tally>, Vec<String>) {
     let name = place.begin().await;
-    let api = Api::new(scenario, &place.clock, keep_log);
+    let api = Api::new(scenario, &place.clock, log);
     let mut life = Life {
         account: account(name, &api, place, scenario, 0),
         place,
@@ -54,6 +55,7 @@ pub(crate) async fn live(place: &mut Place, scenario: &Scenario, keep_log: bool)
         complete: [false; 3],
         held: Default::default(),
         clients: 0,
+        random: Random::new(scenario.seed, 300),
         tally: Tally::default(),
     };
     let lived = AssertUnwindSafe(life.live()).catch_unwind().await;
@@ -65,7 +67,7 @@ pub(crate) async fn live(place: &mut Place, scenario: &Scenario, keep_log: bool)
         Ok(Err(what)) => Err(what),
         Err(panic) => Err(format!("a panic: {}", words(&*panic))),
     };
-    let log = api.lock().log.take().unwrap_or_default();
+    let log = std::mem::take(&mut api.lock().lines);
     (verdict, log)
 }
 
@@ -116,6 +118,8 @@ struct Life<'a> {
     /// What the mirror held of each list after the last run.
     held: [Presence; 3],
     clients: u64,
+    /// When syncs begin, and in which order.
+    random: Random,
     tally: Tally,
 }
 
@@ -133,11 +137,14 @@ impl Life<'_> {
             ..sync::Options::default()
         };
         let mut later: Vec<sync::Options> = vec![sync::Options::default(); self.scenario.incrementals as usize];
-        let random = &mut Random::new(self.scenario.seed, 300);
         for _ in 0..self.scenario.fulls {
-            later.insert(random.index(later.len() + 1), full);
+            later.insert(self.random.index(later.len() + 1), full);
         }
-        let kills = self.scenario.later_kills.into_iter().chain(std::iter::repeat(Kill::Never));
+        let kills = self
+            .scenario
+            .later_kills
+            .into_iter()
+            .chain(std::iter::repeat(Kill::Never));
         for (options, kill) in later.into_iter().zip(kills) {
             self.sync(options, kill).await?;
         }
@@ -213,6 +220,8 @@ impl Life<'_> {
     /// One sync of all lists; what must hold after any sync is looked after.
     async fn sync(&mut self, options: sync::Options, kill: Kill) -> Verdict<Ended> {
         let cancelled = CancellationToken::new();
+        let pause = self.random.between(1, 900);
+        self.place.clock.advance(Duration::from_secs(u64::from(pause)));
         self.api.begin(kill, &cancelled);
         self.api
             .lock()
@@ -330,7 +339,10 @@ impl Life<'_> {
             if record.status != RunStatus::Complete && record.error.is_none() {
                 return Err(format!("expected: a reason; found: none in {record:?}"));
             }
-            let (asked, refused) = (u64::from(counts.requests), u64::from(counts.over_limit + counts.spurious));
+            let (asked, refused) = (
+                u64::from(counts.requests),
+                u64::from(counts.over_limit + counts.spurious),
+            );
             if !cancelled && (record.requests, record.rate_limited) != (asked, refused) {
                 return Err(format!(
                     "expected: {asked} requests counted, {refused} of them refused; found: {} and {}",

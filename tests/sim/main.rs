@@ -35,6 +35,7 @@ use std::sync::{Mutex, PoisonError};
 use allai_sync::clock::SystemClock;
 use tokio::runtime::Runtime;
 
+use self::api::Log;
 use self::arguments::Arguments;
 use self::place::Place;
 use self::scenario::{Database, Order, Scenario};
@@ -49,8 +50,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if let Some(seed) = arguments.seed {
-        return replay(&arguments, seed);
+    let replayed = arguments.to_replay();
+    if !replayed.is_empty() {
+        return replay(&replayed, arguments.shrink);
     }
     let mut worker = Worker::new();
     for (name, scenario) in regressions::all() {
@@ -84,10 +86,10 @@ impl Worker {
     }
 
     fn live(&mut self, scenario: &Scenario) -> Result<Tally, String> {
-        self.live_with_log(scenario, false).0
+        self.live_with_log(scenario, Log::Off).0
     }
 
-    fn live_with_log(&mut self, scenario: &Scenario, keep_log: bool) -> (Result<Tally, String>, Vec<String>) {
+    fn live_with_log(&mut self, scenario: &Scenario, log: Log) -> (Result<Tally, String>, Vec<String>) {
         let place = match scenario.database {
             Database::Sqlite => &mut self.sqlite,
             Database::Postgres => &mut self.postgres,
@@ -97,7 +99,7 @@ impl Worker {
                 Some(place) => place,
                 none => none.insert(Place::new(scenario.database).await),
             };
-            life::live(place, scenario, keep_log).await
+            life::live(place, scenario, log).await
         })
     }
 
@@ -114,24 +116,31 @@ impl Worker {
     }
 }
 
-/// Lives one scenario through, and shows what happens.
-fn replay(arguments: &Arguments, seed: u64) -> ExitCode {
+/// Lives scenarios through, and shows what happens.
+fn replay(scenarios: &[Scenario], shrink: bool) -> ExitCode {
+    // What the program itself says, among what is asked and answered; RUST_LOG chooses.
+    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "allai_sync=debug".to_owned());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .without_time()
+        .init();
     let mut worker = Worker::new();
     let mut code = ExitCode::SUCCESS;
-    for &database in &arguments.databases {
-        for &order in &arguments.orders {
-            let scenario = Scenario::draw(seed, order, database);
-            println!("{scenario:#?}");
-            let (lived, log) = worker.live_with_log(&scenario, true);
-            for line in log {
-                println!("{line}");
+    for scenario in scenarios {
+        println!("{scenario:#?}");
+        match worker.live_with_log(scenario, Log::Shown).0 {
+            Ok(tally) => println!("as it should be: {tally}"),
+            Err(what) if shrink => {
+                println!("{what}");
+                let nothing = tracing::subscriber::NoSubscriber::default();
+                let explained = tracing::subscriber::with_default(nothing, || worker.explain(scenario, &what));
+                println!("{explained}");
+                code = ExitCode::FAILURE;
             }
-            match lived {
-                Ok(tally) => println!("as it should be: {tally}"),
-                Err(what) => {
-                    println!("{}", worker.explain(&scenario, &what));
-                    code = ExitCode::FAILURE;
-                }
+            Err(what) => {
+                println!("FAILED: {what}");
+                code = ExitCode::FAILURE;
             }
         }
     }
@@ -144,7 +153,7 @@ fn repeats_itself(worker: &mut Worker, arguments: &Arguments) -> bool {
         for &order in &arguments.orders {
             for seed in 1..=3 {
                 let scenario = Scenario::draw(seed, order, database);
-                let logs = [0, 1].map(|_| worker.live_with_log(&scenario, true).1);
+                let logs = [0, 1].map(|_| worker.live_with_log(&scenario, Log::Kept).1);
                 let differs = logs[0].iter().zip(&logs[1]).position(|(one, other)| one != other);
                 if differs.is_some() || logs[0].len() != logs[1].len() {
                     let at = differs.unwrap_or(logs[0].len().min(logs[1].len()));

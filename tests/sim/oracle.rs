@@ -15,7 +15,10 @@ fn remembered<'a>(account: &'a Account, kind: Kind, key: &Key) -> Option<(&'a Ro
         Kind::Conversation => (account.conversations.rows.get(number)?, None),
         Kind::Message => {
             let conversation = account.conversation(&key.0)?;
-            (account.messages[conversation.number].rows.get(number)?, Some(conversation))
+            (
+                account.messages[conversation.number].rows.get(number)?,
+                Some(conversation),
+            )
         }
     })
 }
@@ -121,7 +124,9 @@ pub(crate) fn differences(account: &Account, kind: Kind, mirror: &Columns, found
         };
         for ((column, held), expected) in columns(kind).iter().zip(held).zip(expected(account, row)) {
             if !is_same(held.as_deref(), &expected) {
-                found.push(format!("{name} {key:?}: {column} is {held:?}, the API has {expected:?}"));
+                found.push(format!(
+                    "{name} {key:?}: {column} is {held:?}, the API has {expected:?}"
+                ));
             }
         }
     }

@@ -227,7 +227,7 @@ impl Scenario {
         };
         let effective = if clamp > 0 { clamp } else { page_size };
         // Pages of one or two rows would make a run of hundreds of requests.
-        let most = if effective < 5 { 40 } else { 160 };
+        let most = if effective < 5 { 24 } else { 160 };
         let rows = |random: &mut Random, most: u32| match random.below(10) {
             0 => random.below(4),
             1..=3 => random.below(most / 4 + 1),
@@ -270,7 +270,7 @@ impl Scenario {
             faults: Faults::draw(random),
             faults_at_rest: random.chance(50),
             rate: Rate::draw(random),
-            latency_ms: random.pick(&[0, 20, 100, 400, 2000]),
+            latency_ms: random.pick(&[2, 20, 100, 400, 2000]),
             first_kills: std::array::from_fn(|_| Kill::draw(random, 45)),
             incrementals: random.below(4),
             fulls: random.below(3),
@@ -283,14 +283,14 @@ impl Scenario {
 
 impl Churn {
     fn draw(random: &mut Random, effective: u32) -> Self {
-        // Up to a fifth of a page changes at every request.
-        let most = effective * 20 + 40;
+        // Up to a fifth of a page changes at every request: more is faster than anybody can read.
+        let most = effective * 20;
         let weight = |random: &mut Random| random.pick(&[0, 0, 1, 2, 4]);
         let mut churn = Self {
             per_hundred: match random.below(10) {
                 0 => 0,
-                1..=3 => random.between(5, 60),
-                _ => random.between(60.min(most), most),
+                1..=3 => random.between(5, 40),
+                _ => random.between(40, most),
             },
             inserts: weight(random),
             backdated: random.pick(&[0, 0, 0, 1]),

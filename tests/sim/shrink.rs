@@ -1,6 +1,6 @@
 //! Making a scenario that fails as simple as it can be while it still fails.
 
-use crate::scenario::{Dates, Database, Envelope, Faults, Figure, Kill, Reset, Scenario, Stamp, WindowKind};
+use crate::scenario::{Database, Dates, Envelope, Faults, Figure, Kill, Reset, Scenario, Stamp, WindowKind};
 
 /// Attempts after which what is found is good enough.
 const MOST_ATTEMPTS: u32 = 600;
@@ -33,7 +33,7 @@ const STEPS: &[Step] = &[
     |s| s.database = Database::Sqlite,
     |s| s.concurrency = 1,
     |s| s.reopen = false,
-    |s| s.latency_ms = 0,
+    |s| s.latency_ms = 2,
     |s| s.rate.jump_at = 0,
     |s| (s.rate.server_jump, s.rate.wall_jump) = (0, 0),
     |s| s.rate.skew = 0,
@@ -72,7 +72,11 @@ const STEPS: &[Step] = &[
 ];
 
 /// The simplest scenario found that still fails, with how it fails; `try_out` says how one fails, if it does.
-pub(crate) fn shrink(failing: &Scenario, what: &str, mut try_out: impl FnMut(&Scenario) -> Option<String>) -> (Scenario, String) {
+pub(crate) fn shrink(
+    failing: &Scenario,
+    what: &str,
+    mut try_out: impl FnMut(&Scenario) -> Option<String>,
+) -> (Scenario, String) {
     let (mut best, mut what) = (failing.clone(), what.to_owned());
     let mut attempts = 0;
     loop {
@@ -87,7 +91,8 @@ pub(crate) fn shrink(failing: &Scenario, what: &str, mut try_out: impl FnMut(&Sc
             if attempts > MOST_ATTEMPTS {
                 return (best, what);
             }
-            if let Some(found) = try_out(&candidate) {
+            let found = try_out(&candidate);
+            if let Some(found) = found.filter(|found| kind(found) == kind(&what)) {
                 (best, what, simpler) = (candidate, found, true);
             }
         }
@@ -95,4 +100,13 @@ pub(crate) fn shrink(failing: &Scenario, what: &str, mut try_out: impl FnMut(&Sc
             return (best, what);
         }
     }
+}
+
+/// What kind of failure it is: the words, without the figures and what was found.
+fn kind(what: &str) -> String {
+    let expected = what.split("; found").next().unwrap_or_default();
+    let words = expected
+        .split(|c: char| !c.is_alphabetic())
+        .filter(|word| word.len() > 2);
+    words.take(8).collect::<Vec<_>>().join(" ")
 }

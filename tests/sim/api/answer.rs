@@ -76,7 +76,11 @@ impl Asked {
 
     pub(super) fn answer(&self, account: &Account, scenario: &Scenario) -> (StatusCode, String) {
         let missing = || {
-            let status = if scenario.gone { StatusCode::GONE } else { StatusCode::NOT_FOUND };
+            let status = if scenario.gone {
+                StatusCode::GONE
+            } else {
+                StatusCode::NOT_FOUND
+            };
             (status, "{\"error\":\"not found\"}".to_owned())
         };
         let living = |id: &str| account.conversation(id).filter(|row| row.alive);

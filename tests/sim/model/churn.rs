@@ -70,7 +70,8 @@ impl Account {
             Change::InsertBackdated if length > 0 => {
                 let inserted = list.insert_before(anywhere, event, now, style);
                 if inserted.is_some() && place == Place::Conversations {
-                    self.messages.push(super::List::new(super::Kind::Message, self.message_order));
+                    self.messages
+                        .push(super::List::new(super::Kind::Message, self.message_order));
                 }
             }
             Change::DeleteHead if length > 0 => {

@@ -103,9 +103,11 @@ impl Account {
 
     /// Messages of conversations that live, with the number of their conversation.
     pub(crate) fn living_messages(&self) -> impl Iterator<Item = (usize, &Row)> {
-        self.conversations
-            .living()
-            .flat_map(|conversation| self.messages[conversation.number].living().map(|row| (conversation.number, row)))
+        self.conversations.living().flat_map(|conversation| {
+            self.messages[conversation.number]
+                .living()
+                .map(|row| (conversation.number, row))
+        })
     }
 
     fn insert(&mut self, place: Place, now: i64) -> usize {

@@ -112,10 +112,7 @@ impl Row {
                     "visitor",
                     Value::Json(format!("{{\"name\":\"Ana {n}\",\"email\":\"ana{n}@exemplu.ro\"}}")),
                 ),
-                (
-                    "channel",
-                    text(["website", "whatsapp", "messenger"][n % 3].to_owned()),
-                ),
+                ("channel", text(["website", "whatsapp", "messenger"][n % 3].to_owned())),
                 ("status", text(if self.active { "active" } else { "closed" }.to_owned())),
                 ("metadata", Value::Json(format!("{{\"page\":\"/p/{version}\"}}"))),
             ],
