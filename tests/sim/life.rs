@@ -15,7 +15,7 @@ use crate::api::{Api, Counts, Log};
 use crate::clock::{Killed, Stuck};
 use crate::mirror::Presence;
 use crate::model::Kind;
-use crate::oracle;
+use crate::oracle::{self, Promise};
 use crate::place::Place;
 use crate::random::Random;
 use crate::scenario::{Kill, Scenario};
@@ -53,6 +53,7 @@ pub(crate) async fn live(place: &mut Place, scenario: &Scenario, log: Log) -> (V
         conversations_since: 0,
         full: true,
         complete: [false; 3],
+        proven: [false; 3],
         held: Default::default(),
         clients: 0,
         random: Random::new(scenario.seed, 300),
@@ -115,6 +116,8 @@ struct Life<'a> {
     full: bool,
     /// Whether each list was ever read completely.
     complete: [bool; 3],
+    /// Whether the last complete full run was verified.
+    proven: [bool; 3],
     /// What the mirror held of each list after the last run.
     held: [Presence; 3],
     clients: u64,
@@ -312,7 +315,17 @@ impl Life<'_> {
             _ => since,
         };
         if record.is_some_and(|record| record.verified) {
-            oracle::nothing_lost(account, kind, &after, since_both)?;
+            oracle::nothing_lost(account, kind, &after, since_both, Promise::Current)?;
+        }
+        let complete = record.is_some_and(|record| record.status == RunStatus::Complete);
+        if complete && self.full {
+            self.proven[at] = record.is_some_and(|record| record.verified);
+        } else if complete
+            && self.proven[at]
+            && kind != Kind::Message
+            && let Some(promise) = self.scenario.promise_of_the_growing_end()
+        {
+            oracle::nothing_lost(account, kind, &after, since, promise)?;
         }
         let at_rest = state.at_rest;
         drop(state);
@@ -329,7 +342,7 @@ impl Life<'_> {
         if unfinished.is_none_or(|state| state.checkpoint.is_none()) {
             self.since[at] = None;
         }
-        self.complete[at] |= record.is_some_and(|record| record.status == RunStatus::Complete);
+        self.complete[at] |= complete;
         self.tally.count(resource, record, counts, self.full && !at_rest);
         Ok(())
     }

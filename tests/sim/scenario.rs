@@ -1,6 +1,7 @@
 //! What happens in one simulated life of an account: plain figures, drawn from a seed, that can be simplified one by one
 //! and written down as a literal.
 
+use crate::oracle::Promise;
 use crate::random::Random;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,6 +278,21 @@ impl Scenario {
             later_kills: std::array::from_fn(|_| Kill::draw(random, 35)),
             reopen: random.chance(20),
             concurrency: 1,
+        }
+    }
+}
+
+impl Scenario {
+    /// What a run that reads the growing end alone finds, where one knows that everything else is in the mirror: nothing
+    /// new may have turned up elsewhere.
+    pub(crate) const fn promise_of_the_growing_end(&self) -> Option<Promise> {
+        if self.churn.backdated > 0 || self.churn.returns > 0 {
+            return None;
+        }
+        match self.order {
+            Order::CreatedDesc | Order::CreatedAsc => Some(Promise::There),
+            Order::UpdatedDesc => Some(Promise::Current),
+            Order::UnknownStable => None,
         }
     }
 }
