@@ -77,6 +77,11 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
         job.progress
             .expect(job.warehouse.live_rows(account, Resource::Conversations).await?);
     }
+    let at_once = if job.account.in_lockstep {
+        1
+    } else {
+        job.account.concurrency
+    };
     loop {
         let batch = job
             .warehouse
@@ -90,7 +95,7 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
         let row_nums = batch.iter().map(|conversation| conversation.row_num);
         messages.shared().under_way.extend(row_nums);
         stream::iter(batch.iter().map(Ok))
-            .try_for_each_concurrent(job.account.concurrency, |conversation| messages.read(conversation))
+            .try_for_each_concurrent(at_once, |conversation| messages.read(conversation))
             .await?;
     }
     if full {

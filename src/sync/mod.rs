@@ -4,6 +4,7 @@
 //! what can be new; it commits page by page, and a run cut short goes on where it was. To add a resource: a file here
 //! with a `run`, and a line in [`run`].
 
+mod ahead;
 mod analytics;
 mod contacts;
 mod conversations;
@@ -13,6 +14,7 @@ mod messages;
 pub mod order;
 mod progress;
 mod reader;
+mod rows;
 pub mod sweep;
 mod tally;
 
@@ -37,8 +39,11 @@ pub struct Account {
     pub client: Client,
     /// Rows asked for in one request.
     pub page_size: u32,
-    /// Conversations whose messages are read at the same time.
+    /// Pages that are fetched ahead of being stored, and conversations whose messages are read at the same time.
     pub concurrency: usize,
+    /// Whether nothing is fetched while something is stored, and conversations are read one by one, so that the same
+    /// run does the same again: for simulations.
+    pub in_lockstep: bool,
     /// The members to ask for, per resource; none means all.
     pub contact_fields: Vec<String>,
     /// As `contact_fields`.

@@ -154,8 +154,8 @@ impl Model {
             .map(|item| {
                 let next = self.mirror.len() as u64 + 1;
                 let entry = self.mirror.entry(item.key).or_insert((next, 0, 0));
-                let changed = entry.1 != item.version;
-                entry.1 = item.version;
+                let changed = entry.1 != version(item);
+                entry.1 = version(item);
                 if changed {
                     self.writes += 1;
                     entry.2 = self.writes;
@@ -173,6 +173,7 @@ impl Model {
     fn offer(&mut self, sweep: &mut Sweep, items: &[Item], total: Option<u64>) {
         let page = PageView {
             items,
+            version: &|at| version(&items[at]),
             total,
             has_more: None,
         };
@@ -212,10 +213,14 @@ fn item(row: &Row) -> Item {
     Item {
         key: row.id,
         named: true,
-        version: row.updated.unsigned_abs(),
         created_at: Some(time(row.created)),
         updated_at: Some(time(row.updated)),
     }
+}
+
+/// In the model the time of the last change tells one content from another.
+fn version(item: &Item) -> u64 {
+    item.updated_at.unwrap().timestamp().unsigned_abs()
 }
 
 const ORDERS: [ListOrder; 5] = [
@@ -314,6 +319,7 @@ fn a_list_that_fits_one_answer_takes_two_requests_or_one_if_the_total_is_trusted
     let marks = model.store(&items);
     let page = PageView {
         items: &items,
+        version: &|at| version(&items[at]),
         total: Some(12),
         has_more: None,
     };
@@ -436,7 +442,6 @@ fn rows_without_an_id_do_not_keep_a_sweep_going() {
         for item in &mut items {
             item.named = false;
             item.key ^= model.requests << 32;
-            item.version = item.key;
         }
         let marks = vec![
             Mark {
@@ -448,6 +453,7 @@ fn rows_without_an_id_do_not_keep_a_sweep_going() {
         ];
         let page = PageView {
             items: &items,
+            version: &|at| version(&items[at]),
             total: None,
             has_more: None,
         };
@@ -568,7 +574,7 @@ fn a_list_that_never_holds_still_is_read_but_not_proven() {
         assert!(model.requests < 500);
         let (mut items, _) = model.get(request);
         for item in &mut items {
-            item.version = model.requests;
+            item.updated_at = Some(time(EPOCH + model.requests.cast_signed()));
         }
         model.offer(&mut sweep, &items, None);
     }
