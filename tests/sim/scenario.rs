@@ -277,7 +277,7 @@ impl Scenario {
             fulls: random.below(3),
             later_kills: std::array::from_fn(|_| Kill::draw(random, 35)),
             reopen: random.chance(20),
-            concurrency: 1,
+            concurrency: random.pick(&[1, 1, 2, 4, 8]),
         }
     }
 }
