@@ -222,13 +222,13 @@ impl Scenario {
         let random = &mut Random::new(seed, 1 + order as u64);
         let page_size = random.pick(&[2, 3, 5, 7, 10, 10, 15, 20, 20, 30, 50]);
         let clamp = if random.chance(25) {
-            random.between(1.max(page_size / 3), page_size)
+            random.between(2.max(page_size / 3), page_size)
         } else {
             0
         };
         let effective = if clamp > 0 { clamp } else { page_size };
         // Pages of one or two rows would make a run of hundreds of requests.
-        let most = if effective < 5 { 24 } else { 160 };
+        let most = if effective < 5 { 24 } else { 120 };
         let rows = |random: &mut Random, most: u32| match random.below(10) {
             0 => random.below(4),
             1..=3 => random.below(most / 4 + 1),
@@ -239,7 +239,7 @@ impl Scenario {
             database,
             order,
             contacts: rows(random, most),
-            conversations: rows(random, most / 8),
+            conversations: rows(random, most / 10),
             messages: random.pick(&[0, 1, 3, 6, 6, 12, effective.min(20) + 2]),
             messages_newest_first: random.chance(30),
             page_size,
@@ -272,9 +272,9 @@ impl Scenario {
             faults_at_rest: random.chance(50),
             rate: Rate::draw(random),
             latency_ms: random.pick(&[2, 20, 100, 400, 2000]),
-            first_kills: std::array::from_fn(|_| Kill::draw(random, 45)),
-            incrementals: random.below(4),
-            fulls: random.below(3),
+            first_kills: std::array::from_fn(|_| Kill::draw(random, 35)),
+            incrementals: random.below(3),
+            fulls: random.pick(&[0, 1, 1, 2]),
             later_kills: std::array::from_fn(|_| Kill::draw(random, 35)),
             reopen: random.chance(20),
             concurrency: random.pick(&[1, 1, 2, 4, 8]),
@@ -305,8 +305,8 @@ impl Churn {
         let mut churn = Self {
             per_hundred: match random.below(10) {
                 0 => 0,
-                1..=3 => random.between(5, 40),
-                _ => random.between(40, most),
+                1..=3 => random.between(5.min(most), 40.min(most)),
+                _ => random.between(most / 4, most),
             },
             inserts: weight(random),
             backdated: random.pick(&[0, 0, 0, 1]),
@@ -387,10 +387,16 @@ impl Rate {
         }
     }
 
-    /// Whether whoever listens can foresee every refusal: the window's end is stated on a clock that is known.
-    pub(crate) fn is_honest(&self) -> bool {
-        let known = self.date || self.skew == 0 || self.reset == Reset::Delta;
-        self.reset != Reset::Nothing && known && self.jump_at == 0
+    /// How many refusals in a run cannot be foreseen. None where the end of a window is stated, on a clock that is known;
+    /// of a log that slides nobody states when there is room again.
+    pub(crate) fn unforeseeable(&self) -> u32 {
+        let clock_known = self.date || self.skew == 0 || self.reset == Reset::Delta;
+        if self.jump_at > 0 && !self.date && self.reset != Reset::Delta {
+            // An end on a clock that was just set, and nobody to tell: it asks until it is let through.
+            return 10;
+        }
+        let told = self.reset != Reset::Nothing && clock_known && self.jump_at == 0;
+        if told && self.kind != WindowKind::Sliding { 0 } else { 2 }
     }
 }
 
