@@ -123,6 +123,13 @@ impl Api {
         });
     }
 
+    /// From now on nothing changes.
+    pub(crate) fn rest(&self) {
+        let mut state = self.lock();
+        state.at_rest = true;
+        state.note(|| "-- rest".to_owned());
+    }
+
     /// A new client, which knows nothing of the rate limit.
     pub(crate) fn forget_client(&self) {
         self.lock().told = false;

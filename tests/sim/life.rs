@@ -157,10 +157,7 @@ impl Life<'_> {
 
     /// Nothing changes any more: the mirror becomes exact, and then nothing is written.
     async fn rest(&mut self) -> Verdict<()> {
-        let mut state = self.api.lock();
-        state.at_rest = true;
-        state.note(|| "-- rest".to_owned());
-        drop(state);
+        self.api.rest();
         let mut options = sync::Options {
             full: true,
             allow_mass_delete: false,
@@ -298,38 +295,7 @@ impl Life<'_> {
             Kind::Conversation => Some(self.place.reader.presence(&name, Kind::Message).await),
             _ => None,
         };
-        let state = self.api.lock();
-        let account = &state.account;
-        oracle::nothing_made_up(account, kind, &after)?;
-        let deleted = oracle::tombstones(account, kind, &self.held[at], &after, since)?;
-        if let Some(record) = record.filter(|record| record.deleted != deleted) {
-            return Err(format!(
-                "expected: {} {resource} reported as deleted; found: {deleted} marked as deleted",
-                record.deleted
-            ));
-        }
-        if let Some(after) = &messages_after {
-            oracle::tombstones(account, Kind::Message, &self.held[2], after, since)?;
-        }
-        let since_both = match kind {
-            Kind::Message => since.min(self.conversations_since),
-            _ => since,
-        };
-        if record.is_some_and(|record| record.verified) {
-            oracle::nothing_lost(account, kind, &after, since_both, Promise::Current)?;
-        }
-        let complete = record.is_some_and(|record| record.status == RunStatus::Complete);
-        if complete && self.full {
-            self.proven[at] = record.is_some_and(|record| record.verified);
-        } else if complete
-            && self.proven[at]
-            && kind != Kind::Message
-            && let Some(promise) = self.scenario.promise_of_the_growing_end()
-        {
-            oracle::nothing_lost(account, kind, &after, since, promise)?;
-        }
-        let at_rest = state.at_rest;
-        drop(state);
+        let at_rest = self.judge_rows(at, record, &after, messages_after.as_ref())?;
 
         self.held[at] = after;
         if let Some(messages) = messages_after {
@@ -343,9 +309,52 @@ impl Life<'_> {
         if unfinished.is_none_or(|state| state.checkpoint.is_none()) {
             self.since[at] = None;
         }
-        self.complete[at] |= complete;
+        self.complete[at] |= record.is_some_and(|record| record.status == RunStatus::Complete);
         self.tally.count(resource, record, counts, self.full && !at_rest);
         Ok(())
+    }
+
+    /// What must hold of the rows the mirror holds `after` a run; says whether the account is at rest.
+    fn judge_rows(
+        &mut self,
+        at: usize,
+        record: Option<&RunRecord>,
+        after: &Presence,
+        messages_after: Option<&Presence>,
+    ) -> Verdict<bool> {
+        let (resource, kind) = LISTS[at];
+        let since = self.since[at].unwrap_or(0);
+        let state = self.api.lock();
+        let account = &state.account;
+        oracle::nothing_made_up(account, kind, after)?;
+        let deleted = oracle::tombstones(account, kind, &self.held[at], after, since)?;
+        if let Some(record) = record.filter(|record| record.deleted != deleted) {
+            return Err(format!(
+                "expected: {} {resource} reported as deleted; found: {deleted} marked as deleted",
+                record.deleted
+            ));
+        }
+        if let Some(after) = messages_after {
+            oracle::tombstones(account, Kind::Message, &self.held[2], after, since)?;
+        }
+        let since_both = match kind {
+            Kind::Message => since.min(self.conversations_since),
+            _ => since,
+        };
+        if record.is_some_and(|record| record.verified) {
+            oracle::nothing_lost(account, kind, after, since_both, Promise::Current)?;
+        }
+        let complete = record.is_some_and(|record| record.status == RunStatus::Complete);
+        if complete && self.full {
+            self.proven[at] = record.is_some_and(|record| record.verified);
+        } else if complete
+            && self.proven[at]
+            && kind != Kind::Message
+            && let Some(promise) = self.scenario.promise_of_the_growing_end()
+        {
+            oracle::nothing_lost(account, kind, after, since, promise)?;
+        }
+        Ok(state.at_rest)
     }
 
     fn judge_requests(&self, record: Option<&RunRecord>, counts: Counts, cancelled: bool) -> Verdict<()> {

@@ -1,7 +1,7 @@
 //! Random numbers whose sequence never changes, so that a seed written down today is the same run in years: no library
 //! promises that across its versions.
 
-/// SplitMix64 (Steele, Lea and Flood, 2014).
+/// `SplitMix64` (Steele, Lea and Flood, 2014).
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 

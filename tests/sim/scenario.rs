@@ -176,6 +176,10 @@ pub(crate) struct Rate {
 
 /// One life of an account: a first sync with deaths, syncs of either kind while everything changes, then rest.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "separate facts: none of them follows from or excludes another"
+)]
 pub(crate) struct Scenario {
     /// What the figures leave open (which row is deleted, …) is drawn from it.
     pub(crate) seed: u64,

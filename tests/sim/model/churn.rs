@@ -40,6 +40,15 @@ impl Account {
         }
     }
 
+    /// The rows a list may have.
+    fn most(&self, place: Place) -> usize {
+        match place {
+            Place::Contacts => 2 * self.first_sizes.0 + 20,
+            Place::Conversations => 2 * self.first_sizes.1 + 5,
+            Place::Messages(_) => 25,
+        }
+    }
+
     fn change_once(&mut self, churn: &Churn, place: Place, now: i64) {
         let change = self.random.weighted(&[
             (Change::Insert, churn.inserts),
@@ -50,10 +59,15 @@ impl Account {
             (Change::Touch, churn.touches),
             (Change::Return, churn.returns),
         ]);
-        let Some(change) = change else { return };
+        let length = self.list(place).listed.len();
+        let change = match change {
+            // However many come, the account stays of a size that can be read.
+            Some(Change::Insert | Change::InsertBackdated) if length >= self.most(place) => Change::DeleteAnywhere,
+            Some(change) => change,
+            None => return,
+        };
         self.event += 1;
         let (event, style) = (self.event, self.style);
-        let length = self.list(place).listed.len();
         let remembered = self.list(place).rows.len();
         let anywhere = self.random.index(length);
         let ever = self.random.index(remembered);

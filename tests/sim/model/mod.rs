@@ -22,6 +22,8 @@ pub(crate) struct Account {
     pub(crate) event: u64,
     /// Which end of a list of messages grows.
     message_order: Order,
+    /// Contacts and conversations at the beginning.
+    first_sizes: (usize, usize),
     random: Random,
 }
 
@@ -52,6 +54,7 @@ impl Account {
             messages: Vec::new(),
             event: 0,
             message_order,
+            first_sizes: (scenario.contacts as usize, scenario.conversations as usize),
             random: Random::new(scenario.seed, 100),
         };
         let month = 30 * 86_400;
