@@ -220,13 +220,18 @@ pub(crate) struct Scenario {
     pub(crate) concurrency: usize,
 }
 
+/// The smallest pages that are drawn: whoever steps back by ten rows passes over smaller ones, and begins anew each time.
+const SMALLEST_PAGE: u32 = 10;
+
 impl Scenario {
     /// What `seed` stands for.
     pub(crate) fn draw(seed: u64, order: Order, database: Database) -> Self {
         let random = &mut Random::new(seed, 1 + order as u64);
-        let page_size = random.pick(&[2, 3, 5, 7, 10, 10, 15, 20, 20, 30, 50]);
+        let page_size = random
+            .pick(&[2, 3, 5, 7, 10, 10, 15, 20, 20, 30, 50])
+            .max(SMALLEST_PAGE);
         let clamp = if random.chance(25) {
-            random.between(2.max(page_size / 3), page_size)
+            random.between(SMALLEST_PAGE.max(page_size / 3), page_size)
         } else {
             0
         };
