@@ -220,8 +220,8 @@ pub(crate) struct Scenario {
     pub(crate) concurrency: usize,
 }
 
-/// The smallest pages that are drawn: whoever steps back by ten rows passes over smaller ones, and begins anew each time.
-const SMALLEST_PAGE: u32 = 10;
+/// The smallest pages that are drawn: pages of one row cannot overlap, and nothing read through them can be proven.
+const SMALLEST_PAGE: u32 = 2;
 
 impl Scenario {
     /// What `seed` stands for.
