@@ -227,9 +227,7 @@ impl Scenario {
     /// What `seed` stands for.
     pub(crate) fn draw(seed: u64, order: Order, database: Database) -> Self {
         let random = &mut Random::new(seed, 1 + order as u64);
-        let page_size = random
-            .pick(&[2, 3, 5, 7, 10, 10, 15, 20, 20, 30, 50])
-            .max(SMALLEST_PAGE);
+        let page_size = random.pick(&[SMALLEST_PAGE, 3, 5, 7, 10, 10, 15, 20, 20, 30, 50]);
         let clamp = if random.chance(25) {
             random.between(SMALLEST_PAGE.max(page_size / 3), page_size)
         } else {

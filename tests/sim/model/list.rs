@@ -61,7 +61,7 @@ impl List {
         let (to, created, updated) = (next.place, next.created, next.updated);
         let from = match slot.checked_sub(1) {
             Some(before) => self.rows[self.listed[before]].place,
-            None => to.saturating_sub(STEP),
+            None => to.saturating_sub(2),
         };
         if to - from < 2 {
             return None;
