@@ -403,7 +403,11 @@ impl Rate {
             return 10;
         }
         let told = self.reset != Reset::Nothing && clock_known && self.jump_at == 0;
-        if told && self.kind != WindowKind::Sliding { 0 } else { 2 }
+        match (told, self.kind) {
+            (true, WindowKind::Tiled | WindowKind::FirstRequest) => 0,
+            (false, WindowKind::Sliding) if self.jump_at > 0 => 4,
+            _ => 2,
+        }
     }
 }
 
