@@ -48,9 +48,23 @@ const PUT: Statement = Statement::postgres_only(concat!(
     " RETURNING id, row_num"
 ));
 
-/// What [`bind`] binds of a row.
+/// What [`bind`] binds of a row, beside the account.
 const COLUMNS: usize = 19;
 
+/// Rows that are known not to be there. Without `OR ROLLBACK` SQLite would keep a copy of every block the statement
+/// touches, to undo it alone; here a failure is the end of the transaction anyway.
+pub(super) static ADD_MANY: Repeated = Repeated::new(|rows| {
+    format!(
+        concat!(
+            "INSERT OR ROLLBACK INTO conversations (",
+            columns!(),
+            ", row_num) VALUES {}"
+        ),
+        values(rows, COLUMNS)
+    )
+});
+
+/// Rows that are there already.
 pub(super) static PUT_MANY: Repeated = Repeated::new(|rows| {
     format!(
         concat!(

@@ -258,10 +258,13 @@ pub fn statements() -> Vec<Statement> {
     all.extend(mirrored::all_statements());
     all.extend(look_up::all_statements());
     for repeated in [
+        &contacts::ADD_MANY,
         &contacts::KEEP_MANY,
         &contacts::PUT_MANY,
+        &conversations::ADD_MANY,
         &conversations::KEEP_MANY,
         &conversations::PUT_MANY,
+        &messages::ADD_MANY,
         &messages::PUT_MANY,
     ] {
         all.extend(repeated.all());

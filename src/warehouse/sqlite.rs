@@ -344,20 +344,13 @@ pub(super) async fn write_rows(
     resource: Resource,
     writes: &[Write<'_>],
 ) -> Result<(), Error> {
-    let (keep, put, bind): (Option<&Repeated>, &Repeated, Bind) = match resource {
-        Resource::Contacts => (Some(&contacts::KEEP_MANY), &contacts::PUT_MANY, contacts::bind),
-        Resource::Conversations => (
-            Some(&conversations::KEEP_MANY),
-            &conversations::PUT_MANY,
-            conversations::bind,
-        ),
-        Resource::Messages => (None, &messages::PUT_MANY, messages::bind),
-        Resource::Analytics => return Ok(()),
+    let Some(table) = Table::of(resource) else {
+        return Ok(());
     };
+    let (known, new): (Vec<&Write<'_>>, Vec<&Write<'_>>) = writes.iter().partition(|write| write.supersedes);
     let mut texts = Texts::default();
-    if let Some(keep) = keep {
-        let superseded: Vec<&Write<'_>> = writes.iter().filter(|write| write.supersedes).collect();
-        for part in superseded.chunks(MOST) {
+    if let Some(keep) = table.keep {
+        for part in known.chunks(MOST) {
             let (size, text) = keep.at_least(part.len());
             let mut query = sqlx::query(text);
             for slot in 0..size {
@@ -373,18 +366,56 @@ pub(super) async fn write_rows(
                 .doing("keeping superseded versions")?;
         }
     }
-    let mut rest = writes;
-    while !rest.is_empty() {
-        let (size, text) = put.at_most(rest.len());
-        let (part, after) = rest.split_at(size);
-        let mut query = sqlx::query(text);
-        for write in part {
-            query = bind(query, write, &mut texts);
+    for (statement, mut rest) in [(table.put, &known[..]), (table.add, &new[..])] {
+        while !rest.is_empty() {
+            let (size, text) = statement.at_most(rest.len());
+            let (part, after) = rest.split_at(size);
+            let mut query = sqlx::query(text);
+            for write in part {
+                query = (table.bind)(query, write, &mut texts);
+            }
+            query.bind(account).execute(&mut *conn).await.doing("writing rows")?;
+            rest = after;
         }
-        query.bind(account).execute(&mut *conn).await.doing("writing rows")?;
-        rest = after;
     }
     Ok(())
+}
+
+/// The statements that write a table.
+struct Table {
+    /// Copies rows into the history, where there is one.
+    keep: Option<&'static Repeated>,
+    /// Replaces rows.
+    put: &'static Repeated,
+    /// Adds rows.
+    add: &'static Repeated,
+    bind: Bind,
+}
+
+impl Table {
+    fn of(resource: Resource) -> Option<Self> {
+        match resource {
+            Resource::Contacts => Some(Self {
+                keep: Some(&contacts::KEEP_MANY),
+                put: &contacts::PUT_MANY,
+                add: &contacts::ADD_MANY,
+                bind: contacts::bind,
+            }),
+            Resource::Conversations => Some(Self {
+                keep: Some(&conversations::KEEP_MANY),
+                put: &conversations::PUT_MANY,
+                add: &conversations::ADD_MANY,
+                bind: conversations::bind,
+            }),
+            Resource::Messages => Some(Self {
+                keep: None,
+                put: &messages::PUT_MANY,
+                add: &messages::ADD_MANY,
+                bind: messages::bind,
+            }),
+            Resource::Analytics => None,
+        }
+    }
 }
 
 /// A statement whose parameters are being bound.
