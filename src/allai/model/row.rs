@@ -15,10 +15,6 @@ use sha2::{Digest, Sha256};
 use super::{Json, Record, Rejected, timestamp};
 use crate::allai::Listing;
 
-/// Goes into every [`RawHash`]. To be changed whenever [`Record::decode`] reads a text differently than before, so that
-/// rows stored by an older program are decoded anew.
-const DECODER: &[u8] = b"1 ";
-
 /// A fingerprint of a row's text as the server wrote it: the first 128 bits of a SHA-256. Rows with equal fingerprints
 /// are equal; rows that are equal may have several, if the server writes its members now so, now so.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,7 +23,7 @@ pub struct RawHash(pub [u8; 16]);
 impl RawHash {
     /// The fingerprint of a row.
     pub fn of(raw: &RawValue) -> Self {
-        let digest = Sha256::new_with_prefix(DECODER).chain_update(raw.get()).finalize();
+        let digest = Sha256::digest(raw.get());
         let mut hash = [0; 16];
         hash.copy_from_slice(&digest[..16]);
         Self(hash)
@@ -72,7 +68,7 @@ impl Row {
     pub fn read(listing: &Listing, raw: Json) -> Result<Self, Rejected> {
         match serde_json::from_str::<Glance<'_>>(raw.get()) {
             Ok(glance) if !glance.id.trim().is_empty() => {
-                let time = |raw: Option<&RawValue>| raw.and_then(|raw| timestamp::read(raw));
+                let time = |raw: Option<&RawValue>| raw.and_then(timestamp::read);
                 let (created_at, updated_at) = match listing {
                     Listing::Messages { .. } => {
                         let sent = [glance.timestamp, glance.sent_at, glance.created_at];
