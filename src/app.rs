@@ -93,6 +93,7 @@ impl App {
         cancelled: &CancellationToken,
     ) -> Vec<RunRecord> {
         let mut runs = Vec::with_capacity(resources.len());
+        let mut can_be_written = true;
         for &resource in resources {
             let progress = watched.begin(resource);
             let job = Job {
@@ -106,12 +107,15 @@ impl App {
             };
             let outcome = sync::run(&job, resource).await;
             runs.push(outcome.record);
+            can_be_written = outcome.recorded;
             if outcome.stops_account {
                 break;
             }
         }
         watched.end();
-        self.keep_budget(account).await;
+        if can_be_written {
+            self.keep_budget(account).await;
+        }
         runs
     }
 

@@ -146,7 +146,7 @@ pub enum Error {
         host: Option<String>,
     },
     /// An answer that claims success and is not what the guide describes: cut short, HTML, an error object, …
-    #[error("{call}: the answer is not usable after {attempts} attempt(s): {reason}")]
+    #[error("{call}: the answer is not usable after {attempts} attempt(s): {reason}; if it goes on, check base_url")]
     InvalidBody {
         /// Method and path.
         call: String,

@@ -179,6 +179,10 @@ impl MessagesRun<'_> {
                 return Ok(ListRead::Done);
             }
             Err(Error::Api(error)) => error,
+            Err(error @ Error::Endless(_)) => {
+                self.note_failure(conversation_id, &error);
+                return Ok(ListRead::Failed);
+            }
             Err(error) => return Err(error),
         };
         if error.is_not_found() {
@@ -188,15 +192,19 @@ impl MessagesRun<'_> {
             self.shared().found.unverified += 1;
             return Ok(ListRead::Failed);
         }
-        let mut shared = self.shared();
-        shared.failures_in_a_row += 1;
-        if !concerns_one_list(&error) || shared.failures_in_a_row > FAILURES_TO_GIVE_UP {
+        self.shared().failures_in_a_row += 1;
+        if !concerns_one_list(&error) || self.shared().failures_in_a_row > FAILURES_TO_GIVE_UP {
             return Err(error.into());
         }
-        shared.found.failed += 1;
-        let first = || format!("{conversation_id}: {error}");
-        shared.found.first_failure.get_or_insert_with(first);
+        self.note_failure(conversation_id, &error.into());
         Ok(ListRead::Failed)
+    }
+
+    fn note_failure(&self, conversation_id: &str, error: &Error) {
+        let found = &mut self.shared().found;
+        found.failed += 1;
+        let first = || format!("{conversation_id}: {error}");
+        found.first_failure.get_or_insert_with(first);
     }
 
     /// Whether the conversation itself does not exist any more; the next verified sweep of the conversations decides

@@ -26,11 +26,12 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 pub use progress::{Progress, ProgressSnapshot};
+use reader::ENDLESS;
 pub use tally::Tally;
 
 use crate::allai::{self, Client, Priority, Resource};
 use crate::clock::SharedClock;
-use crate::warehouse::{self, RunRecord, RunStatus, StateUpdate, Warehouse};
+use crate::warehouse::{self, Outages, RunRecord, RunStatus, StateUpdate, Warehouse};
 
 /// An account to mirror, ready to be read.
 #[derive(Clone, Debug)]
@@ -104,6 +105,12 @@ pub enum Error {
     /// The warehouse would not store.
     #[error(transparent)]
     Warehouse(#[from] warehouse::Error),
+    /// The list goes on where no list can.
+    #[error(
+        "the list of {0} does not end: the API still returns rows at offset {ENDLESS}; what was read is stored, nothing \
+         was marked as deleted. Check base_url, and report it to AllAI's support"
+    )]
+    Endless(Resource),
     /// Somebody stopped it.
     #[error("interrupted; the next run goes on from here")]
     Cancelled,
@@ -114,6 +121,7 @@ impl Error {
     fn stops_account(&self) -> bool {
         match self {
             Self::Api(error) => error.stops_account() || error.is_unreachable(),
+            Self::Endless(_) => false,
             Self::Warehouse(_) | Self::Cancelled => true,
         }
     }
@@ -126,6 +134,8 @@ pub struct Outcome {
     pub record: RunRecord,
     /// Whether the account's other resources would fail in the same way.
     pub stops_account: bool,
+    /// Whether the warehouse took the record.
+    pub recorded: bool,
 }
 
 /// A job under way.
@@ -180,12 +190,7 @@ pub async fn run(job: &Job<'_>, resource: Resource) -> Outcome {
         tally: Mutex::default(),
     };
 
-    let finding = match resource {
-        Resource::Contacts => contacts::run(&run).await,
-        Resource::Conversations => conversations::run(&run).await,
-        Resource::Messages => messages::run(&run).await,
-        Resource::Analytics => analytics::run(&run).await,
-    };
+    let finding = read(&run, resource).await;
 
     let mut counters = run.client.counters();
     if let Ok(Finding {
@@ -233,22 +238,60 @@ pub async fn run(job: &Job<'_>, resource: Resource) -> Outcome {
         Err(error) => {
             let status = match error {
                 Error::Cancelled => RunStatus::Incomplete,
-                Error::Api(_) | Error::Warehouse(_) => RunStatus::Failed,
+                Error::Api(_) | Error::Warehouse(_) | Error::Endless(_) => RunStatus::Failed,
             };
             let why = match &error {
                 Error::Api(error) => explain(&job.account.name, error),
-                Error::Warehouse(_) | Error::Cancelled => error.to_string(),
+                Error::Warehouse(error) => locate(job.warehouse, error),
+                Error::Endless(_) | Error::Cancelled => error.to_string(),
             };
             (record(status, false, Some(why)), None, error.stops_account())
         }
     };
-    if let Err(error) = job.warehouse.finish_run(&record, update.as_ref()).await {
+    let finished = job.warehouse.finish_run(&record, update.as_ref()).await;
+    let recorded = finished.is_ok();
+    if let Err(error) = finished {
         record.status = RunStatus::Failed;
-        record.error.get_or_insert_with(|| error.to_string());
+        record.error.get_or_insert_with(|| locate(job.warehouse, &error));
         stops_account = true;
     }
     log(&record);
-    Outcome { record, stops_account }
+    Outcome {
+        record,
+        stops_account,
+        recorded,
+    }
+}
+
+/// Reads what the run is to read. Where the database was away for a while, the run goes on from its last checkpoint,
+/// as the next run would.
+async fn read(run: &Run<'_>, resource: Resource) -> Result<Finding, Error> {
+    let mut outages = Outages::default();
+    loop {
+        let finding = match resource {
+            Resource::Contacts => contacts::run(run).await,
+            Resource::Conversations => conversations::run(run).await,
+            Resource::Messages => messages::run(run).await,
+            Resource::Analytics => analytics::run(run).await,
+        };
+        match finding {
+            Err(Error::Warehouse(error)) => {
+                let outlasted = run.job.warehouse.outlast(&error, &mut outages);
+                if !run.unless_cancelled(outlasted).await? {
+                    return Err(error.into());
+                }
+            }
+            finding => return finding,
+        }
+    }
+}
+
+/// A warehouse error, with the place where that is not part of it.
+fn locate(warehouse: &Warehouse, error: &warehouse::Error) -> String {
+    match error {
+        warehouse::Error::Database { .. } => format!("{error} (warehouse {})", warehouse.place()),
+        _ => error.to_string(),
+    }
 }
 
 /// What an API error means for an account, with what to do where that is not the error's own to say.

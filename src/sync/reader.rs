@@ -9,6 +9,7 @@ use super::ahead::{Ahead, Arrival};
 use super::rows::Rows;
 use super::sweep::{Request, Sweep, Verdict};
 use super::{Error, Run, Tally};
+use crate::allai::model::Json;
 use crate::allai::{ListQuery, Listing, Page, Resource};
 use crate::warehouse::{PageCommit, PageWriter};
 
@@ -18,6 +19,12 @@ pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 /// At most so many pages are stored in one transaction: enough to spread its cost, and soon enough over for others that
 /// want to write.
 const PAGES_A_COMMIT: usize = 8;
+
+/// Nobody's list is so long. A server that returns rows here would do so for ever.
+pub(super) const ENDLESS: u64 = 1_000_000_000;
+
+/// After how many pages it is asked whether the list ends at all.
+const LONG: u64 = 1_000;
 
 /// Reads one list of the API into the warehouse.
 pub(super) struct Reader<'a> {
@@ -39,6 +46,7 @@ impl Reader<'_> {
     pub(super) async fn read(&self, sweep: &mut Sweep) -> Result<(), Error> {
         let mut pages = Ahead::new(self);
         let mut store = Store::new(self).await?;
+        let mut is_known_to_end = false;
         while let Some(request) = sweep.next() {
             // No transaction waits for the API.
             if !pages.is_here(request) || store.is_full() || self.run.job.cancelled.is_cancelled() {
@@ -60,8 +68,42 @@ impl Reader<'_> {
                 continue;
             }
             store.take(&page, sweep, &mut pages).await?;
+            if !is_known_to_end && sweep.pages() >= LONG {
+                store.commit(sweep, &mut pages).await?;
+                self.check_that_it_ends().await?;
+                is_known_to_end = true;
+            }
         }
         store.commit(sweep, &mut pages).await
+    }
+
+    /// Fails if the server makes up rows for whatever offset it is asked: no sweep of such a list would end. One that
+    /// brings its last page wherever the list is over is told by the same rows at another offset.
+    async fn check_that_it_ends(&self) -> Result<(), Error> {
+        let mut found = Vec::new();
+        for offset in [ENDLESS, ENDLESS + ENDLESS / 2] {
+            let request = Request { offset, limit: 2 };
+            match self.run.unless_cancelled(self.fetch(request)).await? {
+                Ok(page) if !page.items.is_empty() => found.push(page.items),
+                Ok(_) => return Ok(()),
+                // Refusing such an offset, or choking on it, is an end, too.
+                Err(Error::Api(error)) if !error.stops_account() && !error.is_unreachable() => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        let texts = |rows: &[Json]| rows.iter().map(|row| row.get().to_owned()).collect::<Vec<_>>();
+        if texts(&found[0]) == texts(&found[1]) {
+            return Ok(());
+        }
+        if self.checkpointed {
+            // There is no going on from there.
+            self.run
+                .job
+                .warehouse
+                .save_checkpoint(self.run.account(), self.resource, None)
+                .await?;
+        }
+        Err(Error::Endless(self.resource))
     }
 
     /// Fetches one page.

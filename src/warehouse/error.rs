@@ -93,6 +93,19 @@ impl Error {
 }
 
 impl Error {
+    /// Whether the server is away, or has no connection left, and is worth waiting for.
+    pub(super) fn is_outage(&self) -> bool {
+        let Self::Database { source, .. } = self else {
+            return false;
+        };
+        self.is_lost_connection()
+            || match &**source {
+                sqlx::Error::PoolTimedOut => true,
+                sqlx::Error::Database(error) => error.code().as_deref() == Some("53300"),
+                _ => false,
+            }
+    }
+
     /// Whether the connection to the server is gone, but the server may be back: what was being done can be done again
     /// on another connection.
     pub(super) fn is_lost_connection(&self) -> bool {
@@ -155,12 +168,28 @@ pub(super) fn explain(error: &sqlx::Error) -> String {
     match sqlite {
         Some(5 | 6) => format!("{message}: another program writes to it; close that program or try again later"),
         Some(8) => format!("{message}: make the file and its folder writable for this user"),
-        Some(10) => format!("{message}: look at the disk"),
+        Some(10) => format!("{message}: the disk may be full, over quota or failing; make room, or look at it"),
         Some(11 | 26) => format!("{message}: restore the file from a backup, or move it away and sync again"),
         Some(13) => format!("{message}: make room on the disk"),
         Some(14) => format!("{message}: the file and its folder must exist and be readable and writable for this user"),
-        _ => message.to_owned(),
+        Some(_) => message.to_owned(),
+        None => match remedy(database.code().as_deref().unwrap_or_default()) {
+            Some(remedy) => format!("{message}: {remedy}"),
+            None => message.to_owned(),
+        },
     }
+}
+
+/// What to do about an error of Postgres: <https://www.postgresql.org/docs/15/errcodes-appendix.html>.
+fn remedy(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "53100" => "make room on the disk of the server",
+        "53200" => "the server has too little memory; look at its log",
+        "25006" => "the server does not write, as a standby does not; name the primary in warehouse.url",
+        "42501" => "grant this user the right, or use the user that owns the tables",
+        "57P01" | "57P02" | "57P03" => "the server is restarting or shutting down; try again when it is up",
+        _ => return None,
+    })
 }
 
 impl Error {

@@ -25,6 +25,7 @@ mod message_state;
 mod messages;
 mod migrations;
 mod mirrored;
+mod outage;
 mod page;
 mod parity;
 mod postgres;
@@ -49,6 +50,7 @@ pub use freshness::Freshness;
 pub use held::{ColumnKind, HeldRow, HeldValue, columns};
 pub use message_state::ConversationToRead;
 pub use mirrored::{Unseen, UnseenRow};
+pub use outage::Outages;
 pub use page::{Change, PageCommit, RowOutcome};
 pub use parity::{AuditScope, AuditVerdict, DayParity, Difference, DifferenceKind, ParityAudit};
 pub use postgres::Postgres;
@@ -182,10 +184,16 @@ impl Warehouse {
         if self.schema_is_current().await? {
             return Ok(());
         }
-        match self {
+        let migrated = match self {
             Self::Sqlite(database) => database.migrate().await,
             Self::Postgres(database) => database.migrate().await,
-        }
+        };
+        migrated.map_err(|error| match error {
+            Error::Migration { problem } | Error::Database { problem, .. } => Error::Migration {
+                problem: format!("{problem} (warehouse {})", self.place()),
+            },
+            error => error,
+        })
     }
 
     /// Whether the schema is the one this program knows; `false` if it is missing or older, an error if it is newer.
@@ -224,6 +232,14 @@ impl Warehouse {
         match self {
             Self::Sqlite(database) => database.close().await,
             Self::Postgres(database) => database.close().await,
+        }
+    }
+
+    /// Which database it is, for messages: the file, or `user@host:port/database`.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Sqlite(database) => database.path().display().to_string(),
+            Self::Postgres(database) => database.server().to_owned(),
         }
     }
 

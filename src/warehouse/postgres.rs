@@ -15,6 +15,10 @@ use crate::clock::SharedClock;
 
 const CONNECTIONS: u32 = 8;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// After how long a server that is starting up is asked again.
+const NOT_UP_YET: Duration = Duration::from_millis(200);
+/// How long a server that was away may take for a connection before it counts as still away.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may be idle and still be taken for alive.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
@@ -37,21 +41,6 @@ pub(super) enum Access {
     Read,
     Write,
 }
-
-/// When a transaction is on the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Durability {
-    /// Before its commit returns.
-    Flushed,
-    /// Within a second of its commit.
-    Soon,
-}
-
-/// If the server crashes within the second, what is lost are the last pages together with the checkpoint that claims
-/// them: they are fetched again. Nothing that was committed before them, or is flushed after them, can be lost without
-/// them, so the journal of a run never tells of rows that are not there.
-/// <https://www.postgresql.org/docs/15/wal-async-commit.html>
-const BEGIN_PAGES: &str = "BEGIN; SET LOCAL synchronous_commit TO off";
 
 /// An open Postgres warehouse.
 #[derive(Clone)]
@@ -92,7 +81,7 @@ impl Postgres {
             options.get_database().unwrap_or(options.get_username())
         );
         // Connects once by itself: a pool would retry a refused connection until its timeout.
-        let probe = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await;
+        let probe = tokio::time::timeout(CONNECT_TIMEOUT, connect_when_up(&options, &clock)).await;
         match probe {
             Ok(Ok(conn)) => drop(conn.close().await),
             Ok(Err(error)) => {
@@ -146,12 +135,32 @@ impl Postgres {
         &self.pool
     }
 
-    pub(super) async fn begin(&self, durability: Durability) -> Result<Transaction<'static, Driver>, Error> {
-        match durability {
-            Durability::Flushed => self.pool.begin().await,
-            Durability::Soon => self.pool.begin_with(BEGIN_PAGES).await,
+    /// `user@host:port/database`, never the password.
+    pub(super) fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Whether the server takes connections; the pool's idle ones that are dead are dropped.
+    pub(super) async fn answer(&self) -> Result<(), Error> {
+        let connecting = PgConnection::connect_with(&self.options);
+        let connected = tokio::time::timeout(ANSWER_TIMEOUT, connecting).await;
+        let conn = connected
+            .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+            .doing("connecting")?;
+        drop(conn.close().await);
+        let mut alive = Vec::new();
+        while let Some(mut conn) = self.pool.try_acquire() {
+            if conn.ping().await.is_ok() {
+                alive.push(conn);
+            } else {
+                conn.close_on_drop();
+            }
         }
-        .doing("beginning to write")
+        Ok(())
+    }
+
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Driver>, Error> {
+        self.pool.begin().await.doing("beginning to write")
     }
 
     /// Fails if the schema is there, but hidden from this user: its tables would seem to be missing.
@@ -294,6 +303,18 @@ pub(super) fn is_unstorable(error: &sqlx::Error) -> bool {
             .code()
             .is_some_and(|code| code.starts_with("22") || code.starts_with("54")),
         _ => false,
+    }
+}
+
+/// Connects; a server that says that it is starting up or shutting down is waited for.
+async fn connect_when_up(options: &PgConnectOptions, clock: &SharedClock) -> Result<PgConnection, sqlx::Error> {
+    loop {
+        match PgConnection::connect_with(options).await {
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("57P03") => {
+                clock.sleep(NOT_UP_YET).await;
+            }
+            connected => return connected,
+        }
     }
 }
 

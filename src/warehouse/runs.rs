@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{Doing as _, Error};
 use super::statement::{Statement, on, reading};
 use super::values::{Stamp, from_db, to_db};
-use super::{StateUpdate, Warehouse, state};
+use super::{Outages, StateUpdate, Warehouse, state};
 use crate::allai::Resource;
 
 /// How a run ended.
@@ -81,7 +81,8 @@ pub struct RunRecord {
 const INSERT: Statement = Statement::shared(
     "INSERT INTO sync_runs (account, id, resource, status, verified, rows_seen, inserted, updated, unchanged, deleted, \
      restored, quarantined, requests, retries, rate_limited, seconds, error, trigger, started_at, finished_at) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) \
+     ON CONFLICT (account, id) DO NOTHING",
 );
 const RECENT: Statement = Statement::shared(
     "SELECT account, resource, status, verified, rows_seen, inserted, updated, unchanged, deleted, restored, \
@@ -156,15 +157,28 @@ fn run_id(at: DateTime<Utc>) -> String {
 }
 
 impl Warehouse {
-    /// Writes the run into the journal and, in the same transaction, what it means for the resource's state.
+    /// Writes the run into the journal and, in the same transaction, what it means for the resource's state. Lives
+    /// through outages: the work of a run must not be lost for its last line.
     pub async fn finish_run(&self, run: &RunRecord, update: Option<&StateUpdate>) -> Result<(), Error> {
+        // One id for all attempts: whether a commit took place whose answer was lost is not known.
+        let id = run_id(run.finished_at);
+        let mut outages = Outages::default();
+        loop {
+            match self.write_run(&id, run, update).await {
+                Err(error) if self.outlast(&error, &mut outages).await => {}
+                written => return written,
+            }
+        }
+    }
+
+    async fn write_run(&self, id: &str, run: &RunRecord, update: Option<&StateUpdate>) -> Result<(), Error> {
         // NUL, which Postgres cannot hold, could come with the words of a server.
         let error = run.error.as_ref().map(|error| error.replace('\0', "\u{2400}"));
         let mut tx = self.begin(&run.account, &[]).await?;
         let conn = &mut tx.conn();
         on!(conn, inner, dialect => sqlx::query(INSERT.of(dialect))
             .bind(&run.account)
-            .bind(run_id(run.finished_at))
+            .bind(id)
             .bind(run.resource.as_str())
             .bind(run.status.as_str())
             .bind(run.verified)

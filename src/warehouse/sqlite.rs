@@ -179,6 +179,11 @@ impl Sqlite {
             .is_none_or(|at_rest| AtRest::look(&self.path).is_ok_and(|now| now == *at_rest))
     }
 
+    /// The file, as configured.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn readers(&self) -> &SqlitePool {
         &self.readers
     }

@@ -4,7 +4,6 @@ use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, SqliteConnection, Transaction};
 
 use super::error::{Doing as _, Error};
-use super::postgres::Durability;
 use super::{Warehouse, postgres, sqlite};
 use crate::allai::Resource;
 
@@ -169,20 +168,14 @@ impl Warehouse {
 
     /// Begins to write. `locked` names the account and resource whose other writers must wait; SQLite has one writer
     /// anyway.
+    ///
+    /// A commit of Postgres waits for the disk, pages' commits too: a run goes on from what it knows to be stored, also
+    /// when the server crashes and is back before the run's next statement.
     pub(super) async fn begin(&self, account: &str, locked: &[Resource]) -> Result<Tx, Error> {
-        self.begin_with(account, locked, Durability::Flushed).await
-    }
-
-    /// Begins to store pages: what is fetched again if it is lost.
-    pub(super) async fn begin_pages(&self, account: &str, resource: Resource) -> Result<Tx, Error> {
-        self.begin_with(account, &[resource], Durability::Soon).await
-    }
-
-    async fn begin_with(&self, account: &str, locked: &[Resource], durability: Durability) -> Result<Tx, Error> {
         match self {
             Self::Sqlite(database) => database.begin().await.map(Tx::Sqlite),
             Self::Postgres(database) => {
-                let mut tx = database.begin(durability).await?;
+                let mut tx = database.begin().await?;
                 for resource in locked {
                     postgres::lock(&mut tx, account, *resource).await?;
                 }

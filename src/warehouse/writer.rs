@@ -159,7 +159,7 @@ impl PageWriter {
 
         let was_open = open.is_some();
         if !was_open {
-            let tx = self.warehouse.begin_pages(&self.account, self.resource).await?;
+            let tx = self.warehouse.begin(&self.account, &[self.resource]).await?;
             *open = Some(Open { tx, highest: None });
         }
         let Some(Open { tx, highest }) = open else {

@@ -2,6 +2,7 @@
 
 pub(crate) mod comparison;
 pub(crate) mod database;
+pub(crate) mod hostile;
 pub(crate) mod json;
 pub(crate) mod mirror;
 pub(crate) mod postgres;

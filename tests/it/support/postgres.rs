@@ -41,16 +41,59 @@ fn server_url() -> &'static str {
     static SERVER: OnceLock<Server> = OnceLock::new();
     &SERVER
         .get_or_init(|| match std::env::var("ALLAI_SYNC_TEST_POSTGRES_URL") {
-            Ok(url) => Server { url, _alive: None },
-            Err(_) => start(),
+            Ok(url) => Server {
+                url,
+                folder: PathBuf::new(),
+                bin: PathBuf::new(),
+                as_user: Vec::new(),
+                _alive: None,
+            },
+            Err(_) => start(FAST),
         })
         .url
 }
 
-struct Server {
+/// A server. Dropped, it is stopped and removed.
+pub(crate) struct Server {
     url: String,
+    folder: PathBuf,
+    bin: PathBuf,
+    as_user: Vec<String>,
     /// Its end, when this process ends, is the end of the server.
     _alive: Option<ChildStdin>,
+}
+
+/// Settings of a server whose end nobody survives.
+const FAST: &str = "-c synchronous_commit=off";
+
+impl Server {
+    /// A server of the test's own, for what would disturb the others.
+    pub(crate) fn own() -> Self {
+        start("-c synchronous_commit=on")
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Stops it (`fast`: orderly, `immediate`: as a crash does) and starts it again.
+    pub(crate) fn restart(&self, mode: &str) {
+        let mut words = self.as_user.clone();
+        words.push(self.bin.join("pg_ctl").display().to_string());
+        let done = Command::new(&words[0])
+            .args(&words[1..])
+            .args(["-m", mode, "-w", "-t", "120", "-D"])
+            .arg(self.folder.join("data"))
+            .arg("-l")
+            .arg(self.folder.join("server.log"))
+            .arg("restart")
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        assert!(done.is_ok_and(|status| status.success()), "PostgreSQL did not restart");
+    }
 }
 
 /// Who may connect how. The role `locked` needs a password, for the tests of a wrong one.
@@ -58,13 +101,13 @@ const PG_HBA: &str = "host all locked 127.0.0.1/32 scram-sha-256\nhost all all 1
 
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP
-folder=$1 bin=$2 port=$3; shift 3
+folder=$1 bin=$2 port=$3 more=$4; shift 4
 stop() { "$@" "$bin/pg_ctl" -D "$folder/data" -m immediate -w stop >/dev/null 2>&1; rm -rf "$folder"; }
 cd "$folder" || exit 1
 "$@" "$bin/initdb" -D "$folder/data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$folder/log" 2>&1 &&
 "$@" sh -c 'cat > "$0"' "$folder/data/pg_hba.conf" < "$folder/pg_hba.conf" &&
 "$@" "$bin/pg_ctl" -D "$folder/data" -l "$folder/server.log" -w -t 120 -o "-p $port -h 127.0.0.1 -k '' \
-    -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200 -c shared_buffers=32MB" \
+    -c fsync=off $more -c full_page_writes=off -c max_connections=200 -c shared_buffers=32MB" \
     start >>"$folder/log" 2>&1 || {
     cat "$folder/log" "$folder/server.log" 2>/dev/null; stop "$@"; exit 1
 }
@@ -73,7 +116,7 @@ cat >/dev/null
 stop "$@"
 "#;
 
-fn start() -> Server {
+fn start(settings: &str) -> Server {
     let bin = find_bin().unwrap_or_else(|| {
         panic!(
             "PostgreSQL is not installed here: initdb and pg_ctl are neither on the PATH nor under \
@@ -85,7 +128,7 @@ fn start() -> Server {
     let mut said = String::new();
     // The free port may be taken by somebody else before the server gets to it.
     for _ in 0..3 {
-        match try_start(&bin) {
+        match try_start(&bin, settings) {
             Ok(server) => return server,
             Err(output) => said = output,
         }
@@ -93,7 +136,7 @@ fn start() -> Server {
     panic!("PostgreSQL ({}) did not start:\n{said}", bin.display());
 }
 
-fn try_start(bin: &Path) -> Result<Server, String> {
+fn try_start(bin: &Path, settings: &str) -> Result<Server, String> {
     let folder = tempfile::Builder::new()
         .prefix("allai-sync-postgres-")
         .tempdir()
@@ -114,7 +157,8 @@ fn try_start(bin: &Path) -> Result<Server, String> {
         .arg(&folder)
         .arg(bin)
         .arg(port.to_string())
-        .args(as_user)
+        .arg(settings)
+        .args(&as_user)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -129,6 +173,9 @@ fn try_start(bin: &Path) -> Result<Server, String> {
     if line.trim_end() == "ready" {
         return Ok(Server {
             url: format!("postgres://postgres@127.0.0.1:{port}/postgres"),
+            folder,
+            bin: bin.to_owned(),
+            as_user,
             _alive: stdin,
         });
     }

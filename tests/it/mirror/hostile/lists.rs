@@ -1,0 +1,160 @@
+//! Lists that do not end, or whose pages are not those that were asked for.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use allai_sync::allai::Resource;
+use allai_sync::warehouse::RunStatus;
+
+use crate::support::database::Database;
+use crate::support::hostile::{Asked, Hostile, good, page};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_list_without_an_end_is_found_out() {
+    let made_up = |asked: &Asked, total: &str| {
+        let mut rows = String::new();
+        for number in asked.offset..asked.offset + asked.limit {
+            let comma = if rows.is_empty() { "" } else { "," };
+            write!(
+                rows,
+                "{comma}{{\"id\":\"c{number}\",\"created_at\":\"2026-01-01T00:00:00Z\"}}"
+            )
+            .unwrap();
+        }
+        format!("{{\"data\":[{rows}]{total}}}")
+    };
+    for total in ["", ",\"has_more\":true", ",\"total\":40"] {
+        let mut hostile = Hostile::new(Database::sqlite(), move |asked| made_up(asked, total)).await;
+        hostile.account.page_size = 5;
+        for _ in 0..2 {
+            let run = hostile.sync(Resource::Contacts, true).await;
+            let error = hostile.failure(&run).await;
+            assert!(error.contains("the list of contacts does not end"), "{error}");
+            assert!(run.requests < 1_050 && run.rows_seen > 3_000, "{run:#?}");
+            let states = "sync_state WHERE checkpoint IS NOT NULL OR last_complete_at IS NOT NULL";
+            assert_eq!(hostile.count(states).await, 0);
+        }
+    }
+}
+
+/// The rows differ each time, whatever is asked for: no page is like another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn rows_that_are_made_up_each_time_are_not_read_for_ever() {
+    let next = AtomicU64::new(0);
+    let mut hostile = Hostile::new(Database::sqlite(), move |asked| {
+        let from = usize::try_from(next.fetch_add(asked.limit as u64, Ordering::Relaxed)).unwrap();
+        let rows: Vec<String> = (from..from + asked.limit)
+            .map(|id| format!("{{\"id\":{id}}}"))
+            .collect();
+        format!("[{}]", rows.join(","))
+    })
+    .await;
+    hostile.account.page_size = 4;
+    let run = hostile.sync(Resource::Contacts, true).await;
+    let error = hostile.failure(&run).await;
+    assert!(error.contains("does not end"), "{error}");
+    assert!(run.requests < 5_000, "{run:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn one_conversation_without_an_end_does_not_keep_the_others_from_being_read() {
+    let mut hostile = Hostile::new(Database::sqlite(), |asked| match asked.path.as_str() {
+        "/conversations" => page(&["{\"id\":\"v1\"}".to_owned(), "{\"id\":\"v2\"}".to_owned()], asked),
+        "/conversations/v1/messages" => {
+            let rows: Vec<String> = (asked.offset..asked.offset + asked.limit)
+                .map(|id| format!("{{\"id\":\"m{id}\"}}"))
+                .collect();
+            format!("[{}]", rows.join(","))
+        }
+        "/conversations/v2/messages" => page(&["{\"id\":\"only\"}".to_owned()], asked),
+        _ => "{\"id\":\"v1\"}".to_owned(),
+    })
+    .await;
+    hostile.account.page_size = 4;
+    hostile.sync(Resource::Conversations, true).await;
+    let run = hostile.sync(Resource::Messages, true).await;
+    assert_eq!((run.status, run.verified), (RunStatus::Incomplete, false), "{run:#?}");
+    let error = run.error.unwrap();
+    assert!(error.contains("v1") && error.contains("does not end"), "{error}");
+    assert_eq!(hostile.count("messages WHERE id = 'only'").await, 1);
+}
+
+/// Lists that end, by servers that do not say where: all rows arrive, and what is not proven is not called verified.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_server_that_misunderstands_offset_and_limit_loses_nothing() {
+    type Cut = fn(&[String], &Asked) -> String;
+    let cases: [(&str, usize, bool, Cut); 8] = [
+        // (what it does, rows that can be had, whether they can be proven to be all, how)
+        ("ignores the offset", 20, false, |rows, asked| {
+            format!("[{}]", rows[..asked.limit].join(","))
+        }),
+        ("ignores the offset and states a total", 20, false, |rows, asked| {
+            format!(
+                "{{\"data\":[{}],\"total\":{}}}",
+                rows[..asked.limit].join(","),
+                rows.len()
+            )
+        }),
+        ("ignores offset and limit", 150, false, |rows, _| {
+            format!("[{}]", rows.join(","))
+        }),
+        ("clamps the limit to 7", 150, true, |rows, asked| {
+            let limit = asked.limit.min(7);
+            page(
+                rows,
+                &Asked {
+                    path: String::new(),
+                    offset: asked.offset,
+                    limit,
+                },
+            )
+        }),
+        ("clamps the limit to 3 and states no total", 150, true, |rows, asked| {
+            let from = asked.offset.min(rows.len());
+            format!("[{}]", rows[from..(from + 3).min(rows.len())].join(","))
+        }),
+        ("returns more than was asked for", 150, true, |rows, asked| {
+            let limit = asked.limit * 3;
+            page(
+                rows,
+                &Asked {
+                    path: String::new(),
+                    offset: asked.offset,
+                    limit,
+                },
+            )
+        }),
+        ("brings its last page behind the end", 150, true, |rows, asked| {
+            let from = asked.offset.min(rows.len() - asked.limit);
+            format!("[{}]", rows[from..from + asked.limit].join(","))
+        }),
+        ("begins anew behind the end", 150, false, |rows, asked| {
+            let rows: Vec<&str> = (asked.offset..asked.offset + asked.limit)
+                .map(|at| rows[at % rows.len()].as_str())
+                .collect();
+            format!("[{}]", rows.join(","))
+        }),
+    ];
+    for (what, expected, provable, cut) in cases {
+        let hostile = Hostile::new(Database::sqlite(), move |asked| {
+            let rows: Vec<String> = (0..150).rev().map(good).collect();
+            cut(&rows, asked)
+        })
+        .await;
+        let run = hostile.sync(Resource::Contacts, true).await;
+        assert_eq!(run.status, RunStatus::Complete, "{what}: {run:#?}");
+        assert_eq!(hostile.count("contacts").await, expected as u64, "{what}: {run:#?}");
+        assert_eq!(run.rows_seen, expected as u64, "{what}: {run:#?}");
+        assert!(provable || !run.verified, "{what}: {run:#?}");
+        assert!(run.requests < 300, "{what}: {run:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_list_of_rows_without_an_id_ends_and_is_in_quarantine() {
+    let rows: Vec<String> = (0..70).map(|number| format!("{{\"name\":\"Ana {number}\"}}")).collect();
+    let hostile = Hostile::new(Database::sqlite(), move |asked| page(&rows, asked)).await;
+    let run = hostile.sync_twice(Resource::Contacts).await;
+    assert_eq!((run.rows_seen, run.quarantined, run.inserted), (70, 70, 0), "{run:#?}");
+    assert_eq!(hostile.count("quarantine").await, 70);
+}
