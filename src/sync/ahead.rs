@@ -126,14 +126,22 @@ impl<'a> Ahead<'a> {
             latest.is_some_and(|&(other, arrived)| arrived > page.sent && other != version)
         });
         if !outdated {
-            // Pages asked for from now on are newer than all that is here.
-            if self.expected.is_empty() && self.arrived.is_empty() {
-                self.latest.clear();
+            let latest = versions().map(|(key, version)| (key, (version, page.arrived)));
+            self.latest.extend(latest);
+            if self.latest.len() > self.latest_allowed {
+                self.drop_settled();
             }
-            self.latest
-                .extend(versions().map(|(key, version)| (key, (version, page.arrived))));
         }
         outdated
+    }
+
+    /// Drops what arrived before any of the pages to come was asked for.
+    fn drop_settled(&mut self) {
+        let here = self.arrived.values().flatten().map(|page| page.sent);
+        let oldest = here.chain(self.expected.values().copied()).min();
+        let oldest = oldest.unwrap_or(self.ticks);
+        self.latest.retain(|_, (_, arrived)| *arrived > oldest);
+        self.latest_allowed = FEWEST_LATEST.max(2 * self.latest.len());
     }
 
     /// Notes that a page was used: if most of its rows had changed, those to come are worth decoding as they arrive.

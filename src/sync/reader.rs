@@ -133,7 +133,7 @@ impl Reader<'_> {
         let commit = PageCommit {
             account: self.run.account(),
             resource: Resource::Conversations,
-            rows: &rows.rows,
+            rows: &rows.usable,
             rejected: &rows.rejected,
         };
         let outcomes = job.warehouse.commit_page(&commit, |_| None).await?;
@@ -178,7 +178,7 @@ impl<'a> Store<'a> {
         let commit = PageCommit {
             account: reader.run.account(),
             resource: reader.resource,
-            rows: &page.rows.rows,
+            rows: &page.rows.usable,
             rejected: &page.rows.rejected,
         };
         let outcomes = pages.meanwhile(self.writer.store(&commit)).await?;

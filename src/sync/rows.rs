@@ -16,7 +16,7 @@ use crate::warehouse::{Change, RowOutcome};
 pub(super) struct Rows {
     pub(super) items: Vec<Item>,
     slots: Vec<Slot>,
-    pub(super) rows: Vec<Row>,
+    pub(super) usable: Vec<Row>,
     pub(super) rejected: Vec<Rejected>,
 }
 
@@ -26,13 +26,22 @@ enum Slot {
     Rejected(usize),
 }
 
+impl Slot {
+    fn outcome(self, outcomes: &[RowOutcome]) -> Option<RowOutcome> {
+        match self {
+            Self::Row(at) => outcomes.get(at).copied(),
+            Self::Rejected(_) => None,
+        }
+    }
+}
+
 impl Rows {
     /// Takes the rows of a page of `listing`.
     pub(super) fn read(listing: &Listing, items: Vec<Json>) -> Self {
         let mut rows = Self {
             items: Vec::with_capacity(items.len()),
             slots: Vec::with_capacity(items.len()),
-            rows: Vec::with_capacity(items.len()),
+            usable: Vec::with_capacity(items.len()),
             rejected: Vec::new(),
         };
         for raw in items {
@@ -51,8 +60,8 @@ impl Rows {
             created_at: row.created_at(),
             updated_at: row.updated_at(),
         });
-        self.slots.push(Slot::Row(self.rows.len()));
-        self.rows.push(row);
+        self.slots.push(Slot::Row(self.usable.len()));
+        self.usable.push(row);
     }
 
     fn reject(&mut self, rejected: Rejected) {
@@ -69,7 +78,7 @@ impl Rows {
 
     /// Decodes all rows now, rather than one by one when the warehouse asks.
     pub(super) fn decode(&self) {
-        for row in &self.rows {
+        for row in &self.usable {
             row.record();
         }
     }
@@ -77,7 +86,7 @@ impl Rows {
     /// A fingerprint of a row's text, by its position.
     pub(super) fn text_version(&self, position: usize) -> u64 {
         match self.slots[position] {
-            Slot::Row(at) => leading_u64(&self.rows[at].raw_hash().0),
+            Slot::Row(at) => leading_u64(&self.usable[at].raw_hash().0),
             Slot::Rejected(at) => fingerprint(self.rejected[at].raw.get().as_bytes()),
         }
     }
@@ -85,22 +94,15 @@ impl Rows {
     /// A fingerprint of a row's content, however the server writes it down.
     pub(super) fn version(&self, position: usize) -> u64 {
         let raw = match self.slots[position] {
-            Slot::Row(at) => self.rows[at].raw(),
+            Slot::Row(at) => self.usable[at].raw(),
             Slot::Rejected(at) => &self.rejected[at].raw,
         };
         leading_u64(&ContentHash::of(raw).0)
     }
 
-    fn outcome(&self, slot: Slot, outcomes: &[RowOutcome]) -> Option<RowOutcome> {
-        match slot {
-            Slot::Row(at) => outcomes.get(at).copied(),
-            Slot::Rejected(_) => None,
-        }
-    }
-
     /// What the sweep is told of the rows; those written after `settled_at` are recent.
     pub(super) fn marks(&self, outcomes: &[RowOutcome], settled_at: Option<DateTime<Utc>>) -> Vec<Mark> {
-        let mark = |slot: &Slot| match self.outcome(*slot, outcomes) {
+        let mark = |slot: &Slot| match slot.outcome(outcomes) {
             Some(outcome) => Mark {
                 num: outcome.num,
                 changed: !matches!(outcome.change, Change::Unchanged | Change::Quarantined),
@@ -126,7 +128,7 @@ impl Rows {
         let mut on_this_page = HashSet::with_capacity(self.items.len());
         for ((slot, item), first_seen) in self.slots.iter().zip(&self.items).zip(first_seen) {
             if on_this_page.insert(item.key) {
-                let outcome = self.outcome(*slot, outcomes);
+                let outcome = slot.outcome(outcomes);
                 let (num, change) = outcome.map_or((None, Change::Quarantined), |row| (row.num, row.change));
                 let known = num.is_some_and(|num| counted.is_some_and(|counted| counted.contains(num)));
                 tally.count(change, *first_seen && !known);

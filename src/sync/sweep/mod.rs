@@ -26,6 +26,8 @@ use super::order::{Evidence, Order};
 
 /// Overlap between pages, in rows, at a page size of 100; smaller pages overlap less.
 const OVERLAP: u64 = 5;
+/// How many rows at the end of a page may be anchors where rows may move.
+const ANCHORS: usize = 10;
 /// Steps back without progress after which pages are taken as they come and the sweep gives up being verified. Nobody's
 /// list changes that fast; a server whose pages can never be anchored must not hold the sweep for ever.
 const STEPS_TO_GIVE_UP: u32 = 40;
@@ -517,7 +519,7 @@ impl Sweep {
     fn remember(&mut self, page: &PageView<'_>) {
         let size = page.items.len();
         let anchors = if self.evidence.order().rows_may_move() {
-            size.min(2 * OVERLAP as usize)
+            size.min(ANCHORS)
         } else {
             0
         };
