@@ -253,7 +253,13 @@ impl Life<'_> {
                 Err(panic) => return Err(format!("the sync of the {resource} panicked: {}", words(&*panic))),
             };
             let record = outcome.as_ref().map(|outcome| &outcome.record);
-            self.api.lock().note(|| format!("-- {resource}: {record:?}"));
+            // The name is another in each life.
+            let nameless = record.map(|record| RunRecord {
+                account: String::new(),
+                error: record.error.as_ref().map(|error| error.replace(&record.account, "")),
+                ..record.clone()
+            });
+            self.api.lock().note(|| format!("-- {resource}: {nameless:?}"));
             self.judge(at, record, cancelled.is_cancelled()).await?;
             let Some(outcome) = outcome else {
                 self.start_again().await;
