@@ -54,6 +54,7 @@ pub(crate) async fn live(place: &mut Place, scenario: &Scenario, log: Log) -> (V
         full: true,
         complete: [false; 3],
         proven: [false; 3],
+        ordered: [false; 3],
         held: Default::default(),
         clients: 0,
         random: Random::new(scenario.seed, 300),
@@ -119,6 +120,8 @@ struct Life<'a> {
     complete: [bool; 3],
     /// Whether the last complete full run was verified.
     proven: [bool; 3],
+    /// Whether the order of each list was learned, so that one knows where it grows.
+    ordered: [bool; 3],
     /// What the mirror held of each list after the last run.
     held: [Presence; 3],
     clients: u64,
@@ -312,9 +315,11 @@ impl Life<'_> {
         }
         let unfinished = self.place.warehouse.state(&name, resource).await;
         let unfinished = unfinished.map_err(|error| format!("the state cannot be read: {error}"))?;
-        if unfinished.is_none_or(|state| state.checkpoint.is_none()) {
+        if unfinished.as_ref().is_none_or(|state| state.checkpoint.is_none()) {
             self.since[at] = None;
         }
+        let order = unfinished.and_then(|state| state.order);
+        self.ordered[at] = order.is_some_and(|order| order != "unknown");
         self.complete[at] |= record.is_some_and(|record| record.status == RunStatus::Complete);
         self.tally.count(resource, record, counts, self.full && !at_rest);
         Ok(())
@@ -355,6 +360,7 @@ impl Life<'_> {
             self.proven[at] = record.is_some_and(|record| record.verified);
         } else if complete
             && self.proven[at]
+            && self.ordered[at]
             && kind != Kind::Message
             && let Some(promise) = self.scenario.promise_of_the_growing_end()
         {
