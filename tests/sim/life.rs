@@ -54,6 +54,7 @@ pub(crate) async fn live(place: &mut Place, scenario: &Scenario, log: Log) -> (V
         full: true,
         complete: [false; 3],
         proven: [false; 3],
+        ordered: [false; 3],
         held: Default::default(),
         clients: 0,
         random: Random::new(scenario.seed, 300),
@@ -119,6 +120,8 @@ struct Life<'a> {
     complete: [bool; 3],
     /// Whether the last complete full run was verified.
     proven: [bool; 3],
+    /// Whether the order of each list was learned, so that one knows where it grows.
+    ordered: [bool; 3],
     /// What the mirror held of each list after the last run.
     held: [Presence; 3],
     clients: u64,
@@ -253,7 +256,13 @@ impl Life<'_> {
                 Err(panic) => return Err(format!("the sync of the {resource} panicked: {}", words(&*panic))),
             };
             let record = outcome.as_ref().map(|outcome| &outcome.record);
-            self.api.lock().note(|| format!("-- {resource}: {record:?}"));
+            // The name is another in each life.
+            let nameless = record.map(|record| RunRecord {
+                account: String::new(),
+                error: record.error.as_ref().map(|error| error.replace(&record.account, "")),
+                ..record.clone()
+            });
+            self.api.lock().note(|| format!("-- {resource}: {nameless:?}"));
             self.judge(at, record, cancelled.is_cancelled()).await?;
             let Some(outcome) = outcome else {
                 self.start_again().await;
@@ -306,9 +315,11 @@ impl Life<'_> {
         }
         let unfinished = self.place.warehouse.state(&name, resource).await;
         let unfinished = unfinished.map_err(|error| format!("the state cannot be read: {error}"))?;
-        if unfinished.is_none_or(|state| state.checkpoint.is_none()) {
+        if unfinished.as_ref().is_none_or(|state| state.checkpoint.is_none()) {
             self.since[at] = None;
         }
+        let order = unfinished.and_then(|state| state.order);
+        self.ordered[at] = order.is_some_and(|order| order != "unknown");
         self.complete[at] |= record.is_some_and(|record| record.status == RunStatus::Complete);
         self.tally.count(resource, record, counts, self.full && !at_rest);
         Ok(())
@@ -349,6 +360,7 @@ impl Life<'_> {
             self.proven[at] = record.is_some_and(|record| record.verified);
         } else if complete
             && self.proven[at]
+            && self.ordered[at]
             && kind != Kind::Message
             && let Some(promise) = self.scenario.promise_of_the_growing_end()
         {

@@ -84,8 +84,8 @@ pub(crate) enum Dates {
 pub(crate) enum Stamp {
     Rfc3339,
     Spaced,
-    Seconds,
-    Milliseconds,
+    UnixSeconds,
+    UnixMilliseconds,
 }
 
 /// What a rate window is.
@@ -270,8 +270,8 @@ impl Scenario {
                 Stamp::Rfc3339,
                 Stamp::Rfc3339,
                 Stamp::Spaced,
-                Stamp::Seconds,
-                Stamp::Milliseconds,
+                Stamp::UnixSeconds,
+                Stamp::UnixMilliseconds,
             ]),
             gone: random.chance(30),
             churn: Churn::draw(random, effective),

@@ -185,8 +185,8 @@ impl Stamp {
         match self {
             Self::Rfc3339 => format!("\"{}\"", time().to_rfc3339_opts(SecondsFormat::Secs, true)),
             Self::Spaced => time().format("\"%Y-%m-%d %H:%M:%S\"").to_string(),
-            Self::Seconds => seconds.to_string(),
-            Self::Milliseconds => (seconds * 1000).to_string(),
+            Self::UnixSeconds => seconds.to_string(),
+            Self::UnixMilliseconds => (seconds * 1000).to_string(),
         }
     }
 }
