@@ -14,7 +14,7 @@ use crate::sync::{self, Job, Options, Progress, ProgressSnapshot};
 use crate::warehouse::{self, Location, RateBudget, RunRecord, Warehouse};
 
 /// Requests under way at once, per API key.
-const CONCURRENCY: usize = 8;
+const CONCURRENCY: usize = 16;
 
 /// The warehouse and the accounts that are mirrored into it.
 #[derive(Debug)]
@@ -165,6 +165,7 @@ pub fn accounts(config: &Config, clock: &SharedClock, retry: &RetryPolicy) -> Re
                 client,
                 page_size: account.page_size,
                 concurrency: CONCURRENCY,
+                in_lockstep: false,
                 contact_fields: account.contacts.fields.clone(),
                 conversation_fields: account.conversations.fields.clone(),
                 message_fields: account.messages.fields.clone(),

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::allai::Resource;
-use crate::warehouse::{self, Freshness, RateBudget, RunRecord, Warehouse};
+use crate::warehouse::{self, AuditScope, AuditVerdict, Freshness, ParityAudit, RateBudget, RunRecord, Warehouse};
 
 /// How every resource of every account stands, read from the warehouse alone.
 #[derive(Clone, Debug, Serialize)]
@@ -40,6 +40,35 @@ pub struct ResourceStatus {
     pub order: Option<String>,
     /// The last run, whatever its outcome.
     pub last_run: Option<LastRun>,
+    /// The last comparison with the API.
+    pub last_audit: Option<LastAudit>,
+}
+
+/// A comparison with the API, in brief; `parity_audits` has all of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct LastAudit {
+    /// When.
+    pub audited_at: DateTime<Utc>,
+    /// How much was compared.
+    pub scope: AuditScope,
+    /// What was found.
+    pub verdict: AuditVerdict,
+    /// Rows compared, column by column.
+    pub rows_compared: u64,
+    /// Rows that differ.
+    pub rows_differing: u64,
+}
+
+impl From<ParityAudit> for LastAudit {
+    fn from(audit: ParityAudit) -> Self {
+        Self {
+            audited_at: audit.audited_at,
+            scope: audit.scope,
+            verdict: audit.verdict,
+            rows_compared: audit.rows_compared,
+            rows_differing: audit.rows_differing,
+        }
+    }
 }
 
 /// A run, with when it was.
@@ -85,6 +114,7 @@ impl StatusReport {
                         state: None,
                         rows: 0,
                         quarantined: 0,
+                        last_audit: None,
                     });
                 }
             }
@@ -127,5 +157,6 @@ fn resource_status(row: Freshness, now: DateTime<Utc>) -> ResourceStatus {
             finished_at: run.finished_at,
             run,
         }),
+        last_audit: row.last_audit.map(LastAudit::from),
     }
 }

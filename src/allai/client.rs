@@ -77,6 +77,18 @@ pub struct Counters {
     pub rate_limited: u64,
 }
 
+impl std::ops::Add for Counters {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            requests: self.requests + other.requests,
+            retries: self.retries + other.retries,
+            rate_limited: self.rate_limited + other.rate_limited,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct AtomicCounters {
     requests: AtomicU64,

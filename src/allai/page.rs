@@ -4,10 +4,14 @@
 //! name, also one level down (`{"data":{"items":[…]}}`); `total` and `has_more` stand beside it, under `meta` or
 //! `pagination`, or nowhere.
 
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::Listing;
-use super::model::{Json, Members};
+use super::model::{Json, Members, Name};
+use super::{Listing, Resource};
 
 /// A page as the server sent it.
 #[derive(Clone, Debug, Default)]
@@ -21,9 +25,26 @@ pub struct Page {
 }
 
 impl Page {
+    /// Reads the usual answers in one pass; `None` leaves the others, and the errors, to a closer look.
+    fn parse_plain(listing: &Listing, body: &[u8]) -> Option<Self> {
+        let body = str::from_utf8(body).ok()?;
+        let mut json = serde_json::Deserializer::from_str(body);
+        let plain = PlainOf(listing.resource()).deserialize(&mut json).ok()?;
+        json.end().ok()?;
+        let envelope = Members::of(plain.others);
+        Some(Self {
+            items: plain.items.into_iter().map(ToOwned::to_owned).collect(),
+            total: beside(&envelope, None, total),
+            has_more: beside(&envelope, None, has_more),
+        })
+    }
+
     /// Reads a list response. Fails, saying why, if there is no list in it.
     pub fn parse(listing: &Listing, body: &[u8]) -> Result<Self, String> {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        if let Some(page) = Self::parse_plain(listing, body) {
+            return Ok(page);
+        }
         let raw: &RawValue = serde_json::from_slice(body).map_err(|error| not_json(&error, body))?;
         if let Some(items) = array(raw) {
             return Ok(Self {
@@ -35,7 +56,7 @@ impl Page {
         let Some(envelope) = Members::parse(raw) else {
             return Err("neither a list nor an object that holds one".to_owned());
         };
-        let names = [listing.resource().as_str(), "data", "items", "results"];
+        let names = list_names(listing.resource());
         let inner = envelope.get("data").and_then(Members::parse);
         for members in [Some(&envelope), inner.as_ref()].into_iter().flatten() {
             for name in names {
@@ -54,6 +75,60 @@ impl Page {
             format!("an object without a list under {}", names.join(", "))
         })
     }
+}
+
+/// What the usual answers are read into: a bare array, or an object with one list in it.
+struct Plain<'a> {
+    items: Vec<&'a RawValue>,
+    others: Vec<(Cow<'a, str>, &'a RawValue)>,
+}
+
+/// Reads a [`Plain`] answer to a listing of a resource.
+struct PlainOf(Resource);
+
+impl<'de> DeserializeSeed<'de> for PlainOf {
+    type Value = Plain<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Plain<'de>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for PlainOf {
+    type Value = Plain<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list, or an object that holds one")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut rows: A) -> Result<Plain<'de>, A::Error> {
+        let mut items = Vec::with_capacity(100);
+        while let Some(row) = rows.next_element()? {
+            items.push(row);
+        }
+        let others = Vec::new();
+        Ok(Plain { items, others })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Plain<'de>, A::Error> {
+        let names = list_names(self.0);
+        let mut list = None;
+        let mut others = Vec::new();
+        while let Some(Name(name)) = members.next_key()? {
+            if !names.contains(&&*name) {
+                others.push((name, members.next_value()?));
+            } else if list.replace(members.next_value()?).is_some() {
+                return Err(A::Error::custom("several lists"));
+            }
+        }
+        let items = list.ok_or_else(|| A::Error::custom("no list"))?;
+        Ok(Plain { items, others })
+    }
+}
+
+/// The members under which a list of a resource may stand, the likeliest first.
+fn list_names(resource: Resource) -> [&'static str; 4] {
+    [resource.as_str(), "data", "items", "results"]
 }
 
 /// What is wrong with a body that is no JSON, without quoting it.

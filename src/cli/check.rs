@@ -10,34 +10,49 @@ use allai_sync::sync;
 use allai_sync::warehouse::Warehouse;
 use clap::Args;
 
-use super::{Context, Outcome, output, runtime};
+use super::{Context, Outcome, output, parity, runtime};
 
-/// Checks the configuration, the warehouse and the API keys
+/// Checks the configuration, the warehouse and the API keys; with --parity also what is mirrored
 #[derive(Args, Debug)]
-pub(crate) struct Options {}
+pub(crate) struct Options {
+    /// Compare the mirror with the API: a sample of its rows column by column, and how many there are
+    #[arg(long)]
+    parity: bool,
+    /// Compare every row; takes as many requests as a full sync
+    #[arg(long, requires = "parity")]
+    full: bool,
+    /// Only the account of this name
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+}
 
 /// What was found, a line each.
 #[derive(Default)]
-struct Findings {
+pub(super) struct Findings {
     lines: Vec<String>,
     failed: bool,
 }
 
 impl Findings {
-    fn good(&mut self, what: &str, how: &str) {
+    pub(super) fn good(&mut self, what: &str, how: &str) {
         self.lines.push(format!("ok    {what}: {how}\n"));
     }
 
-    fn bad(&mut self, what: &str, why: &dyn std::fmt::Display) {
+    pub(super) fn bad(&mut self, what: &str, why: &dyn std::fmt::Display) {
         self.failed = true;
         self.lines.push(format!("FAIL  {what}: {why}\n"));
+    }
+
+    /// Prints what was found since the last time: a comparison of everything takes its time.
+    pub(super) fn print_new(&mut self) -> anyhow::Result<()> {
+        output::print(&std::mem::take(&mut self.lines).concat())
     }
 }
 
 impl Options {
-    #[expect(clippy::unused_self, reason = "every subcommand's options run alike")]
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<Outcome> {
         let loaded = context.load_config()?;
+        super::check_account(&loaded.config, self.account.as_deref())?;
         let mut findings = Findings::default();
         let accounts = loaded.config.accounts.len();
         let plural = if accounts == 1 { "" } else { "s" };
@@ -48,9 +63,11 @@ impl Options {
             ..RetryPolicy::default()
         };
         runtime::block_on(async {
-            warehouse(&loaded.config, &mut findings).await;
-            for account in app::accounts(&loaded.config, &SystemClock::shared(), &impatient)? {
-                api(&account, &mut findings).await;
+            let has_tables = warehouse(&loaded.config, &mut findings).await;
+            let mut accounts = app::accounts(&loaded.config, &SystemClock::shared(), &impatient)?;
+            accounts.retain(|account| self.account.as_ref().is_none_or(|name| *name == account.name));
+            for account in &accounts {
+                api(account, &mut findings).await;
             }
             for name in loaded.config.connectors.keys() {
                 findings.good(
@@ -58,7 +75,12 @@ impl Options {
                     "configured; this version does not use connectors yet",
                 );
             }
-            output::print(&findings.lines.concat())?;
+            findings.print_new()?;
+            if self.parity && has_tables {
+                parity::compare(&loaded.config, self.account.as_deref(), self.full, &mut findings).await?;
+            } else if self.parity {
+                parity::nothing_to_compare(&mut findings)?;
+            }
             Ok(if findings.failed {
                 Outcome::Incomplete
             } else {
@@ -68,11 +90,13 @@ impl Options {
     }
 }
 
-async fn warehouse(config: &Config, findings: &mut Findings) {
+/// Returns whether it has the tables of this version, or gets them by itself.
+async fn warehouse(config: &Config, findings: &mut Findings) -> bool {
     let location = app::location(config);
     // First, because it must not look while the file is open.
     if let Err(error) = location.check_writable() {
-        return findings.bad("warehouse", &error);
+        findings.bad("warehouse", &error);
+        return false;
     }
     let warehouse = match Warehouse::open_to_read(&location, SystemClock::shared()).await {
         Ok(Some(warehouse)) => warehouse,
@@ -86,11 +110,16 @@ async fn warehouse(config: &Config, findings: &mut Findings) {
             } else {
                 findings.bad("warehouse", &format!("{file} does not exist: run `allai-sync migrate`"));
             }
-            return;
+            return false;
         }
-        Err(error) => return findings.bad("warehouse", &error),
+        Err(error) => {
+            findings.bad("warehouse", &error);
+            return false;
+        }
     };
-    match warehouse.schema_is_current().await {
+    let current = warehouse.schema_is_current().await;
+    let usable = matches!(&current, Ok(current) if *current || config.warehouse.migrate);
+    match current {
         Ok(true) => findings.good("warehouse", "reachable, its tables are up to date"),
         Ok(false) if config.warehouse.migrate => {
             findings.good(
@@ -105,6 +134,7 @@ async fn warehouse(config: &Config, findings: &mut Findings) {
         Err(error) => findings.bad("warehouse", &error),
     }
     warehouse.close().await;
+    usable
 }
 
 async fn api(account: &sync::Account, findings: &mut Findings) {

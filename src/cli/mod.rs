@@ -10,6 +10,7 @@ mod config;
 mod demo;
 mod migrate;
 mod output;
+mod parity;
 mod progress;
 mod runtime;
 mod sandbox;
@@ -142,6 +143,24 @@ pub(crate) enum Outcome {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Usage(String);
+
+/// Fails if `--account` names none that is enabled.
+fn check_account(config: &Config, name: Option<&str>) -> Result<(), Usage> {
+    let Some(name) = name else { return Ok(()) };
+    match config.accounts.get(name) {
+        Some(account) if account.enabled => Ok(()),
+        Some(_) => Err(Usage(format!(
+            "account {name} is switched off: set accounts.{name}.enabled = true in the configuration"
+        ))),
+        None => {
+            let names: Vec<&str> = config.accounts.keys().map(String::as_str).collect();
+            Err(Usage(format!(
+                "there is no account {name}; the configuration has: {}",
+                names.join(", ")
+            )))
+        }
+    }
+}
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {

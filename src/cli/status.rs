@@ -100,6 +100,7 @@ fn table(report: &StatusReport) -> String {
         "rows",
         "synced",
         "verified",
+        "compared",
         "last run",
         "quarantined",
     ]);
@@ -115,11 +116,12 @@ fn table(report: &StatusReport) -> String {
             } else {
                 ago(row.last_verified_at, report.generated_at)
             },
+            last_audit(row, report.generated_at),
             last_run(row),
             grouped(row.quarantined),
         ]);
     }
-    for column in [2, 6] {
+    for column in [2, 7] {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -147,6 +149,13 @@ fn ago(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
     at.map_or_else(
         || "never".to_owned(),
         |at| format!("{} ago", duration((now - at).num_seconds())),
+    )
+}
+
+fn last_audit(row: &ResourceStatus, now: DateTime<Utc>) -> String {
+    row.last_audit.as_ref().map_or_else(
+        || "-".to_owned(),
+        |audit| format!("{} {}", audit.verdict.as_str(), ago(Some(audit.audited_at), now)),
     )
 }
 

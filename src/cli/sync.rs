@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{Context, Outcome, Usage, output, progress, runtime, summary};
+use super::{Context, Outcome, output, progress, runtime, summary};
 
 /// Syncs now: what is new and changed, or with --full everything
 #[derive(Args, Debug)]
@@ -63,25 +63,8 @@ struct Report<'a> {
 impl Options {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<Outcome> {
         let config = context.load_config()?.config;
-        self.check_account(&config)?;
+        super::check_account(&config, self.account.as_deref())?;
         runtime::block_on(self.sync(context, &config))
-    }
-
-    fn check_account(&self, config: &Config) -> Result<(), Usage> {
-        let Some(name) = &self.account else { return Ok(()) };
-        match config.accounts.get(name) {
-            Some(account) if account.enabled => Ok(()),
-            Some(_) => Err(Usage(format!(
-                "account {name} is switched off: set accounts.{name}.enabled = true in the configuration"
-            ))),
-            None => {
-                let names: Vec<&str> = config.accounts.keys().map(String::as_str).collect();
-                Err(Usage(format!(
-                    "there is no account {name}; the configuration has: {}",
-                    names.join(", ")
-                )))
-            }
-        }
     }
 
     /// What to sync, in the order in which resources need each other, whatever the order on the command line.

@@ -199,6 +199,7 @@ impl<'a> ListRun<'a> {
         Ok(Finding {
             verified,
             incomplete: held_back,
+            as_of: full.then(|| sweep.started_at()),
             update,
         })
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures_util::{TryStreamExt as _, stream};
 use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,9 @@ struct Checkpoint {
     /// Messages that are gone, by row number.
     #[serde(with = "bitmap")]
     gone: RoaringTreemap,
+    /// When the reading began, by the server's clock.
+    #[serde(default)]
+    started_at: Option<DateTime<Utc>>,
     /// Conversations whose messages could not be read, and the first of them with the reason.
     failed: u64,
     first_failure: Option<String>,
@@ -55,8 +59,9 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
         .and_then(|text| serde_json::from_str(text).ok());
     let first = job.warehouse.highest_row_num(account, Resource::Messages).await? == 0;
     let full = job.options.full || first || resumed.is_some();
-    let found = resumed.unwrap_or(Checkpoint {
+    let found = resumed.unwrap_or_else(|| Checkpoint {
         all: job.options.full,
+        started_at: Some(run.client.server_now()),
         ..Checkpoint::default()
     });
     let (all, mut after_row_num) = (found.all, found.after_row_num);
@@ -70,6 +75,7 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
             saved_written: 0,
             confirmations: 0,
             lied: false,
+            several_a_page: false,
             failures_in_a_row: 0,
         }),
     };
@@ -77,6 +83,11 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
         job.progress
             .expect(job.warehouse.live_rows(account, Resource::Conversations).await?);
     }
+    let at_once = if job.account.in_lockstep {
+        1
+    } else {
+        job.account.concurrency
+    };
     loop {
         let batch = job
             .warehouse
@@ -90,7 +101,7 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
         let row_nums = batch.iter().map(|conversation| conversation.row_num);
         messages.shared().under_way.extend(row_nums);
         stream::iter(batch.iter().map(Ok))
-            .try_for_each_concurrent(job.account.concurrency, |conversation| messages.read(conversation))
+            .try_for_each_concurrent(at_once, |conversation| messages.read(conversation))
             .await?;
     }
     if full {
@@ -124,6 +135,8 @@ struct Shared {
     /// How often the server's word that its first answer was all was found true, and whether it ever was not.
     confirmations: u32,
     lied: bool,
+    /// Whether any list showed that the server returns several rows a page.
+    several_a_page: bool,
     failures_in_a_row: u32,
 }
 
@@ -241,13 +254,15 @@ impl MessagesRun<'_> {
     }
 
     async fn sweep(&self, conversation_id: &str, counted: Option<&RoaringTreemap>) -> Result<Sweep, Error> {
-        let trusted = {
+        let (trusted, several_a_page) = {
             let shared = self.shared();
-            shared.confirmations >= CONFIRMATIONS && !shared.lied
+            let trusted = shared.confirmations >= CONFIRMATIONS && !shared.lied;
+            (trusted, shared.several_a_page)
         };
         let started_at = self.run.client.server_now();
         let mut sweep = Sweep::new(Mode::Full, self.run.job.account.page_size, started_at, u64::MAX)
             .trusting_total(trusted)
+            .knowing_of_several_a_page(several_a_page)
             .doubting_offset();
         let reader = Reader {
             run: self.run,
@@ -261,8 +276,9 @@ impl MessagesRun<'_> {
             counted,
         };
         reader.read(&mut sweep).await?;
+        let mut shared = self.shared();
+        shared.several_a_page |= sweep.saw_several_a_page();
         if !trusted {
-            let mut shared = self.shared();
             match sweep.claim_was_true() {
                 Some(true) => shared.confirmations += 1,
                 Some(false) => shared.lied = true,
@@ -339,6 +355,7 @@ impl MessagesRun<'_> {
                 clear_checkpoint: true,
                 ..StateUpdate::default()
             },
+            as_of: found.started_at,
             incomplete: (!incomplete.is_empty()).then(|| incomplete.join("; ")),
         })
     }

@@ -4,6 +4,7 @@
 //! what can be new; it commits page by page, and a run cut short goes on where it was. To add a resource: a file here
 //! with a `run`, and a line in [`run`].
 
+mod ahead;
 mod analytics;
 mod contacts;
 mod conversations;
@@ -11,14 +12,17 @@ mod deletion;
 mod listed;
 mod messages;
 pub mod order;
+pub mod parity;
 mod progress;
 mod reader;
+mod rows;
 pub mod sweep;
 mod tally;
 
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 pub use progress::{Progress, ProgressSnapshot};
@@ -37,8 +41,11 @@ pub struct Account {
     pub client: Client,
     /// Rows asked for in one request.
     pub page_size: u32,
-    /// Conversations whose messages are read at the same time.
+    /// Pages that are fetched ahead of being stored, and conversations whose messages are read at the same time.
     pub concurrency: usize,
+    /// Whether nothing is fetched while something is stored, and conversations are read one by one, so that the same
+    /// run does the same again: for simulations.
+    pub in_lockstep: bool,
     /// The members to ask for, per resource; none means all.
     pub contact_fields: Vec<String>,
     /// As `contact_fields`.
@@ -152,6 +159,8 @@ struct Finding {
     verified: bool,
     /// Why the mirror is not what the API has, if it is not.
     incomplete: Option<String>,
+    /// When the reading began, by the server's clock: what changed later may be missing.
+    as_of: Option<DateTime<Utc>>,
     update: StateUpdate,
 }
 
@@ -178,7 +187,18 @@ pub async fn run(job: &Job<'_>, resource: Resource) -> Outcome {
         Resource::Analytics => analytics::run(&run).await,
     };
 
-    let counters = run.client.counters();
+    let mut counters = run.client.counters();
+    if let Ok(Finding {
+        verified: true,
+        as_of: Some(as_of),
+        ..
+    }) = &finding
+    {
+        // The server's clock was not known yet when the run began.
+        let ahead = run.client.server_now() - job.clock.now();
+        let as_of = (*as_of).min(started_at + ahead);
+        counters = counters + parity::after_sweep(&run, resource, as_of).await;
+    }
     let tally = *run.tally();
     let record = |status, verified, error| RunRecord {
         account: job.account.name.clone(),

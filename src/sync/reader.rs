@@ -1,20 +1,23 @@
-//! Driving a sweep: fetch the page it asks for, decode it, commit it together with the sweep's checkpoint.
+//! Driving a sweep: fetch the page it asks for, store it, commit it together with the sweep's checkpoint.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use roaring::RoaringTreemap;
-use sha2::{Digest, Sha256};
 
-use super::sweep::{Item, Mark, PageView, Sweep, Verdict};
+use super::ahead::{Ahead, Arrival};
+use super::rows::Rows;
+use super::sweep::{Request, Sweep, Verdict};
 use super::{Error, Run, Tally};
-use crate::allai::model::{Json, Record, Rejected};
-use crate::allai::{ListQuery, Listing, Resource};
-use crate::warehouse::{Change, PageCommit, RowOutcome};
+use crate::allai::{ListQuery, Listing, Page, Resource};
+use crate::warehouse::{PageCommit, PageWriter};
 
 /// How long pages that change nothing may go without a checkpoint. A page that changes something carries one.
 pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
+
+/// At most so many pages are stored in one transaction: enough to spread its cost, and soon enough over for others that
+/// want to write.
+const PAGES_A_COMMIT: usize = 8;
 
 /// Reads one list of the API into the warehouse.
 pub(super) struct Reader<'a> {
@@ -34,62 +37,43 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     /// Reads until the sweep is finished.
     pub(super) async fn read(&self, sweep: &mut Sweep) -> Result<(), Error> {
-        let job = self.run.job;
-        let mut saved_at = job.clock.monotonic();
+        let mut pages = Ahead::new(self);
+        let mut store = Store::new(self).await?;
         while let Some(request) = sweep.next() {
-            let query = ListQuery {
-                limit: request.limit,
-                offset: request.offset,
-                fields: job.account.fields(self.resource).to_vec(),
-                status: self.status.map(str::to_owned),
-                search: None,
-            };
+            // No transaction waits for the API.
+            if !pages.is_here(request) || store.is_full() || self.run.job.cancelled.is_cancelled() {
+                store.commit(sweep, &mut pages).await?;
+            }
             let page = self
                 .run
-                .unless_cancelled(self.run.client.list(&self.listing, &query))
+                .unless_cancelled(pages.page(request, sweep, store.pages))
                 .await??;
-            let rows = Rows::decode(&self.listing, page.items);
-            let view = PageView {
-                items: &rows.items,
-                total: page.total,
-                has_more: page.has_more,
-            };
-            if sweep.offer(&view) == Verdict::Broken {
+            if pages.is_outdated(&page) {
+                continue;
+            }
+            if page.view(|view| sweep.offer(view)) == Verdict::Broken {
                 tracing::debug!(
                     sync.resource = %self.resource, sync.offset = request.offset,
                     "the list changed between two pages; stepping back"
                 );
+                pages.broke();
                 continue;
             }
-
-            let now = job.clock.monotonic();
-            let mut counted = Tally::default();
-            let commit = PageCommit {
-                account: self.run.account(),
-                resource: self.resource,
-                records: &rows.records,
-                raw: &rows.raw,
-                rejected: &rows.rejected,
-            };
-            let mut saved = false;
-            job.warehouse
-                .commit_page(&commit, |outcomes| {
-                    let marks = rows.marks(outcomes, self.settled_at);
-                    let first_seen = sweep.absorb(&view, &marks);
-                    counted = rows.tally(outcomes, &first_seen, self.counted);
-                    let changed = marks.iter().any(|mark| mark.changed);
-                    saved = self.checkpointed
-                        && sweep.next().is_some()
-                        && (changed || now.saturating_sub(saved_at) >= CHECKPOINT_EVERY);
-                    saved.then(|| sweep.checkpoint())
-                })
-                .await?;
-            if saved {
-                saved_at = now;
-            }
-            self.report(&counted, sweep);
+            store.take(&page, sweep, &mut pages).await?;
         }
-        Ok(())
+        store.commit(sweep, &mut pages).await
+    }
+
+    /// Fetches one page.
+    pub(super) async fn fetch(&self, request: Request) -> Result<Page, Error> {
+        let query = ListQuery {
+            limit: request.limit,
+            offset: request.offset,
+            fields: self.run.job.account.fields(self.resource).to_vec(),
+            status: self.status.map(str::to_owned),
+            search: None,
+        };
+        Ok(self.run.client.list(&self.listing, &query).await?)
     }
 
     /// Asks for one conversation and stores it.
@@ -103,12 +87,11 @@ impl Reader<'_> {
         let Some(raw) = found else {
             return Ok(Fetched::Gone);
         };
-        let rows = Rows::decode(&Listing::Conversations, vec![raw]);
+        let rows = Rows::read(&Listing::Conversations, vec![raw]);
         let commit = PageCommit {
             account: self.run.account(),
             resource: Resource::Conversations,
-            records: &rows.records,
-            raw: &rows.raw,
+            rows: &rows.rows,
             rejected: &rows.rejected,
         };
         let outcomes = job.warehouse.commit_page(&commit, |_| None).await?;
@@ -118,12 +101,77 @@ impl Reader<'_> {
         job.progress.advance(counted.rows_seen);
         Ok(Fetched::Found)
     }
+}
 
-    fn report(&self, counted: &Tally, sweep: &Sweep) {
-        self.run.tally().add(counted);
-        let progress = self.run.job.progress;
+/// Where the pages of one reading go: several to a commit, together with the checkpoint that claims them.
+struct Store<'a> {
+    reader: &'a Reader<'a>,
+    writer: PageWriter,
+    /// Pages that were taken and are not committed.
+    pages: usize,
+    counted: Tally,
+    saved_at: Duration,
+}
+
+impl<'a> Store<'a> {
+    async fn new(reader: &'a Reader<'a>) -> Result<Self, Error> {
+        let job = reader.run.job;
+        Ok(Self {
+            reader,
+            writer: job.warehouse.page_writer(reader.run.account(), reader.resource).await?,
+            pages: 0,
+            counted: Tally::default(),
+            saved_at: job.clock.monotonic(),
+        })
+    }
+
+    /// Whether what was taken is to be committed before more is.
+    const fn is_full(&self) -> bool {
+        self.pages >= PAGES_A_COMMIT
+    }
+
+    /// Stores an anchored page, and tells the sweep what it was.
+    async fn take(&mut self, page: &Arrival, sweep: &mut Sweep, pages: &mut Ahead<'_>) -> Result<(), Error> {
+        let reader = self.reader;
+        let commit = PageCommit {
+            account: reader.run.account(),
+            resource: reader.resource,
+            rows: &page.rows.rows,
+            rejected: &page.rows.rejected,
+        };
+        let outcomes = pages.meanwhile(self.writer.store(&commit)).await?;
+        let marks = page.rows.marks(&outcomes, reader.settled_at);
+        let first_seen = page.view(|view| sweep.absorb(view, &marks));
+        self.counted
+            .add(&page.rows.tally(&outcomes, &first_seen, reader.counted));
+        self.pages += 1;
+        pages.used(marks.iter().filter(|mark| mark.changed).count(), marks.len());
+        Ok(())
+    }
+
+    async fn commit(&mut self, sweep: &Sweep, pages: &mut Ahead<'_>) -> Result<(), Error> {
+        if self.pages == 0 {
+            return Ok(());
+        }
+        let now = self.reader.run.job.clock.monotonic();
+        let is_due = self.writer.is_open() || now.saturating_sub(self.saved_at) >= CHECKPOINT_EVERY;
+        let checkpoint = (self.reader.checkpointed && sweep.next().is_some() && is_due).then(|| sweep.checkpoint());
+        pages.meanwhile(self.writer.commit(checkpoint.as_deref())).await?;
+        if checkpoint.is_some() {
+            self.saved_at = now;
+        }
+        self.pages = 0;
+        self.report(sweep);
+        Ok(())
+    }
+
+    /// Counts what is committed.
+    fn report(&mut self, sweep: &Sweep) {
+        let counted = std::mem::take(&mut self.counted);
+        self.reader.run.tally().add(&counted);
+        let progress = self.reader.run.job.progress;
         progress.wrote(counted.written());
-        if self.resource != Resource::Messages {
+        if self.reader.resource != Resource::Messages {
             progress.advance(counted.rows_seen);
             if let Some(total) = sweep.total() {
                 progress.expect(total);
@@ -139,117 +187,4 @@ pub(super) enum Fetched {
     Found,
     /// 404 or 410.
     Gone,
-}
-
-/// The rows of a page, decoded; `slots` keeps the page's order.
-struct Rows {
-    items: Vec<Item>,
-    slots: Vec<Slot>,
-    records: Vec<Record>,
-    /// The records as they came.
-    raw: Vec<Json>,
-    rejected: Vec<Rejected>,
-}
-
-enum Slot {
-    Record(usize),
-    Rejected,
-}
-
-impl Rows {
-    fn decode(listing: &Listing, items: Vec<Json>) -> Self {
-        let mut rows = Self {
-            items: Vec::with_capacity(items.len()),
-            slots: Vec::with_capacity(items.len()),
-            records: Vec::with_capacity(items.len()),
-            raw: Vec::with_capacity(items.len()),
-            rejected: Vec::new(),
-        };
-        for raw in items {
-            match Record::decode(listing, &raw) {
-                Ok(record) => rows.push(record, raw),
-                Err(rejected) => rows.reject(rejected),
-            }
-        }
-        rows
-    }
-
-    fn push(&mut self, record: Record, raw: Json) {
-        let key = fingerprint(record.id().as_bytes());
-        let content = record.content_hash().0;
-        self.items.push(Item {
-            key,
-            named: true,
-            version: key ^ leading_u64(&content),
-            created_at: record.created_at(),
-            updated_at: record.updated_at(),
-        });
-        self.slots.push(Slot::Record(self.records.len()));
-        self.records.push(record);
-        self.raw.push(raw);
-    }
-
-    fn reject(&mut self, rejected: Rejected) {
-        let content = fingerprint(rejected.raw.get().as_bytes());
-        self.items.push(Item {
-            key: rejected.id.as_ref().map_or(content, |id| fingerprint(id.as_bytes())),
-            named: rejected.id.is_some(),
-            version: content,
-            created_at: None,
-            updated_at: None,
-        });
-        self.slots.push(Slot::Rejected);
-        self.rejected.push(rejected);
-    }
-
-    fn change(slot: &Slot, outcomes: &[RowOutcome]) -> (Option<u64>, Change) {
-        match slot {
-            Slot::Record(at) => outcomes
-                .get(*at)
-                .map_or((None, Change::Quarantined), |outcome| (outcome.num, outcome.change)),
-            Slot::Rejected => (None, Change::Quarantined),
-        }
-    }
-
-    fn marks(&self, outcomes: &[RowOutcome], settled_at: Option<DateTime<Utc>>) -> Vec<Mark> {
-        self.slots
-            .iter()
-            .map(|slot| {
-                let (num, change) = Self::change(slot, outcomes);
-                let written_at = match slot {
-                    Slot::Record(at) => outcomes.get(*at).and_then(|outcome| outcome.changed_at),
-                    Slot::Rejected => None,
-                };
-                Mark {
-                    num,
-                    changed: !matches!(change, Change::Unchanged | Change::Quarantined),
-                    recent: written_at > settled_at,
-                }
-            })
-            .collect()
-    }
-
-    fn tally(&self, outcomes: &[RowOutcome], first_seen: &[bool], counted: Option<&RoaringTreemap>) -> Tally {
-        let mut tally = Tally::default();
-        let mut on_this_page = HashSet::new();
-        for ((slot, item), first_seen) in self.slots.iter().zip(&self.items).zip(first_seen) {
-            if on_this_page.insert(item.key) {
-                let (num, change) = Self::change(slot, outcomes);
-                let known = num.is_some_and(|num| counted.is_some_and(|counted| counted.contains(num)));
-                tally.count(change, *first_seen && !known);
-            }
-        }
-        tally
-    }
-}
-
-fn fingerprint(bytes: &[u8]) -> u64 {
-    leading_u64(&Sha256::digest(bytes))
-}
-
-fn leading_u64(digest: &[u8]) -> u64 {
-    digest
-        .iter()
-        .take(8)
-        .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }

@@ -2,99 +2,115 @@
 
 use serde_json::value::RawValue;
 use sqlx::postgres::PgConnection;
-use sqlx::sqlite::SqliteConnection;
 
 use super::mirrored::Write;
+use super::repeated::{Repeated, parameters, values};
+use super::sqlite::{Query, Texts, text};
 use super::statement::Statement;
-use super::values::{Stamp, api_time};
+use super::values::api_time;
 use crate::allai::model::{Contact, Json, Record};
 
-macro_rules! put {
-    ($rows:literal) => {
+macro_rules! columns {
+    () => {
         concat!(
-            "INSERT INTO contacts (",
-            "account, id, name, email, phone, tags, custom_fields, created_at, updated_at, extra, ",
-            "content_hash, first_seen_at, changed_at",
-            $rows,
-            " ON CONFLICT (account, id) DO UPDATE SET ",
-            "name = excluded.name, email = excluded.email, phone = excluded.phone, tags = excluded.tags, ",
-            "custom_fields = excluded.custom_fields, created_at = excluded.created_at, ",
-            "updated_at = excluded.updated_at, extra = excluded.extra, ",
-            "content_hash = excluded.content_hash, changed_at = excluded.changed_at, deleted_at = NULL, ",
-            "missing_since = NULL RETURNING id, row_num",
+            "account, id, name, email, phone, tags, custom_fields, created_at, updated_at, extra, content_hash, ",
+            "raw_hash, first_seen_at, changed_at"
         )
     };
 }
 
-const PUT: Statement = Statement {
-    sqlite: put!(", row_num) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13)"),
-    postgres: put!(
-        ") SELECT $1, id, name, email, phone, tags::jsonb, custom_fields::jsonb, created_at, updated_at, \
-         extra::jsonb, content_hash, changed_at, changed_at FROM UNNEST($2::text[], $3::text[], $4::text[], \
-         $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[], $10::text[], $11::text[], \
-         $12::timestamptz[]) AS page (id, name, email, phone, tags, custom_fields, created_at, updated_at, \
-         extra, content_hash, changed_at)"
-    ),
-};
+macro_rules! or_update {
+    () => {
+        concat!(
+            " ON CONFLICT (account, id) DO UPDATE SET name = excluded.name, email = excluded.email, phone = ",
+            "excluded.phone, tags = excluded.tags, custom_fields = excluded.custom_fields, created_at = ",
+            "excluded.created_at, updated_at = excluded.updated_at, extra = excluded.extra, content_hash = ",
+            "excluded.content_hash, raw_hash = excluded.raw_hash, changed_at = excluded.changed_at, deleted_at = ",
+            "NULL, missing_since = NULL"
+        )
+    };
+}
 
+const PUT: Statement = Statement::postgres_only(concat!(
+    "INSERT INTO contacts (",
+    columns!(),
+    ") SELECT $1, id, name, email, phone, tags::jsonb, custom_fields::jsonb, created_at, updated_at, ",
+    "extra::jsonb, content_hash, raw_hash, changed_at, changed_at FROM UNNEST($2::text[], $3::text[], ",
+    "$4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[], $10::text[], ",
+    "$11::text[], $12::bytea[], $13::timestamptz[]) AS page (id, name, email, phone, tags, ",
+    "custom_fields, created_at, updated_at, extra, content_hash, raw_hash, changed_at)",
+    or_update!(),
+    " RETURNING id, row_num"
+));
+
+/// What [`bind`] binds of a row.
+const COLUMNS: usize = 14;
+
+pub(super) static PUT_MANY: Repeated = Repeated::new(|rows| {
+    format!(
+        concat!(
+            "INSERT INTO contacts (",
+            columns!(),
+            ", row_num) VALUES {}",
+            or_update!()
+        ),
+        values(rows, COLUMNS)
+    )
+});
+
+/// Copies the rows as they stand into the history. A tombstoned version ended when it was deleted.
 macro_rules! keep {
     ($from:literal) => {
         concat!(
-            "INSERT INTO contacts_history (",
-            "account, id, name, email, phone, tags, custom_fields, created_at, updated_at, extra, ",
-            "content_hash, first_seen_at, changed_at, deleted_at, valid_from, valid_to) ",
-            "SELECT ",
-            "c.account, c.id, c.name, c.email, c.phone, c.tags, c.custom_fields, c.created_at, ",
-            "c.updated_at, c.extra, c.content_hash, c.first_seen_at, c.changed_at, c.deleted_at, ",
-            "c.changed_at, ",
+            "INSERT INTO contacts_history (account, id, name, email, phone, tags, custom_fields, created_at, ",
+            "updated_at, extra, content_hash, first_seen_at, changed_at, deleted_at, valid_from, valid_to) ",
+            "SELECT c.account, c.id, c.name, c.email, c.phone, c.tags, c.custom_fields, c.created_at, ",
+            "c.updated_at, c.extra, c.content_hash, c.first_seen_at, c.changed_at, c.deleted_at, c.changed_at, ",
+            "coalesce(c.deleted_at, page.valid_to) FROM ",
             $from
         )
     };
 }
 
-/// Copies the rows as they stand into the history. A tombstoned version ended when it was deleted.
-const KEEP: Statement = Statement {
-    sqlite: keep!("coalesce(c.deleted_at, $3) FROM contacts c WHERE c.account = $1 AND c.id = $2"),
-    postgres: keep!(
-        "coalesce(c.deleted_at, page.valid_to) FROM UNNEST($2::text[], $3::timestamptz[]) AS page (id, valid_to) \
-         JOIN contacts c ON c.account = $1 AND c.id = page.id"
-    ),
-};
+const KEEP: Statement = Statement::postgres_only(keep!(
+    "UNNEST($2::text[], $3::timestamptz[]) AS page (id, valid_to) JOIN contacts c ON c.account = $1 AND c.id = page.id"
+));
+
+/// The parameters are the rows' ids and ends.
+pub(super) static KEEP_MANY: Repeated = Repeated::new(|rows| {
+    format!(
+        concat!(
+            "WITH page (id, valid_to) AS (VALUES {}) ",
+            keep!("page CROSS JOIN contacts c WHERE c.account = ${} AND c.id = page.id")
+        ),
+        parameters(rows, 2),
+        2 * rows + 1
+    )
+});
 
 pub(super) const STATEMENTS: &[Statement] = &[PUT, KEEP];
 
-pub(super) async fn write_sqlite(
-    conn: &mut SqliteConnection,
-    account: &str,
-    row: &Contact,
-    write: &Write<'_>,
-    num: i64,
-) -> Result<(), sqlx::Error> {
-    if write.supersedes {
-        sqlx::query(KEEP.sqlite)
-            .bind(account)
-            .bind(&row.id)
-            .bind(Stamp(write.changed_at))
-            .execute(&mut *conn)
-            .await?;
-    }
-    sqlx::query(PUT.sqlite)
-        .bind(account)
-        .bind(&row.id)
-        .bind(&row.name)
-        .bind(&row.email)
-        .bind(&row.phone)
-        .bind(row.tags.as_deref().map(RawValue::get))
-        .bind(row.custom_fields.as_deref().map(RawValue::get))
+/// Binds one row of [`PUT_MANY`].
+pub(super) fn bind<'q>(query: Query<'q>, write: &Write<'_>, texts: &mut Texts) -> Query<'q> {
+    let Record::Contact(row) = write.record else {
+        return query;
+    };
+    let changed_at = texts.stamp(write.changed_at);
+    query
+        .bind(text(Some(&row.id)))
+        .bind(text(row.name.as_deref()))
+        .bind(text(row.email.as_deref()))
+        .bind(text(row.phone.as_deref()))
+        .bind(text(row.tags.as_deref().map(RawValue::get)))
+        .bind(text(row.custom_fields.as_deref().map(RawValue::get)))
         .bind(api_time(row.created_at))
         .bind(api_time(row.updated_at))
-        .bind(row.extra.as_deref().map(RawValue::get))
+        .bind(text(row.extra.as_deref().map(RawValue::get)))
         .bind(row.content_hash.to_string())
-        .bind(Stamp(write.changed_at))
-        .bind(num)
-        .execute(conn)
-        .await?;
-    Ok(())
+        .bind(&write.raw_hash.0[..])
+        .bind(changed_at.clone())
+        .bind(changed_at)
+        .bind(write.num)
 }
 
 pub(super) async fn write_postgres(
@@ -111,10 +127,10 @@ pub(super) async fn write_postgres(
             .execute(&mut *conn)
             .await?;
     }
-    let (rows, times): (Vec<&Contact>, Vec<_>) = writes
+    let (rows, writes): (Vec<&Contact>, Vec<&Write<'_>>) = writes
         .iter()
         .filter_map(|write| match write.record {
-            Record::Contact(row) => Some((row, write.changed_at)),
+            Record::Contact(row) => Some((row, write)),
             _ => None,
         })
         .unzip();
@@ -136,7 +152,8 @@ pub(super) async fn write_postgres(
         .bind(rows.iter().map(|row| row.updated_at).collect::<Vec<_>>())
         .bind(json(|row| row.extra.as_ref()))
         .bind(rows.iter().map(|row| row.content_hash.to_string()).collect::<Vec<_>>())
-        .bind(times)
+        .bind(writes.iter().map(|write| &write.raw_hash.0[..]).collect::<Vec<_>>())
+        .bind(writes.iter().map(|write| write.changed_at).collect::<Vec<_>>())
         .fetch_all(conn)
         .await
 }

@@ -2,114 +2,127 @@
 
 use serde_json::value::RawValue;
 use sqlx::postgres::PgConnection;
-use sqlx::sqlite::SqliteConnection;
 
 use super::mirrored::Write;
+use super::repeated::{Repeated, parameters, values};
+use super::sqlite::{Query, Texts, text};
 use super::statement::Statement;
-use super::values::{Stamp, api_time};
+use super::values::api_time;
 use crate::allai::model::{Conversation, Json, Record};
 
-macro_rules! put {
-    ($rows:literal) => {
+macro_rules! columns {
+    () => {
         concat!(
-            "INSERT INTO conversations (",
             "account, id, chatbot_id, contact_id, visitor_name, visitor_email, visitor, channel, status, ",
-            "resolution, metadata, created_at, updated_at, closed_at, extra, content_hash, ",
-            "first_seen_at, changed_at",
-            $rows,
-            " ON CONFLICT (account, id) DO UPDATE SET ",
-            "chatbot_id = excluded.chatbot_id, contact_id = excluded.contact_id, ",
-            "visitor_name = excluded.visitor_name, visitor_email = excluded.visitor_email, ",
-            "visitor = excluded.visitor, channel = excluded.channel, status = excluded.status, ",
-            "resolution = excluded.resolution, metadata = excluded.metadata, ",
-            "created_at = excluded.created_at, updated_at = excluded.updated_at, ",
-            "closed_at = excluded.closed_at, extra = excluded.extra, ",
-            "content_hash = excluded.content_hash, changed_at = excluded.changed_at, deleted_at = NULL, ",
-            "missing_since = NULL RETURNING id, row_num",
+            "resolution, metadata, created_at, updated_at, closed_at, extra, content_hash, raw_hash, ",
+            "first_seen_at, changed_at"
         )
     };
 }
 
-const PUT: Statement = Statement {
-    sqlite: put!(
-        ", row_num) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, \
-         $18)"
-    ),
-    postgres: put!(
-        ") SELECT $1, id, chatbot_id, contact_id, visitor_name, visitor_email, visitor::jsonb, channel, \
-         status, resolution, metadata::jsonb, created_at, updated_at, closed_at, extra::jsonb, content_hash, \
-         changed_at, changed_at FROM UNNEST($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], \
-         $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], \
-         $13::timestamptz[], $14::timestamptz[], $15::text[], $16::text[], $17::timestamptz[]) AS page (id, \
-         chatbot_id, contact_id, visitor_name, visitor_email, visitor, channel, status, resolution, metadata, \
-         created_at, updated_at, closed_at, extra, content_hash, changed_at)"
-    ),
-};
+macro_rules! or_update {
+    () => {
+        concat!(
+            " ON CONFLICT (account, id) DO UPDATE SET chatbot_id = excluded.chatbot_id, contact_id = ",
+            "excluded.contact_id, visitor_name = excluded.visitor_name, visitor_email = excluded.visitor_email, ",
+            "visitor = excluded.visitor, channel = excluded.channel, status = excluded.status, resolution = ",
+            "excluded.resolution, metadata = excluded.metadata, created_at = excluded.created_at, updated_at = ",
+            "excluded.updated_at, closed_at = excluded.closed_at, extra = excluded.extra, content_hash = ",
+            "excluded.content_hash, raw_hash = excluded.raw_hash, changed_at = excluded.changed_at, deleted_at = ",
+            "NULL, missing_since = NULL"
+        )
+    };
+}
 
+const PUT: Statement = Statement::postgres_only(concat!(
+    "INSERT INTO conversations (",
+    columns!(),
+    ") SELECT $1, id, chatbot_id, contact_id, visitor_name, visitor_email, visitor::jsonb, channel, ",
+    "status, resolution, metadata::jsonb, created_at, updated_at, closed_at, extra::jsonb, content_hash, ",
+    "raw_hash, changed_at, changed_at FROM UNNEST($2::text[], $3::text[], $4::text[], $5::text[], ",
+    "$6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], ",
+    "$13::timestamptz[], $14::timestamptz[], $15::text[], $16::text[], $17::bytea[], $18::timestamptz[]) ",
+    "AS page (id, chatbot_id, contact_id, visitor_name, visitor_email, visitor, channel, status, ",
+    "resolution, metadata, created_at, updated_at, closed_at, extra, content_hash, raw_hash, changed_at)",
+    or_update!(),
+    " RETURNING id, row_num"
+));
+
+/// What [`bind`] binds of a row.
+const COLUMNS: usize = 19;
+
+pub(super) static PUT_MANY: Repeated = Repeated::new(|rows| {
+    format!(
+        concat!(
+            "INSERT INTO conversations (",
+            columns!(),
+            ", row_num) VALUES {}",
+            or_update!()
+        ),
+        values(rows, COLUMNS)
+    )
+});
+
+/// Copies the rows as they stand into the history. A tombstoned version ended when it was deleted.
 macro_rules! keep {
     ($from:literal) => {
         concat!(
-            "INSERT INTO conversations_history (",
-            "account, id, chatbot_id, contact_id, visitor_name, visitor_email, visitor, channel, status, ",
-            "resolution, metadata, created_at, updated_at, closed_at, extra, content_hash, ",
-            "first_seen_at, changed_at, deleted_at, valid_from, valid_to) ",
-            "SELECT ",
-            "c.account, c.id, c.chatbot_id, c.contact_id, c.visitor_name, c.visitor_email, c.visitor, ",
-            "c.channel, c.status, c.resolution, c.metadata, c.created_at, c.updated_at, c.closed_at, ",
-            "c.extra, c.content_hash, c.first_seen_at, c.changed_at, c.deleted_at, c.changed_at, ",
+            "INSERT INTO conversations_history (account, id, chatbot_id, contact_id, visitor_name, ",
+            "visitor_email, visitor, channel, status, resolution, metadata, created_at, updated_at, closed_at, ",
+            "extra, content_hash, first_seen_at, changed_at, deleted_at, valid_from, valid_to) SELECT c.account, ",
+            "c.id, c.chatbot_id, c.contact_id, c.visitor_name, c.visitor_email, c.visitor, c.channel, c.status, ",
+            "c.resolution, c.metadata, c.created_at, c.updated_at, c.closed_at, c.extra, c.content_hash, ",
+            "c.first_seen_at, c.changed_at, c.deleted_at, c.changed_at, coalesce(c.deleted_at, page.valid_to) ",
+            "FROM ",
             $from
         )
     };
 }
 
-/// Copies the rows as they stand into the history. A tombstoned version ended when it was deleted.
-const KEEP: Statement = Statement {
-    sqlite: keep!("coalesce(c.deleted_at, $3) FROM conversations c WHERE c.account = $1 AND c.id = $2"),
-    postgres: keep!(
-        "coalesce(c.deleted_at, page.valid_to) FROM UNNEST($2::text[], $3::timestamptz[]) AS page (id, valid_to) \
-         JOIN conversations c ON c.account = $1 AND c.id = page.id"
-    ),
-};
+const KEEP: Statement = Statement::postgres_only(keep!(
+    "UNNEST($2::text[], $3::timestamptz[]) AS page (id, valid_to) JOIN conversations c ON c.account = $1 AND c.id = page.id"
+));
+
+/// The parameters are the rows' ids and ends.
+pub(super) static KEEP_MANY: Repeated = Repeated::new(|rows| {
+    format!(
+        concat!(
+            "WITH page (id, valid_to) AS (VALUES {}) ",
+            keep!("page CROSS JOIN conversations c WHERE c.account = ${} AND c.id = page.id")
+        ),
+        parameters(rows, 2),
+        2 * rows + 1
+    )
+});
 
 pub(super) const STATEMENTS: &[Statement] = &[PUT, KEEP];
 
-pub(super) async fn write_sqlite(
-    conn: &mut SqliteConnection,
-    account: &str,
-    row: &Conversation,
-    write: &Write<'_>,
-    num: i64,
-) -> Result<(), sqlx::Error> {
-    if write.supersedes {
-        sqlx::query(KEEP.sqlite)
-            .bind(account)
-            .bind(&row.id)
-            .bind(Stamp(write.changed_at))
-            .execute(&mut *conn)
-            .await?;
-    }
-    sqlx::query(PUT.sqlite)
-        .bind(account)
-        .bind(&row.id)
-        .bind(&row.chatbot_id)
-        .bind(&row.contact_id)
-        .bind(&row.visitor_name)
-        .bind(&row.visitor_email)
-        .bind(row.visitor.as_deref().map(RawValue::get))
-        .bind(&row.channel)
-        .bind(&row.status)
-        .bind(&row.resolution)
-        .bind(row.metadata.as_deref().map(RawValue::get))
+/// Binds one row of [`PUT_MANY`].
+pub(super) fn bind<'q>(query: Query<'q>, write: &Write<'_>, texts: &mut Texts) -> Query<'q> {
+    let Record::Conversation(row) = write.record else {
+        return query;
+    };
+    let changed_at = texts.stamp(write.changed_at);
+    query
+        .bind(text(Some(&row.id)))
+        .bind(text(row.chatbot_id.as_deref()))
+        .bind(text(row.contact_id.as_deref()))
+        .bind(text(row.visitor_name.as_deref()))
+        .bind(text(row.visitor_email.as_deref()))
+        .bind(text(row.visitor.as_deref().map(RawValue::get)))
+        .bind(text(row.channel.as_deref()))
+        .bind(text(row.status.as_deref()))
+        .bind(text(row.resolution.as_deref()))
+        .bind(text(row.metadata.as_deref().map(RawValue::get)))
         .bind(api_time(row.created_at))
         .bind(api_time(row.updated_at))
         .bind(api_time(row.closed_at))
-        .bind(row.extra.as_deref().map(RawValue::get))
+        .bind(text(row.extra.as_deref().map(RawValue::get)))
         .bind(row.content_hash.to_string())
-        .bind(Stamp(write.changed_at))
-        .bind(num)
-        .execute(conn)
-        .await?;
-    Ok(())
+        .bind(&write.raw_hash.0[..])
+        .bind(changed_at.clone())
+        .bind(changed_at)
+        .bind(write.num)
 }
 
 pub(super) async fn write_postgres(
@@ -126,10 +139,10 @@ pub(super) async fn write_postgres(
             .execute(&mut *conn)
             .await?;
     }
-    let (rows, times): (Vec<&Conversation>, Vec<_>) = writes
+    let (rows, writes): (Vec<&Conversation>, Vec<&Write<'_>>) = writes
         .iter()
         .filter_map(|write| match write.record {
-            Record::Conversation(row) => Some((row, write.changed_at)),
+            Record::Conversation(row) => Some((row, write)),
             _ => None,
         })
         .unzip();
@@ -156,7 +169,8 @@ pub(super) async fn write_postgres(
         .bind(rows.iter().map(|row| row.closed_at).collect::<Vec<_>>())
         .bind(json(|row| row.extra.as_ref()))
         .bind(rows.iter().map(|row| row.content_hash.to_string()).collect::<Vec<_>>())
-        .bind(times)
+        .bind(writes.iter().map(|write| &write.raw_hash.0[..]).collect::<Vec<_>>())
+        .bind(writes.iter().map(|write| write.changed_at).collect::<Vec<_>>())
         .fetch_all(conn)
         .await
 }

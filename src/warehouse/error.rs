@@ -57,6 +57,9 @@ pub enum Error {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// An earlier failure has rolled back pages that were stored and not committed.
+    #[error("pages that were stored are rolled back after an earlier failure: go on from the last checkpoint")]
+    RolledBack,
     /// The database refused a statement.
     #[error("the warehouse failed while {doing}: {problem}")]
     Database {
@@ -84,6 +87,25 @@ impl Error {
                     .is_some_and(|code| ["40", "53", "57P", "08"].iter().any(|class| code.starts_with(class))),
                 _ => false,
             },
+            _ => false,
+        }
+    }
+}
+
+impl Error {
+    /// Whether the connection to the server is gone, but the server may be back: what was being done can be done again
+    /// on another connection.
+    pub(super) fn is_lost_connection(&self) -> bool {
+        let Self::Database { source, .. } = self else {
+            return false;
+        };
+        match &**source {
+            sqlx::Error::Io(_) => true,
+            // 57P01 to 57P03: the server shuts down, was killed, starts up; 08: the connection failed. Result codes of
+            // SQLite are numbers from 1 on: https://sqlite.org/rescode.html
+            sqlx::Error::Database(error) => error
+                .code()
+                .is_some_and(|code| code.starts_with("57P0") || code.starts_with("08")),
             _ => false,
         }
     }

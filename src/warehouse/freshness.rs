@@ -2,7 +2,7 @@
 
 use super::error::{Doing as _, Error};
 use super::statement::{Statement, reading};
-use super::{RunRecord, SyncState, Warehouse, runs};
+use super::{ParityAudit, RunRecord, SyncState, Warehouse, runs};
 use crate::allai::Resource;
 
 /// How a resource of an account stands.
@@ -20,6 +20,8 @@ pub struct Freshness {
     pub rows: u64,
     /// Rows in quarantine.
     pub quarantined: u64,
+    /// The last comparison with the API.
+    pub last_audit: Option<ParityAudit>,
 }
 
 const SYNCED: Statement =
@@ -45,6 +47,7 @@ impl Warehouse {
                 state: self.state(&account, resource).await?,
                 rows: self.live_rows(&account, resource).await?,
                 quarantined: self.quarantined(&account, resource).await?,
+                last_audit: self.recent_audits(&account, resource, 1).await?.pop(),
                 account,
                 resource,
             });

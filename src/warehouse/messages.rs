@@ -2,67 +2,85 @@
 
 use serde_json::value::RawValue;
 use sqlx::postgres::PgConnection;
-use sqlx::sqlite::SqliteConnection;
 
 use super::mirrored::Write;
+use super::repeated::{Repeated, values};
+use super::sqlite::{Query, Texts, text};
 use super::statement::Statement;
-use super::values::{Stamp, api_time};
+use super::values::api_time;
 use crate::allai::model::{Json, Message, Record};
 
-macro_rules! put {
-    ($rows:literal) => {
+macro_rules! columns {
+    () => {
         concat!(
-            "INSERT INTO messages (",
             "account, id, conversation_id, role, type, content, confidence, sources, sent_at, extra, ",
-            "content_hash, first_seen_at, changed_at",
-            $rows,
-            " ON CONFLICT (account, conversation_id, id) DO UPDATE SET ",
-            "role = excluded.role, type = excluded.type, ",
-            "content = excluded.content, confidence = excluded.confidence, sources = excluded.sources, ",
-            "sent_at = excluded.sent_at, extra = excluded.extra, content_hash = excluded.content_hash, ",
-            "changed_at = excluded.changed_at, deleted_at = NULL, ",
-            "missing_since = NULL RETURNING id, row_num",
+            "content_hash, raw_hash, first_seen_at, changed_at"
         )
     };
 }
 
-const PUT: Statement = Statement {
-    sqlite: put!(", row_num) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, $13)"),
-    postgres: put!(
-        ") SELECT $1, id, conversation_id, role, type, content, confidence, sources::jsonb, sent_at, \
-         extra::jsonb, content_hash, changed_at, changed_at FROM UNNEST($2::text[], $3::text[], $4::text[], \
-         $5::text[], $6::text[], $7::float8[], $8::text[], $9::timestamptz[], $10::text[], $11::text[], \
-         $12::timestamptz[]) AS page (id, conversation_id, role, type, content, confidence, sources, sent_at, \
-         extra, content_hash, changed_at)"
-    ),
-};
+macro_rules! or_update {
+    () => {
+        concat!(
+            " ON CONFLICT (account, conversation_id, id) DO UPDATE SET role = excluded.role, type = ",
+            "excluded.type, content = excluded.content, confidence = excluded.confidence, sources = ",
+            "excluded.sources, sent_at = excluded.sent_at, extra = excluded.extra, content_hash = ",
+            "excluded.content_hash, raw_hash = excluded.raw_hash, changed_at = excluded.changed_at, deleted_at = ",
+            "NULL, missing_since = NULL"
+        )
+    };
+}
+
+const PUT: Statement = Statement::postgres_only(concat!(
+    "INSERT INTO messages (",
+    columns!(),
+    ") SELECT $1, id, conversation_id, role, type, content, confidence, sources::jsonb, sent_at, ",
+    "extra::jsonb, content_hash, raw_hash, changed_at, changed_at FROM UNNEST($2::text[], $3::text[], ",
+    "$4::text[], $5::text[], $6::text[], $7::float8[], $8::text[], $9::timestamptz[], $10::text[], ",
+    "$11::text[], $12::bytea[], $13::timestamptz[]) AS page (id, conversation_id, role, type, content, ",
+    "confidence, sources, sent_at, extra, content_hash, raw_hash, changed_at)",
+    or_update!(),
+    " RETURNING id, row_num"
+));
+
+/// What [`bind`] binds of a row.
+const COLUMNS: usize = 14;
+
+pub(super) static PUT_MANY: Repeated = Repeated::new(|rows| {
+    format!(
+        concat!(
+            "INSERT INTO messages (",
+            columns!(),
+            ", row_num) VALUES {}",
+            or_update!()
+        ),
+        values(rows, COLUMNS)
+    )
+});
 
 pub(super) const STATEMENTS: &[Statement] = &[PUT];
 
-pub(super) async fn write_sqlite(
-    conn: &mut SqliteConnection,
-    account: &str,
-    row: &Message,
-    write: &Write<'_>,
-    num: i64,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(PUT.sqlite)
-        .bind(account)
-        .bind(&row.id)
-        .bind(&row.conversation_id)
-        .bind(&row.role)
-        .bind(&row.kind)
-        .bind(&row.content)
+/// Binds one row of [`PUT_MANY`].
+pub(super) fn bind<'q>(query: Query<'q>, write: &Write<'_>, texts: &mut Texts) -> Query<'q> {
+    let Record::Message(row) = write.record else {
+        return query;
+    };
+    let changed_at = texts.stamp(write.changed_at);
+    query
+        .bind(text(Some(&row.id)))
+        .bind(text(Some(&row.conversation_id)))
+        .bind(text(row.role.as_deref()))
+        .bind(text(row.kind.as_deref()))
+        .bind(text(row.content.as_deref()))
         .bind(row.confidence)
-        .bind(row.sources.as_deref().map(RawValue::get))
+        .bind(text(row.sources.as_deref().map(RawValue::get)))
         .bind(api_time(row.sent_at))
-        .bind(row.extra.as_deref().map(RawValue::get))
+        .bind(text(row.extra.as_deref().map(RawValue::get)))
         .bind(row.content_hash.to_string())
-        .bind(Stamp(write.changed_at))
-        .bind(num)
-        .execute(conn)
-        .await?;
-    Ok(())
+        .bind(&write.raw_hash.0[..])
+        .bind(changed_at.clone())
+        .bind(changed_at)
+        .bind(write.num)
 }
 
 pub(super) async fn write_postgres(
@@ -70,10 +88,10 @@ pub(super) async fn write_postgres(
     account: &str,
     writes: &[Write<'_>],
 ) -> Result<Vec<(String, i64)>, sqlx::Error> {
-    let (rows, times): (Vec<&Message>, Vec<_>) = writes
+    let (rows, writes): (Vec<&Message>, Vec<&Write<'_>>) = writes
         .iter()
         .filter_map(|write| match write.record {
-            Record::Message(row) => Some((row, write.changed_at)),
+            Record::Message(row) => Some((row, write)),
             _ => None,
         })
         .unzip();
@@ -95,7 +113,8 @@ pub(super) async fn write_postgres(
         .bind(rows.iter().map(|row| row.sent_at).collect::<Vec<_>>())
         .bind(json(|row| row.extra.as_ref()))
         .bind(rows.iter().map(|row| row.content_hash.to_string()).collect::<Vec<_>>())
-        .bind(times)
+        .bind(writes.iter().map(|write| &write.raw_hash.0[..]).collect::<Vec<_>>())
+        .bind(writes.iter().map(|write| write.changed_at).collect::<Vec<_>>())
         .fetch_all(conn)
         .await
 }

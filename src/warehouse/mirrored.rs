@@ -1,7 +1,5 @@
 //! What the mirrored tables have in common: row numbers, presence and tombstones.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use roaring::RoaringTreemap;
 
@@ -10,7 +8,7 @@ use super::error::{Doing as _, Error};
 use super::statement::{Conn, Statement, in_list, on, reading};
 use super::values::{List, Stamp, from_db, to_db};
 use crate::allai::Resource;
-use crate::allai::model::Record;
+use crate::allai::model::{RawHash, Record};
 
 /// A live row that a sweep did not see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +34,9 @@ pub struct Unseen {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Write<'a> {
     pub(super) record: &'a Record,
-    /// The number it has already.
+    /// What the row was decoded from.
+    pub(super) raw_hash: RawHash,
+    /// The number it has already, or in SQLite is given.
     pub(super) num: Option<i64>,
     /// From when this version is valid.
     pub(super) changed_at: DateTime<Utc>,
@@ -47,12 +47,14 @@ pub(super) struct Write<'a> {
 /// The statements every mirrored table has.
 #[derive(Debug)]
 pub(super) struct Statements {
-    /// What is known of rows of given ids.
-    pub(super) look_up: Statement,
     /// The highest row number of an account.
     pub(super) highest: Statement,
     /// How many rows are live.
     pub(super) live: Statement,
+    /// How many rows there are between two row numbers, live or not.
+    pub(super) known: Statement,
+    /// The numbers of tombstoned rows between two row numbers, in order.
+    pub(super) tombstoned: Statement,
     /// Live rows between two row numbers, by row number.
     pub(super) scan: Statement,
     /// Notes rows as missing.
@@ -65,35 +67,35 @@ pub(super) struct Statements {
 
 macro_rules! statements_of {
     ($table:literal) => {
-        statements_of!($table, "")
-    };
-    ($table:literal, $within:literal) => {
         Statements {
-            look_up: in_list!(
-                concat!(
-                    "SELECT id, row_num, content_hash, changed_at, deleted_at, missing_since IS NOT NULL FROM ",
-                    $table,
-                    " WHERE account = $1 AND "
-                ),
-                "id",
-                "$2",
-                $within
-            ),
             highest: Statement::shared(concat!(
                 "SELECT coalesce(max(row_num), 0) FROM ",
                 $table,
                 " WHERE account = $1"
             )),
+            // Each half needs an index only, the table neither.
             live: Statement::shared(concat!(
+                "SELECT (SELECT count(*) FROM ",
+                $table,
+                " WHERE account = $1 AND row_num > 0) - (SELECT count(*) FROM ",
+                $table,
+                " WHERE account = $1 AND row_num > 0 AND deleted_at IS NOT NULL)"
+            )),
+            known: Statement::shared(concat!(
                 "SELECT count(*) FROM ",
                 $table,
-                " WHERE account = $1 AND deleted_at IS NULL"
+                " WHERE account = $1 AND row_num > $2 AND row_num <= $3"
+            )),
+            tombstoned: Statement::shared(concat!(
+                "SELECT row_num FROM ",
+                $table,
+                " WHERE account = $1 AND row_num > $2 AND row_num <= $3 AND deleted_at IS NOT NULL",
+                " ORDER BY row_num LIMIT $4"
             )),
             scan: Statement::shared(concat!(
                 "SELECT row_num, id, missing_since FROM ",
                 $table,
-                " WHERE account = $1 AND row_num > $2 AND row_num <= $3 AND deleted_at IS NULL",
-                " ORDER BY row_num LIMIT $4"
+                " WHERE account = $1 AND row_num > $2 AND row_num <= $3 AND deleted_at IS NULL ORDER BY row_num"
             )),
             missing: in_list!(
                 concat!("UPDATE ", $table, " SET missing_since = $3 WHERE account = $1 AND "),
@@ -124,13 +126,13 @@ macro_rules! statements_of {
 
 const CONTACTS: Statements = statements_of!("contacts");
 const CONVERSATIONS: Statements = statements_of!("conversations");
-/// The API gives examples such as `msg_001`: a message's id need not be unique beyond its conversation.
-const MESSAGES: Statements = statements_of!("messages", " AND conversation_id = $3");
+const MESSAGES: Statements = statements_of!("messages");
 /// Analytics have no rows of their own kind; days stand in for them where rows are counted.
 const ANALYTICS: Statements = Statements {
-    look_up: NO_ROWS,
     highest: Statement::shared("SELECT count(*) FROM analytics_daily WHERE account = $1"),
     live: Statement::shared("SELECT count(*) FROM analytics_daily WHERE account = $1"),
+    known: NO_ROWS,
+    tombstoned: NO_ROWS,
     scan: NO_ROWS,
     missing: NO_ROWS,
     present: NO_ROWS,
@@ -166,7 +168,10 @@ pub(super) const fn statements(resource: Resource) -> &'static Statements {
 }
 
 pub(super) fn all_statements() -> Vec<Statement> {
-    let of = |s: &Statements| [s.look_up, s.highest, s.live, s.scan, s.missing, s.present, s.tombstone];
+    let of = |s: &Statements| {
+        let counts = [s.highest, s.live, s.known, s.tombstoned, s.scan];
+        counts.into_iter().chain([s.missing, s.present, s.tombstone])
+    };
     let mut all: Vec<_> = [&CONTACTS, &CONVERSATIONS, &MESSAGES, &ANALYTICS]
         .into_iter()
         .flat_map(of)
@@ -175,56 +180,17 @@ pub(super) fn all_statements() -> Vec<Statement> {
     all
 }
 
-/// What the warehouse knows of a row.
-#[derive(Clone, Debug)]
-pub(super) struct Known {
-    pub(super) num: i64,
-    pub(super) content_hash: String,
-    pub(super) changed_at: DateTime<Utc>,
-    pub(super) deleted_at: Option<DateTime<Utc>>,
-    pub(super) missing: bool,
-}
-
 /// How many rows one statement reads or marks.
 const BATCH: usize = 5_000;
 
-/// A row of the answer to a look-up, as the statement selects it.
-type KnownRow = (String, i64, String, DateTime<Utc>, Option<DateTime<Utc>>, bool);
-
-/// What is known of the rows of these ids; for messages, `conversation` says whose.
-pub(super) async fn look_up(
-    conn: &mut Conn<'_>,
-    statement: Statement,
-    account: &str,
-    conversation: Option<&str>,
-    ids: &[&str],
-) -> Result<HashMap<String, Known>, Error> {
-    if ids.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let rows: Vec<KnownRow> = on!(conn, inner, dialect => {
-        let query = sqlx::query_as(statement.of(dialect)).bind(account).bind(List(ids));
-        match conversation {
-            Some(conversation) => query.bind(conversation),
-            None => query,
-        }
-        .fetch_all(inner)
-        .await
-    })
-    .doing("looking up rows")?;
-    let known = rows
-        .into_iter()
-        .map(|(id, num, content_hash, changed_at, deleted_at, missing)| {
-            let known = Known {
-                num,
-                content_hash,
-                changed_at,
-                deleted_at,
-                missing,
-            };
-            (id, known)
-        });
-    Ok(known.collect())
+/// The highest row number of an account.
+pub(super) async fn highest(conn: &mut Conn<'_>, resource: Resource, account: &str) -> Result<i64, Error> {
+    let (highest,): (i64,) = on!(conn, inner, dialect => sqlx::query_as(statements(resource).highest.of(dialect))
+        .bind(account)
+        .fetch_one(inner)
+        .await)
+    .doing("numbering rows")?;
+    Ok(highest)
 }
 
 pub(super) async fn note_present(
@@ -283,7 +249,9 @@ impl Warehouse {
         Ok(from_db(count))
     }
 
-    /// The live rows up to and including a row number that are not in `seen`.
+    /// The live rows up to and including a row number that are not in `seen`, which holds numbers of rows.
+    ///
+    /// Rows are counted, which takes an index only; they are read where the counts say that some were not seen.
     pub async fn unseen(
         &self,
         account: &str,
@@ -292,34 +260,77 @@ impl Warehouse {
         up_to_row_num: u64,
     ) -> Result<Unseen, Error> {
         let mut unseen = Unseen::default();
-        let mut after = 0;
         if resource == Resource::Analytics {
             return Ok(unseen);
         }
-        loop {
+        let top = from_db(to_db(up_to_row_num));
+        // Another program may have tombstoned rows that this sweep saw, and rows are never taken away: what is live is
+        // what there is, less these.
+        let gone = self.tombstoned(account, resource, top).await?;
+        let seen_and_gone = seen & &gone;
+        let within = |rows: &RoaringTreemap, after, to| rows.rank(to) - rows.rank(after);
+        let mut ranges = vec![(0, top)];
+        while let Some((after, to)) = ranges.pop() {
+            let known = self.known(account, resource, after, to).await?;
+            let live = known.saturating_sub(within(&gone, after, to));
+            if (after, to) == (0, top) {
+                unseen.live = live;
+            }
+            if live == within(seen, after, to) - within(&seen_and_gone, after, to) {
+                continue;
+            }
+            if live > BATCH as u64 && to - after > 1 {
+                let middle = after + (to - after) / 2;
+                ranges.extend([(middle, to), (after, middle)]);
+                continue;
+            }
             let rows: Vec<(i64, String, Option<DateTime<Utc>>)> =
                 reading!(self, pool, dialect => sqlx::query_as(statements(resource).scan.of(dialect))
                     .bind(account)
-                    .bind(after)
-                    .bind(to_db(up_to_row_num))
-                    .bind(to_db(BATCH as u64))
+                    .bind(to_db(after))
+                    .bind(to_db(to))
                     .fetch_all(pool)
                     .await)
                 .doing("looking for rows that were not seen")?;
-            let full = rows.len() == BATCH;
-            unseen.live += rows.len() as u64;
-            for (row_num, id, missing_since) in rows {
-                after = row_num;
-                if !seen.contains(from_db(row_num)) {
-                    unseen.rows.push(UnseenRow {
-                        id,
-                        row_num: from_db(row_num),
-                        missing_since,
-                    });
-                }
-            }
+            let rows = rows.into_iter().map(|(row_num, id, missing_since)| UnseenRow {
+                id,
+                row_num: from_db(row_num),
+                missing_since,
+            });
+            unseen.rows.extend(rows.filter(|row| !seen.contains(row.row_num)));
+        }
+        Ok(unseen)
+    }
+
+    /// How many rows have numbers after one and up to another.
+    async fn known(&self, account: &str, resource: Resource, after: u64, to: u64) -> Result<u64, Error> {
+        let (count,): (i64,) = reading!(self, pool, dialect => sqlx::query_as(statements(resource).known.of(dialect))
+            .bind(account)
+            .bind(to_db(after))
+            .bind(to_db(to))
+            .fetch_one(pool)
+            .await)
+        .doing("counting rows")?;
+        Ok(from_db(count))
+    }
+
+    /// The numbers of the tombstoned rows up to one.
+    async fn tombstoned(&self, account: &str, resource: Resource, to: u64) -> Result<RoaringTreemap, Error> {
+        let mut all = RoaringTreemap::new();
+        loop {
+            let batch: Vec<(i64,)> =
+                reading!(self, pool, dialect => sqlx::query_as(statements(resource).tombstoned.of(dialect))
+                    .bind(account)
+                    .bind(to_db(all.max().unwrap_or(0)))
+                    .bind(to_db(to))
+                    .bind(to_db(BATCH as u64))
+                    .fetch_all(pool)
+                    .await)
+                .doing("looking for tombstones")?;
+            let full = batch.len() == BATCH;
+            all.extend(batch.into_iter().map(|(row_num,)| from_db(row_num)));
             if !full {
-                return Ok(unseen);
+                return Ok(all);
             }
         }
     }

@@ -9,29 +9,35 @@
 //! - The text of a statement is shared by both databases wherever both understand it ([`Statement`]).
 //!
 //! One file an aggregate. To mirror one more list: a migration in both folders of `migrations/`, a file like
-//! `contacts.rs`, and its arm in `mirrored::statements`, `sqlite::write_rows` and `postgres::write_rows`.
+//! `contacts.rs`, and its arm in `mirrored::statements`, `look_up`, `sqlite::write_rows` and `postgres::write_rows`.
 
 #![expect(clippy::disallowed_methods, reason = "SQL lives here")]
 
 mod analytics;
 mod contacts;
 mod conversations;
+mod difference;
 mod error;
 mod freshness;
+mod held;
+mod look_up;
 mod message_state;
 mod messages;
 mod migrations;
 mod mirrored;
 mod page;
+mod parity;
 mod postgres;
 mod quarantine;
 mod rate_budgets;
+mod repeated;
 mod runs;
 mod sqlite;
 mod state;
 mod statement;
 mod values;
 mod views;
+mod writer;
 
 use std::path::Path;
 
@@ -40,9 +46,11 @@ use chrono::{DateTime, Utc};
 pub use analytics::{AnalyticsCapture, AnalyticsCounts, Report};
 pub use error::Error;
 pub use freshness::Freshness;
+pub use held::{ColumnKind, HeldRow, HeldValue, columns};
 pub use message_state::ConversationToRead;
 pub use mirrored::{Unseen, UnseenRow};
 pub use page::{Change, PageCommit, RowOutcome};
+pub use parity::{AuditScope, AuditVerdict, DayParity, Difference, DifferenceKind, ParityAudit};
 pub use postgres::Postgres;
 pub use rate_budgets::RateBudget;
 pub use runs::{RunRecord, RunStatus};
@@ -50,6 +58,7 @@ pub use sqlite::Sqlite;
 pub use state::{StateUpdate, SyncState};
 pub use statement::Statement;
 pub use views::VIEWS;
+pub use writer::PageWriter;
 
 use crate::clock::SharedClock;
 use error::Doing as _;
@@ -235,8 +244,10 @@ pub fn statements() -> Vec<Statement> {
         contacts::STATEMENTS,
         conversations::STATEMENTS,
         freshness::STATEMENTS,
+        held::STATEMENTS,
         message_state::STATEMENTS,
         messages::STATEMENTS,
+        parity::STATEMENTS,
         quarantine::STATEMENTS,
         rate_budgets::STATEMENTS,
         runs::STATEMENTS,
@@ -245,5 +256,15 @@ pub fn statements() -> Vec<Statement> {
         all.extend_from_slice(part);
     }
     all.extend(mirrored::all_statements());
+    all.extend(look_up::all_statements());
+    for repeated in [
+        &contacts::KEEP_MANY,
+        &contacts::PUT_MANY,
+        &conversations::KEEP_MANY,
+        &conversations::PUT_MANY,
+        &messages::PUT_MANY,
+    ] {
+        all.extend(repeated.all());
+    }
     all
 }

@@ -41,11 +41,13 @@ const RELEASE: Statement = in_list!(
     "$3",
     ""
 );
+const IS_EMPTY: Statement =
+    Statement::shared("SELECT NOT EXISTS (SELECT 1 FROM quarantine WHERE account = $1 AND resource = $2)");
 const COUNT: Statement = Statement::shared("SELECT count(*) FROM quarantine WHERE account = $1 AND resource = $2");
 const IDS: Statement =
     Statement::shared("SELECT DISTINCT id FROM quarantine WHERE account = $1 AND resource = $2 AND id IS NOT NULL");
 
-pub(super) const STATEMENTS: &[Statement] = &[HELD, HOLD, RELEASE, COUNT, IDS];
+pub(super) const STATEMENTS: &[Statement] = &[HELD, HOLD, RELEASE, IS_EMPTY, COUNT, IDS];
 
 /// Longer ids might not fit an index of Postgres (2,704 bytes with the other columns); they are found in the raw JSON.
 const LONGEST_ID: usize = 1_000;
@@ -189,6 +191,10 @@ pub(super) struct Held {
 }
 
 impl Held {
+    pub(super) fn is_empty(&self) -> bool {
+        self.hashes.is_empty() && self.ids.is_empty()
+    }
+
     pub(super) fn holds(&self, bad: &Bad) -> bool {
         self.hashes.contains(&bad.raw_hash)
     }
@@ -290,6 +296,16 @@ pub(super) async fn release(
 }
 
 impl Warehouse {
+    pub(super) async fn quarantine_is_empty(&self, account: &str, resource: Resource) -> Result<bool, Error> {
+        let (is_empty,): (bool,) = reading!(self, pool, dialect => sqlx::query_as(IS_EMPTY.of(dialect))
+            .bind(account)
+            .bind(resource.as_str())
+            .fetch_one(pool)
+            .await)
+        .doing("looking into the quarantine")?;
+        Ok(is_empty)
+    }
+
     /// How many rows of a resource are in quarantine.
     pub async fn quarantined(&self, account: &str, resource: Resource) -> Result<u64, Error> {
         let (count,): (i64,) = reading!(self, pool, dialect => sqlx::query_as(COUNT.of(dialect))

@@ -7,22 +7,35 @@
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use sqlx::Sqlite as Driver;
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
-use sqlx::{Sqlite as Driver, Transaction};
 
 use super::error::{Doing as _, Error, explain};
 use super::mirrored::Write;
+use super::repeated::{MOST, Repeated};
+use super::values::stamp_text;
 use super::{contacts, conversations, messages, migrations};
 use crate::allai::Resource;
-use crate::allai::model::Record;
 use crate::clock::SharedClock;
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 const READERS: u32 = 4;
+/// What the writer keeps of the file in memory, in KiB (negative: SQLite's own words). Ids arrive in no order, so that
+/// a page of a list is written all over the index: it should be in memory.
+const CACHE: &str = "-8192";
+/// After how many pages of 4 KiB the WAL is folded into the file. A page of the index that is written again and again
+/// is folded once.
+const CHECKPOINT_PAGES: &str = "4000";
+const BEGIN: &str = "BEGIN IMMEDIATE";
+const COMMIT: &str = "COMMIT";
 const LOOK: &str = "SELECT count(*) FROM sqlite_schema";
 const IS_A_FOLDER: &str = "it is a folder; name a file, e.g. warehouse.db";
 
@@ -72,14 +85,21 @@ impl Sqlite {
             .max_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
+            .test_before_acquire(false)
             .acquire_timeout(BUSY_TIMEOUT * 2)
-            .connect_with(options.clone())
+            .connect_with(
+                options
+                    .clone()
+                    .pragma("cache_size", CACHE)
+                    .pragma("wal_autocheckpoint", CHECKPOINT_PAGES),
+            )
             .await
             .map_err(refused)?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .idle_timeout(None)
             .max_lifetime(None)
+            .test_before_acquire(false)
             .connect_with(options.create_if_missing(false).pragma("query_only", "ON"))
             .await
             .map_err(refused)?;
@@ -163,29 +183,39 @@ impl Sqlite {
         &self.readers
     }
 
-    pub(super) async fn begin(&self) -> Result<Transaction<'static, Driver>, Error> {
-        self.writer
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(|error| match &error {
-                sqlx::Error::Database(refusal) if is_busy(&**refusal) => Error::Locked {
-                    path: self.path.display().to_string(),
-                },
-                sqlx::Error::Database(refusal) if is_read_only(&**refusal) => Error::File {
-                    path: self.path.display().to_string(),
-                    problem: explain(&error),
-                },
-                _ => Error::Database {
-                    doing: "beginning to write",
-                    problem: explain(&error),
-                    source: Box::new(error),
-                },
-            })
+    pub(super) async fn begin(&self) -> Result<Writing, Error> {
+        let mut writing = Writing {
+            conn: self.writer.acquire().await.map_err(|error| self.refused(error))?,
+            committed: false,
+        };
+        let begun = sqlx::query(BEGIN).execute(writing.conn()).await;
+        begun.map_err(|error| self.refused(error))?;
+        Ok(writing)
+    }
+
+    /// Why nothing can be written.
+    fn refused(&self, error: sqlx::Error) -> Error {
+        match &error {
+            sqlx::Error::Database(refusal) if is_busy(&**refusal) => Error::Locked {
+                path: self.path.display().to_string(),
+            },
+            sqlx::Error::Database(refusal) if is_read_only(&**refusal) => Error::File {
+                path: self.path.display().to_string(),
+                problem: explain(&error),
+            },
+            _ => Error::Database {
+                doing: "beginning to write",
+                problem: explain(&error),
+                source: Box::new(error),
+            },
+        }
     }
 
     /// Migrates in one IMMEDIATE transaction: of two programs that start at once, one waits for the other.
     pub(super) async fn migrate(&self) -> Result<(), Error> {
-        let mut tx = self.begin().await?;
+        // Each migration is a transaction within this one, which sqlx must therefore know of.
+        let begun = self.writer.begin_with(BEGIN).await;
+        let mut tx = begun.map_err(|error| self.refused(error))?;
         migrations::SQLITE
             .run_direct(None, &mut *tx, false)
             .await
@@ -196,6 +226,34 @@ impl Sqlite {
     pub(super) async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+    }
+}
+
+/// A write transaction. Dropped before it is committed, it takes its connection with it: after a full disk SQLite has
+/// rolled back by itself and there is nothing left to roll back, after a cancellation it is not known whether it has
+/// begun. The next one gets a fresh connection.
+pub(super) struct Writing {
+    conn: PoolConnection<Driver>,
+    committed: bool,
+}
+
+impl Writing {
+    pub(super) fn conn(&mut self) -> &mut SqliteConnection {
+        &mut self.conn
+    }
+
+    pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
+        sqlx::query(COMMIT).execute(self.conn()).await?;
+        self.committed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if !self.committed {
+            self.conn.close_on_drop();
+        }
     }
 }
 
@@ -279,32 +337,85 @@ fn primary_code(error: &dyn sqlx::error::DatabaseError) -> Option<i32> {
     error.code()?.parse::<i32>().ok().map(|code| code & 0xff)
 }
 
-/// Writes rows that are new, changed or back, with the versions they supersede; returns their row numbers.
+/// Writes rows that are new, changed or back, with the versions they supersede. Each has its number.
 pub(super) async fn write_rows(
     conn: &mut SqliteConnection,
     account: &str,
     resource: Resource,
     writes: &[Write<'_>],
-) -> Result<Vec<Result<i64, String>>, Error> {
-    let highest = super::mirrored::statements(resource).highest.sqlite;
-    let (mut highest,): (i64,) = sqlx::query_as(highest)
-        .bind(account)
-        .fetch_one(&mut *conn)
-        .await
-        .doing("numbering rows")?;
-    let mut nums = Vec::with_capacity(writes.len());
-    for write in writes {
-        let num = write.num.unwrap_or_else(|| {
-            highest += 1;
-            highest
-        });
-        match write.record {
-            Record::Contact(row) => contacts::write_sqlite(conn, account, row, write, num).await,
-            Record::Conversation(row) => conversations::write_sqlite(conn, account, row, write, num).await,
-            Record::Message(row) => messages::write_sqlite(conn, account, row, write, num).await,
+) -> Result<(), Error> {
+    let (keep, put, bind): (Option<&Repeated>, &Repeated, Bind) = match resource {
+        Resource::Contacts => (Some(&contacts::KEEP_MANY), &contacts::PUT_MANY, contacts::bind),
+        Resource::Conversations => (
+            Some(&conversations::KEEP_MANY),
+            &conversations::PUT_MANY,
+            conversations::bind,
+        ),
+        Resource::Messages => (None, &messages::PUT_MANY, messages::bind),
+        Resource::Analytics => return Ok(()),
+    };
+    let mut texts = Texts::default();
+    if let Some(keep) = keep {
+        let superseded: Vec<&Write<'_>> = writes.iter().filter(|write| write.supersedes).collect();
+        for part in superseded.chunks(MOST) {
+            let (size, text) = keep.at_least(part.len());
+            let mut query = sqlx::query(text);
+            for slot in 0..size {
+                let write = part.get(slot);
+                query = query
+                    .bind(write.map(|write| write.record.id()))
+                    .bind(write.map(|write| texts.stamp(write.changed_at)));
+            }
+            query
+                .bind(account)
+                .execute(&mut *conn)
+                .await
+                .doing("keeping superseded versions")?;
         }
-        .doing("writing rows")?;
-        nums.push(Ok(num));
     }
-    Ok(nums)
+    let mut rest = writes;
+    while !rest.is_empty() {
+        let (size, text) = put.at_most(rest.len());
+        let (part, after) = rest.split_at(size);
+        let mut query = sqlx::query(text);
+        for write in part {
+            query = bind(query, write, &mut texts);
+        }
+        query.bind(account).execute(&mut *conn).await.doing("writing rows")?;
+        rest = after;
+    }
+    Ok(())
 }
+
+/// A statement whose parameters are being bound.
+pub(super) type Query<'q> = sqlx::query::Query<'q, Driver, SqliteArguments>;
+
+/// Binds the parameters of one row.
+type Bind = for<'q> fn(Query<'q>, &Write<'_>, &mut Texts) -> Query<'q>;
+
+/// A text on its way into a statement, which owns it.
+pub(super) fn text(text: Option<&str>) -> Option<Arc<str>> {
+    text.map(Arc::from)
+}
+
+/// Moments as text. The rows of a page are written at one moment, put into words once.
+#[derive(Default)]
+pub(super) struct Texts {
+    last: Option<(DateTime<Utc>, Arc<str>)>,
+}
+
+impl Texts {
+    pub(super) fn stamp(&mut self, at: DateTime<Utc>) -> Arc<str> {
+        match &self.last {
+            Some((last, text)) if *last == at => text.clone(),
+            _ => {
+                let text: Arc<str> = stamp_text(at).into();
+                self.last = Some((at, text.clone()));
+                text
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,8 @@ use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, SqliteConnection, Transaction};
 
 use super::error::{Doing as _, Error};
-use super::{Warehouse, postgres};
+use super::postgres::Durability;
+use super::{Warehouse, postgres, sqlite};
 use crate::allai::Resource;
 
 /// Which database is spoken to.
@@ -15,6 +16,9 @@ pub(super) enum Dialect {
     /// Postgres.
     Postgres,
 }
+
+/// What stands for a statement the other database alone has.
+const NOTHING: &str = "SELECT 1";
 
 /// One statement, in the words of each database.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +34,22 @@ impl Statement {
     pub(super) const fn shared(sql: &'static str) -> Self {
         Self {
             sqlite: sql,
+            postgres: sql,
+        }
+    }
+
+    /// A statement for which Postgres has another way.
+    pub(super) const fn sqlite_only(sql: &'static str) -> Self {
+        Self {
+            sqlite: sql,
+            postgres: NOTHING,
+        }
+    }
+
+    /// A statement for which SQLite has another way.
+    pub(super) const fn postgres_only(sql: &'static str) -> Self {
+        Self {
+            sqlite: NOTHING,
             postgres: sql,
         }
     }
@@ -117,14 +137,14 @@ impl Reader {
 
 /// A write transaction; dropped, it rolls back.
 pub(super) enum Tx {
-    Sqlite(Transaction<'static, sqlx::Sqlite>),
+    Sqlite(sqlite::Writing),
     Postgres(Transaction<'static, sqlx::Postgres>),
 }
 
 impl Tx {
     pub(super) fn conn(&mut self) -> Conn<'_> {
         match self {
-            Self::Sqlite(tx) => Conn::Sqlite(tx),
+            Self::Sqlite(tx) => Conn::Sqlite(tx.conn()),
             Self::Postgres(tx) => Conn::Postgres(tx),
         }
     }
@@ -150,10 +170,19 @@ impl Warehouse {
     /// Begins to write. `locked` names the account and resource whose other writers must wait; SQLite has one writer
     /// anyway.
     pub(super) async fn begin(&self, account: &str, locked: &[Resource]) -> Result<Tx, Error> {
+        self.begin_with(account, locked, Durability::Flushed).await
+    }
+
+    /// Begins to store pages: what is fetched again if it is lost.
+    pub(super) async fn begin_pages(&self, account: &str, resource: Resource) -> Result<Tx, Error> {
+        self.begin_with(account, &[resource], Durability::Soon).await
+    }
+
+    async fn begin_with(&self, account: &str, locked: &[Resource], durability: Durability) -> Result<Tx, Error> {
         match self {
             Self::Sqlite(database) => database.begin().await.map(Tx::Sqlite),
             Self::Postgres(database) => {
-                let mut tx = database.begin().await?;
+                let mut tx = database.begin(durability).await?;
                 for resource in locked {
                     postgres::lock(&mut tx, account, *resource).await?;
                 }

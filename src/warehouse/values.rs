@@ -21,7 +21,7 @@ impl Type<Sqlite> for Stamp {
 
 impl Encode<'_, Sqlite> for Stamp {
     fn encode_by_ref(&self, buf: &mut SqliteArgumentsBuffer) -> Result<IsNull, BoxDynError> {
-        Encode::<Sqlite>::encode(self.0.to_rfc3339_opts(SecondsFormat::Micros, true), buf)
+        Encode::<Sqlite>::encode(stamp_text(self.0), buf)
     }
 }
 
@@ -35,6 +35,11 @@ impl Encode<'_, Postgres> for Stamp {
     fn encode_by_ref(&self, buf: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
         Encode::<Postgres>::encode_by_ref(&self.0, buf)
     }
+}
+
+/// A moment of the warehouse's own, as SQLite keeps it.
+pub(super) fn stamp_text(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
 /// A moment the API named, as SQLite keeps it: no more decimals than it has.

@@ -7,6 +7,10 @@ pub const VIEWS: &[(&str, &str)] = &[
         "per account and resource: last complete and last verified sync, rows, the last run, rows in quarantine",
     ),
     (
+        "mirror_health",
+        "per account and resource: seconds since the last complete sync, when it was last proven and last compared with the API, completeness, verdict",
+    ),
+    (
         "conversations_per_day",
         "conversations, closed and resolved ones, by day and channel",
     ),

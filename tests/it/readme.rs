@@ -38,7 +38,7 @@ async fn mirror(database: Database) -> Mirror {
 async fn the_questions_to_the_warehouse_have_answers(database: Database) {
     let mirror = mirror(database).await;
     let questions = blocks("sql");
-    assert_eq!(questions.len(), 3);
+    assert_eq!(questions.len(), 4);
     for question in questions {
         // The simulated account's last month is not always the README's.
         let question = question.replace("day >= '2026-10-01' AND day < '2026-11-01'", "day >= '2000-01-01'");
@@ -95,7 +95,7 @@ async fn the_commands_do_what_they_say() {
         .iter()
         .filter(|line| line.starts_with("allai-sync ") || line.starts_with("chmod "))
         .collect();
-    assert_eq!(own.len(), 6, "{lines:?}");
+    assert_eq!(own.len(), 7, "{lines:?}");
     for line in own {
         shell(folder.path(), line).expect(0);
         let config = folder.path().join("config.toml");

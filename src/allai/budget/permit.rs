@@ -89,7 +89,11 @@ impl State {
     fn pause(&mut self, seen: &Observation, asked: Option<Duration>, wall: i64) {
         let now = seen.received;
         let spent = seen.headers.remaining == Some(0);
-        let end = self.window.end(&self.offset, wall, now).filter(|_| spent);
+        // An end that has passed says nothing: the clocks may have been set.
+        let end = self
+            .window
+            .end(&self.offset, wall, now)
+            .filter(|end| spent && *end > now);
         let window = end.map_or(Duration::ZERO, |end| end.saturating_sub(now));
         let jitter = PAUSE_JITTER.mul_f64(self.random.random_range(0.0..1.0));
         // Where the server does not say how long, ever longer.

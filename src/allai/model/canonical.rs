@@ -53,6 +53,8 @@ fn write(raw: &RawValue, depth: usize, out: &mut String) {
             }
             out.push(']');
         }
+        // Without escapes there is only one way to write a text.
+        Kind::Text if !raw.get().contains('\\') => out.push_str(raw.get()),
         // A text that is no valid Unicode (half a surrogate pair) has no other spelling than its own.
         Kind::Text => match text(raw) {
             Some(text) => write_text(&text, out),
@@ -63,7 +65,13 @@ fn write(raw: &RawValue, depth: usize, out: &mut String) {
 }
 
 fn write_text(text: &str, out: &mut String) {
-    out.push_str(&serde_json::Value::from(text).to_string());
+    if text.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)) {
+        out.push_str(&serde_json::Value::from(text).to_string());
+    } else {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    }
 }
 
 /// An object of these members, in this order.

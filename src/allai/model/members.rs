@@ -52,15 +52,28 @@ impl<'a> Members<'a> {
         if Kind::of(raw) != Kind::Object {
             return None;
         }
-        let mut entries: Vec<Entry<'a>> = serde_json::from_str::<Entries<'a>>(raw.get()).ok()?.0;
-        let mut seen = HashSet::with_capacity(entries.len());
-        if !entries.iter().all(|entry| seen.insert(entry.name.clone())) {
-            seen.clear();
+        let entries = serde_json::from_str::<Entries<'a>>(raw.get()).ok()?.0;
+        Some(Self::unique(entries))
+    }
+
+    /// The members of an object that was read already.
+    pub(crate) fn of(members: Vec<(Cow<'a, str>, &'a RawValue)>) -> Self {
+        let entry = |(name, value)| Entry {
+            name,
+            value,
+            taken: false,
+        };
+        Self::unique(members.into_iter().map(entry).collect())
+    }
+
+    fn unique(mut entries: Vec<Entry<'a>>) -> Self {
+        if !all_differ(&entries) {
+            let mut seen = HashSet::with_capacity(entries.len());
             entries.reverse();
             entries.retain(|entry| seen.insert(entry.name.clone()));
             entries.reverse();
         }
-        Some(Self { entries })
+        Self { entries }
     }
 
     /// The member of this name, without taking it.
@@ -95,7 +108,9 @@ impl<'a> Members<'a> {
     /// A text column. Numbers and booleans give their text, and stay in `extra` as what they are.
     pub(crate) fn text(&mut self, name: &str) -> Option<String> {
         self.read(name, |raw| {
-            (text(raw), Kind::of(raw) == Kind::Text && text(raw).is_some())
+            let text = text(raw);
+            let whole = Kind::of(raw) == Kind::Text && text.is_some();
+            (text, whole)
         })
     }
 
@@ -132,10 +147,7 @@ impl<'a> Members<'a> {
     /// A point in time, in any of the usual notations.
     pub(crate) fn time(&mut self, name: &str) -> Option<DateTime<Utc>> {
         self.read(name, |raw| {
-            let time = match Kind::of(raw) {
-                Kind::Number | Kind::Text => text(raw).and_then(|text| timestamp::parse(&text)),
-                _ => None,
-            };
+            let time = timestamp::read(raw);
             (time, time.is_some())
         })
     }
@@ -186,11 +198,22 @@ pub(super) fn finite(text: &str) -> Option<f64> {
     number.is_finite().then_some(number)
 }
 
+/// Whether no two members have the same name.
+fn all_differ(entries: &[Entry<'_>]) -> bool {
+    // Rows have a dozen members, which are compared sooner than hashed.
+    if entries.len() <= 24 {
+        let before = |at: usize| entries[..at].iter().any(|entry| entry.name == entries[at].name);
+        return !(1..entries.len()).any(before);
+    }
+    let mut seen = HashSet::with_capacity(entries.len());
+    entries.iter().all(|entry| seen.insert(&*entry.name))
+}
+
 struct Entries<'a>(Vec<Entry<'a>>);
 
 /// A member's name, borrowed where it holds no escapes.
 #[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(crate) struct Name<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Entries<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -11,6 +11,7 @@ mod conversation;
 mod decode;
 mod members;
 mod message;
+mod row;
 mod timestamp;
 
 use std::fmt;
@@ -22,8 +23,9 @@ use serde_json::value::RawValue;
 pub use analytics::{DailyReport, DayCount, Overview, Satisfaction};
 pub use contact::Contact;
 pub use conversation::Conversation;
-pub(crate) use members::Members;
+pub(crate) use members::{Members, Name};
 pub use message::Message;
+pub use row::{RawHash, Row};
 
 use super::Resource;
 

@@ -1,9 +1,20 @@
 //! Points in time as APIs write them.
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, SubsecRound, Utc};
+use serde_json::value::RawValue;
+
+use super::members::{Kind, text};
 
 /// Epoch figures from here on are milliseconds: as seconds this would be the year 5138.
 const FIRST_MILLISECONDS: f64 = 1e11;
+
+/// Reads a text or a number, see [`parse`]; nothing else is a point in time.
+pub(super) fn read(raw: &RawValue) -> Option<DateTime<Utc>> {
+    match Kind::of(raw) {
+        Kind::Number | Kind::Text => text(raw).and_then(|text| parse(&text)),
+        _ => None,
+    }
+}
 
 /// Reads RFC 3339, the same with a space or without a zone (then UTC), a date alone (then midnight UTC), or seconds or
 /// milliseconds since 1970. Truncated to microseconds, which both databases can hold; `None` outside the years 1 to

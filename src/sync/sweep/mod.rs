@@ -29,6 +29,8 @@ const OVERLAP: u64 = 5;
 /// Steps back without progress after which pages are taken as they come and the sweep gives up being verified. Nobody's
 /// list changes that fast; a server whose pages can never be anchored must not hold the sweep for ever.
 const STEPS_TO_GIVE_UP: u32 = 40;
+/// Steps back without progress that are no longer than a page; those that follow double.
+const STEPS_SIDE_BY_SIDE: u32 = 8;
 
 /// What a sweep is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,8 +60,6 @@ pub struct Item {
     pub key: u64,
     /// Whether it has an id. One that has none may look new each time it is read.
     pub named: bool,
-    /// Fingerprint of the row's whole content.
-    pub version: u64,
     /// When the server says it was created.
     pub created_at: Option<DateTime<Utc>>,
     /// When the server says it last changed.
@@ -67,10 +67,12 @@ pub struct Item {
 }
 
 /// One page, as far as the sweep cares.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct PageView<'a> {
     /// Its rows, in the server's order.
     pub items: &'a [Item],
+    /// A fingerprint of the whole content of the row at a position, asked for where rows may move.
+    pub version: &'a dyn Fn(usize) -> u64,
     /// How many rows the server says the list has.
     pub total: Option<u64>,
     /// Whether the server says there are more rows behind this page.
@@ -127,6 +129,8 @@ pub struct Sweep {
     limit: u32,
     /// Whether a stated total may end a list that fits one page.
     trust_total: bool,
+    /// Whether the server is known to return several rows a page where it has them.
+    several_a_page: bool,
     /// Whether the same page from two offsets shows that the offset is ignored; else it takes three.
     offset_doubtful: bool,
     /// By the server's clock: rows created later are not the sweep's business.
@@ -159,6 +163,8 @@ pub struct Sweep {
     /// How many rows the first answer held, if the server said that they were all.
     claimed_end: Option<u64>,
     last_total: Option<u64>,
+    /// Whether the last page allows for more behind it.
+    more: bool,
     /// Whether the total stated with the list's last page was where that page ended.
     total_met: bool,
     unproven: Option<Doubt>,
@@ -203,12 +209,21 @@ enum Doubt {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Slice {
     offset: u64,
-    rows: Vec<(u64, u64)>,
+    /// Its rows, by key.
+    keys: Vec<u64>,
+    /// Where rows may move, the versions of the last of them; only those can be anchors.
+    versions: Vec<u64>,
 }
 
 impl Slice {
     fn reach(&self) -> u64 {
-        self.offset + self.rows.len() as u64
+        self.offset + self.keys.len() as u64
+    }
+
+    /// The rows whose versions are kept.
+    fn with_versions(&self) -> impl Iterator<Item = (u64, u64)> {
+        let tail = &self.keys[self.keys.len().saturating_sub(self.versions.len())..];
+        tail.iter().copied().zip(self.versions.iter().copied())
     }
 }
 
@@ -220,6 +235,7 @@ impl Sweep {
             mode,
             limit,
             trust_total: false,
+            several_a_page: false,
             offset_doubtful: false,
             started_at,
             highest_row_num,
@@ -243,6 +259,7 @@ impl Sweep {
             looks_behind: 0,
             claimed_end: None,
             last_total: None,
+            more: true,
             total_met: true,
             unproven: None,
             evidence: Evidence::default(),
@@ -258,6 +275,19 @@ impl Sweep {
     pub const fn trusting_total(mut self, trust: bool) -> Self {
         self.trust_total = trust;
         self
+    }
+
+    /// Says whether the server is known to return several rows a page where it has them: then a page of one row is a list
+    /// of one row, otherwise a further request makes sure.
+    #[must_use]
+    pub const fn knowing_of_several_a_page(mut self, known: bool) -> Self {
+        self.several_a_page = known;
+        self
+    }
+
+    /// Whether a page of several rows was seen.
+    pub const fn saw_several_a_page(&self) -> bool {
+        self.largest_page > 1
     }
 
     /// For a list of which the guide shows no offset: to bring the same page twice is enough to believe that the server
@@ -284,6 +314,32 @@ impl Sweep {
             offset: self.offset,
             limit: self.limit,
         })
+    }
+
+    /// What will probably be asked for after [`next`](Self::next), nearest first, if the pages until then are full: to be
+    /// fetched meanwhile. Never the end of the list as far as it is known, whose answer must be the last; nothing where
+    /// what follows depends on what is found.
+    ///
+    /// At whatever moments they are fetched, pages that are anchored make a complete sweep, as long as no content is
+    /// stored over a newer one: that is for the caller to see to.
+    pub fn ahead(&self) -> impl Iterator<Item = Request> {
+        let predictable = matches!(self.phase, Phase::Forward { .. }) && !self.bridging && !self.unanchored;
+        let (size, limit) = (self.largest_page, self.limit);
+        // An incremental run ends soon, most times.
+        let most = match self.mode {
+            _ if !predictable || size == 0 || self.step_back > 0 => 0,
+            Mode::Head { watermark } if watermark > 0 => self.pages - 1,
+            _ => u64::MAX,
+        };
+        let unstated = if self.more { u64::MAX } else { 0 };
+        let end = self
+            .last_total
+            .unwrap_or(unstated)
+            .min(self.empty_at.unwrap_or(u64::MAX));
+        (1..=most)
+            .map(move |pages| self.offset.saturating_add(pages.saturating_mul(step(size))))
+            .take_while(move |offset| offset.saturating_add(size) < end)
+            .map(move |offset| Request { offset, limit })
     }
 
     /// What the sweep is for.
@@ -359,7 +415,7 @@ impl Sweep {
 
     /// Judges the page that [`next`](Self::next) asked for.
     pub fn offer(&mut self, page: &PageView<'_>) -> Verdict {
-        if self.is_anchored(page.items) {
+        if self.is_anchored(page) {
             return Verdict::Anchored;
         }
         if page.items.is_empty() {
@@ -372,28 +428,37 @@ impl Sweep {
             self.offset = self.previous.as_ref().map_or(0, Slice::reach);
             return Verdict::Broken;
         }
-        self.step_back = (self.step_back * 2).max(2 * OVERLAP);
+        self.step_back = (self.step_back * 2).max(2 * overlap(self.largest_page));
+        if self.breaks <= STEPS_SIDE_BY_SIDE {
+            // Pages that overlap cannot jump over the one that is looked for.
+            self.step_back = self.step_back.min(self.largest_page.saturating_sub(1)).max(1);
+        }
         self.offset = self.offset.saturating_sub(self.step_back);
         Verdict::Broken
     }
 
-    fn is_anchored(&self, items: &[Item]) -> bool {
+    fn is_anchored(&self, page: &PageView<'_>) -> bool {
+        let items = page.items;
         if self.offset == 0 || self.bridging || self.unanchored {
             return true;
         }
         match &self.previous {
             Some(previous) => {
                 if items.is_empty() {
-                    // The one row of a list cannot be overlapped; nothing behind it is as good.
-                    return previous.offset == 0 && previous.rows.len() == 1 && self.offset == previous.reach();
+                    // The one row of a list cannot be overlapped; nothing behind it is as good, unless it was only the
+                    // first of several pages of one row.
+                    return self.several_a_page
+                        && previous.offset == 0
+                        && previous.keys.len() == 1
+                        && self.offset == previous.reach();
+                }
+                if !self.evidence.order().rows_may_move() {
+                    return items.iter().any(|item| previous.keys.contains(&item.key));
                 }
                 // A row that may have moved is an anchor only if it did not change.
-                let moving = self.evidence.order().rows_may_move();
-                items.iter().any(|item| {
-                    previous
-                        .rows
-                        .iter()
-                        .any(|&(key, version)| key == item.key && (!moving || version == item.version))
+                items.iter().enumerate().any(|(position, item)| {
+                    let mut same = previous.with_versions().filter(|(key, _)| *key == item.key);
+                    same.any(|(_, version)| version == (page.version)(position))
                 })
             }
             // The tail is entered in the middle: `absorb` looks whether what it found was known.
@@ -408,6 +473,7 @@ impl Sweep {
         self.pages += 1;
         self.step_back = 0;
         self.last_total = page.total.or(self.last_total);
+        self.more = page.has_more != Some(false) && page.items.len() as u64 >= self.largest_page;
         self.evidence
             .watch(page.items.iter().map(|item| (item.created_at, item.updated_at)));
 
@@ -433,7 +499,7 @@ impl Sweep {
                 if found.new == 0 || page.items.is_empty() {
                     self.phase = Phase::Done;
                 } else {
-                    self.advance(page.items);
+                    self.advance(page);
                 }
             }
             Phase::Settle { pass, quiet, added } => self.settle(page, &found, pass, quiet, added + found.new),
@@ -442,18 +508,23 @@ impl Sweep {
         first_seen
     }
 
-    /// Goes on behind `items`, overlapping them.
-    fn advance(&mut self, items: &[Item]) {
-        let size = items.len() as u64;
-        let overlap = (size * OVERLAP / 100).clamp(1, OVERLAP);
-        self.remember(items);
-        self.offset += size.saturating_sub(overlap).max(1);
+    /// Goes on behind `page`, overlapping it.
+    fn advance(&mut self, page: &PageView<'_>) {
+        self.remember(page);
+        self.offset += step(page.items.len() as u64);
     }
 
-    fn remember(&mut self, items: &[Item]) {
+    fn remember(&mut self, page: &PageView<'_>) {
+        let size = page.items.len();
+        let anchors = if self.evidence.order().rows_may_move() {
+            size.min(2 * OVERLAP as usize)
+        } else {
+            0
+        };
         self.previous = Some(Slice {
             offset: self.offset,
-            rows: items.iter().map(|item| (item.key, item.version)).collect(),
+            keys: page.items.iter().map(|item| item.key).collect(),
+            versions: (size - anchors..size).map(page.version).collect(),
         });
     }
 
@@ -474,6 +545,16 @@ impl Sweep {
         }
         (first_seen, found)
     }
+}
+
+/// How far behind a page of this size the next one begins.
+fn step(size: u64) -> u64 {
+    size.saturating_sub(overlap(size)).max(1)
+}
+
+/// How many rows of a page of this size the next one repeats.
+fn overlap(size: u64) -> u64 {
+    (size * OVERLAP / 100).clamp(1, OVERLAP)
 }
 
 /// What a page brought that the sweep had not seen.

@@ -46,18 +46,13 @@ impl Sweep {
         if found.new > 0 {
             self.empty_at = None;
         }
-        self.advance(page.items);
+        self.advance(page);
     }
 
     /// Whether the server answers every offset with the same rows: the guide shows no offset for messages.
     fn offset_is_ignored(&mut self, page: &PageView<'_>, found: &Found) -> bool {
         let same = self.previous.as_ref().is_some_and(|previous| {
-            previous.offset < self.offset
-                && previous
-                    .rows
-                    .iter()
-                    .map(|row| row.0)
-                    .eq(page.items.iter().map(|item| item.key))
+            previous.offset < self.offset && previous.keys.iter().copied().eq(page.items.iter().map(|item| item.key))
         });
         self.same_pages = if same { self.same_pages + 1 } else { 0 };
         self.fruitless_pages = match found.new {
@@ -77,8 +72,7 @@ impl Sweep {
         let short = size < self.largest_page;
         if found.new == 0 {
             let nothing_behind_anchor = self.previous.as_ref().is_some_and(|previous| {
-                previous.offset < self.offset
-                    && previous.rows.last().map(|row| row.0) == page.items.last().map(|i| i.key)
+                previous.offset < self.offset && previous.keys.last().copied() == page.items.last().map(|item| item.key)
             });
             let known_empty_behind = self.empty_at.is_some_and(|at| reach >= at);
             return (short && (nothing_behind_anchor || known_empty_behind))
@@ -118,7 +112,7 @@ impl Sweep {
         self.bridging = true;
         self.empty_at = None;
         if !page.items.is_empty() {
-            self.remember(page.items);
+            self.remember(page);
         }
         self.offset = reach.max(self.offset + self.largest_page);
         true
@@ -165,9 +159,9 @@ impl Sweep {
             let skipped = usize::try_from(self.offset).unwrap_or(usize::MAX);
             previous.offset == 0
                 && previous
-                    .rows
+                    .keys
                     .get(skipped..)
-                    .is_some_and(|rest| rest.iter().map(|row| row.0).eq(page.items.iter().map(|item| item.key)))
+                    .is_some_and(|rest| rest.iter().copied().eq(page.items.iter().map(|item| item.key)))
         };
         self.offset == 0 || self.previous.as_ref().is_some_and(confirms)
     }
@@ -181,7 +175,7 @@ impl Sweep {
         };
         if quiet < 2 && size == self.largest_page && size > 0 {
             self.phase = Phase::Settle { pass, quiet, added };
-            self.advance(page.items);
+            self.advance(page);
         } else if added == 0 {
             self.phase = Phase::Done;
         } else if pass >= SETTLING_PASSES {

@@ -154,8 +154,8 @@ impl Model {
             .map(|item| {
                 let next = self.mirror.len() as u64 + 1;
                 let entry = self.mirror.entry(item.key).or_insert((next, 0, 0));
-                let changed = entry.1 != item.version;
-                entry.1 = item.version;
+                let changed = entry.1 != version(item);
+                entry.1 = version(item);
                 if changed {
                     self.writes += 1;
                     entry.2 = self.writes;
@@ -173,6 +173,7 @@ impl Model {
     fn offer(&mut self, sweep: &mut Sweep, items: &[Item], total: Option<u64>) {
         let page = PageView {
             items,
+            version: &|at| version(&items[at]),
             total,
             has_more: None,
         };
@@ -212,10 +213,14 @@ fn item(row: &Row) -> Item {
     Item {
         key: row.id,
         named: true,
-        version: row.updated.unsigned_abs(),
         created_at: Some(time(row.created)),
         updated_at: Some(time(row.updated)),
     }
+}
+
+/// In the model the time of the last change tells one content from another.
+fn version(item: &Item) -> u64 {
+    item.updated_at.unwrap().timestamp().unsigned_abs()
 }
 
 const ORDERS: [ListOrder; 5] = [
@@ -314,6 +319,7 @@ fn a_list_that_fits_one_answer_takes_two_requests_or_one_if_the_total_is_trusted
     let marks = model.store(&items);
     let page = PageView {
         items: &items,
+        version: &|at| version(&items[at]),
         total: Some(12),
         has_more: None,
     };
@@ -436,7 +442,6 @@ fn rows_without_an_id_do_not_keep_a_sweep_going() {
         for item in &mut items {
             item.named = false;
             item.key ^= model.requests << 32;
-            item.version = item.key;
         }
         let marks = vec![
             Mark {
@@ -448,6 +453,7 @@ fn rows_without_an_id_do_not_keep_a_sweep_going() {
         ];
         let page = PageView {
             items: &items,
+            version: &|at| version(&items[at]),
             total: None,
             has_more: None,
         };
@@ -568,10 +574,44 @@ fn a_list_that_never_holds_still_is_read_but_not_proven() {
         assert!(model.requests < 500);
         let (mut items, _) = model.get(request);
         for item in &mut items {
-            item.version = model.requests;
+            item.updated_at = Some(time(EPOCH + model.requests.cast_signed()));
         }
         model.offer(&mut sweep, &items, None);
     }
     assert_eq!(sweep.rows_seen(), 400);
     assert!(matches!(sweep.proof(), Proof::Unproven(_)));
+}
+
+#[test]
+fn pages_of_one_row_do_not_make_a_list_of_one_row() {
+    let mut model = Model::new(15, ListOrder::CreatedAsc, 2, Churn::default());
+    model.clamp = 1;
+    let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
+    let request = sweep.next().unwrap();
+    let (items, _) = model.get(request);
+    model.offer(&mut sweep, &items, None);
+    // The first row goes, so that there is nothing at the second offset any more.
+    model.rows.remove(0);
+    while let Some(request) = sweep.next() {
+        assert!(model.requests < 20);
+        let (items, _) = model.get(request);
+        model.offer(&mut sweep, &items, None);
+    }
+    assert_eq!(sweep.rows_seen(), 2);
+}
+
+#[test]
+fn small_pages_are_stepped_back_to_and_not_over() {
+    for seed in 0..20 {
+        let churn = Churn {
+            inserts: 1,
+            deletes: 1,
+            touches: 0,
+        };
+        let mut model = Model::new(seed, ListOrder::CreatedDesc, 60, churn);
+        model.clamp = 4;
+        let sweep = model.run(Mode::Full);
+        assert_eq!(model.lost(&sweep), [0; 0], "seed {seed}");
+        assert!(model.requests < 200, "seed {seed}: {} requests", model.requests);
+    }
 }

@@ -11,5 +11,6 @@ mod faults;
 mod interruptions;
 mod keys;
 mod messages;
+mod parity;
 mod rate_limit;
 mod readers;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use sqlx::{AssertSqlSafe, Column as _, Connection as _, PgConnection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Column as _, Connection as _, PgConnection, SqliteConnection, TypeInfo as _};
 use tempfile::TempDir;
 
 use super::postgres::fresh_schema;
@@ -235,10 +235,18 @@ fn as_text<R: sqlx::Row>(row: &R) -> Row
 where
     usize: sqlx::ColumnIndex<R>,
     String: for<'a> sqlx::Decode<'a, R::Database>,
+    Vec<u8>: for<'a> sqlx::Decode<'a, R::Database>,
 {
-    let value = |index| row.try_get_unchecked::<Option<String>, usize>(index).unwrap();
+    let value = |column: &<R::Database as sqlx::Database>::Column| {
+        let index = column.ordinal();
+        if column.type_info().name() == "BLOB" {
+            let bytes = row.try_get_unchecked::<Option<Vec<u8>>, usize>(index).unwrap();
+            return bytes.map(hex::encode);
+        }
+        row.try_get_unchecked::<Option<String>, usize>(index).unwrap()
+    };
     let columns = row.columns().iter();
     Row(columns
-        .map(|column| (column.name().to_owned(), value(column.ordinal())))
+        .map(|column| (column.name().to_owned(), value(column)))
         .collect())
 }

@@ -67,6 +67,7 @@ impl Simulation {
             page_size: 20,
             // A virtual clock is exact for one task at a time.
             concurrency: 1,
+            in_lockstep: true,
             contact_fields: Vec::new(),
             conversation_fields: Vec::new(),
             message_fields: Vec::new(),

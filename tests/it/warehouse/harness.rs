@@ -7,14 +7,14 @@
 
 use std::time::Duration;
 
-use allai_sync::allai::Resource;
-use allai_sync::allai::model::{Contact, ContentHash, Conversation, Json, Message, Record, Rejected};
-use allai_sync::clock::VirtualClock;
+use allai_sync::allai::model::{Contact, ContentHash, Conversation, Json, Message, Record, Rejected, Row};
+use allai_sync::allai::{Listing, Resource};
+use allai_sync::clock::{Clock as _, VirtualClock};
 use allai_sync::warehouse::{Change, Location, PageCommit, RowOutcome, Warehouse};
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 
 use crate::support::postgres::fresh_schema;
 
@@ -68,12 +68,17 @@ impl Place {
         warehouse
     }
 
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
     pub(crate) fn pass(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
     }
 
     /// Runs SQL behind the warehouse's back; returns the columns of each row, as text, NULL as `-`.
     pub(crate) async fn rows(&self, sql: &str) -> Vec<String> {
+        use sqlx::Row as _;
         if self.is_sqlite() {
             let url = self.location.url.as_str();
             let mut conn = SqliteConnection::connect(url).await.unwrap();
@@ -262,13 +267,25 @@ pub(crate) fn sendable<F: Future + Send>(future: F) -> F {
     future
 }
 
-/// What stands for the rows as the server sent them.
-pub(crate) fn raw(records: &[Record]) -> Vec<Json> {
-    let row = |record: &Record| serde_json::json!({ "id": record.id(), "as": "sent" });
-    records
-        .iter()
-        .map(|record| serde_json::value::to_raw_value(&row(record)).unwrap())
-        .collect()
+/// The rows of a page that says what the records say.
+pub(crate) fn rows(records: &[Record]) -> Vec<Row> {
+    let row = |record: &Record| {
+        let listing = match record {
+            Record::Contact(_) => Listing::Contacts,
+            Record::Conversation(_) => Listing::Conversations,
+            Record::Message(message) => Listing::Messages {
+                conversation_id: message.conversation_id.clone(),
+            },
+        };
+        let text = serde_json::json!({ "id": record.id(), "says": format!("{record:?}") });
+        Row::decoded(listing, record.clone(), serde_json::value::to_raw_value(&text).unwrap())
+    };
+    records.iter().map(row).collect()
+}
+
+/// A contact of a page, as the server wrote it.
+pub(crate) fn read(text: &str) -> Row {
+    Row::read(&Listing::Contacts, RawValue::from_string(text.to_owned()).unwrap()).unwrap()
 }
 
 /// Commits records of one resource, without a checkpoint.
@@ -280,8 +297,7 @@ pub(crate) async fn commit_with(warehouse: &Warehouse, records: &[Record], rejec
     let page = PageCommit {
         account: ACCOUNT,
         resource: records.first().map_or(Resource::Contacts, Record::resource),
-        records,
-        raw: &raw(records),
+        rows: &rows(records),
         rejected,
     };
     sendable(warehouse.commit_page(&page, |_| None)).await.unwrap()

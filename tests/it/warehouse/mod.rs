@@ -1,6 +1,8 @@
 //! The warehouse's conformance suite: every test is written once and runs on SQLite and on PostgreSQL.
 
 mod analytics;
+mod audits;
+mod failing;
 mod harness;
 mod pages;
 mod presence;
@@ -9,6 +11,7 @@ mod runs;
 mod schema;
 mod unstorable;
 mod views;
+mod writer;
 
 /// Expands test functions, which take a [`harness::Place`], for both databases.
 macro_rules! on_both {

@@ -6,7 +6,7 @@ use allai_sync::warehouse::{Change, PageCommit};
 
 use super::harness::{
     ACCOUNT, Place, bare_contact, bare_conversation, changes, commit, commit_with, contact, conversation, hashed, json,
-    message, nums, raw, rejected, time,
+    message, nums, rejected, rows, time,
 };
 use super::on_both;
 
@@ -46,8 +46,7 @@ async fn messages_of_two_conversations_may_share_an_id(place: Place) {
     let empty = PageCommit {
         account: ACCOUNT,
         resource: Resource::Messages,
-        records: &[],
-        raw: &[],
+        rows: &[],
         rejected: &[],
     };
     assert_eq!(warehouse.commit_page(&empty, |_| None).await.unwrap(), []);
@@ -271,8 +270,7 @@ async fn the_checkpoint_sees_the_numbers_of_new_rows(place: Place) {
     let page = PageCommit {
         account: ACCOUNT,
         resource: Resource::Contacts,
-        records: &records,
-        raw: &raw(&records),
+        rows: &rows(&records),
         rejected: &[],
     };
     let join = |outcomes: &[allai_sync::warehouse::RowOutcome]| format!("{:?}", nums(outcomes));
@@ -299,8 +297,7 @@ async fn rows_and_checkpoint_commit_together_or_not_at_all(place: Place) {
     let page = PageCommit {
         account: ACCOUNT,
         resource: Resource::Contacts,
-        records: &records,
-        raw: &raw(&records),
+        rows: &rows(&records),
         rejected: &[rejected(None, "{}")],
     };
     assert!(warehouse.commit_page(&page, |_| Some("1".to_owned())).await.is_err());
@@ -318,8 +315,7 @@ async fn accounts_do_not_mix(place: Place) {
         let page = PageCommit {
             account,
             resource: Resource::Contacts,
-            records: &records,
-            raw: &raw(&records),
+            rows: &rows(&records),
             rejected: &[],
         };
         let outcomes = warehouse

@@ -9,6 +9,7 @@ use super::on_both;
 
 on_both! {
     live_rows_that_were_not_seen_are_found,
+    rows_tombstoned_or_added_by_another_program_do_not_hide_one_that_was_not_seen,
     a_missing_row_keeps_its_time_until_it_is_seen_again,
     messages_go_with_their_conversation_and_are_read_again_when_it_is_back,
     messages_are_read_of_new_changed_and_active_conversations,
@@ -43,6 +44,36 @@ async fn live_rows_that_were_not_seen_are_found(place: Place) {
         .await
         .unwrap();
     assert_eq!(unseen.rows.len(), 1);
+}
+
+async fn rows_tombstoned_or_added_by_another_program_do_not_hide_one_that_was_not_seen(place: Place) {
+    let warehouse = place.migrated().await;
+    let page: Vec<Record> = (0..6).map(|i| contact(&format!("c{i}"), "Ana")).collect();
+    let nums = nums(&commit(&warehouse, &page).await);
+    let unseen = async |seen: &[u64], top: u64| {
+        let seen = seen.iter().copied().collect();
+        let unseen = warehouse.unseen(ACCOUNT, Resource::Contacts, &seen, top).await.unwrap();
+        let ids: Vec<String> = unseen.rows.into_iter().map(|row| row.id).collect();
+        (unseen.live, ids)
+    };
+    assert_eq!(unseen(&nums, nums[5]).await, (6, vec![]));
+    // As many are live as were seen: c1 went after it was seen, and c5 was not seen.
+    warehouse
+        .tombstone(ACCOUNT, Resource::Contacts, &nums[1..2])
+        .await
+        .unwrap();
+    assert_eq!(unseen(&nums[..5], nums[5]).await, (5, vec!["c5".to_owned()]));
+    assert_eq!(unseen(&nums, nums[5]).await, (5, vec![]));
+    let but_c1: Vec<u64> = nums.iter().copied().filter(|num| *num != nums[1]).collect();
+    assert_eq!(unseen(&but_c1, nums[5]).await, (5, vec![]));
+    // What another program has added since has higher numbers, seen or not.
+    commit(&warehouse, &[contact("c6", "Ana")]).await;
+    let top = warehouse.highest_row_num(ACCOUNT, Resource::Contacts).await.unwrap();
+    assert_eq!(unseen(&nums, nums[5]).await, (5, vec![]));
+    assert_eq!(unseen(&nums, top).await, (6, vec!["c6".to_owned()]));
+    let with_c6: Vec<u64> = nums[1..].iter().copied().chain([top]).collect();
+    assert_eq!(unseen(&with_c6, nums[5]).await, (5, vec!["c0".to_owned()]));
+    assert_eq!(unseen(&[], u64::MAX).await.0, 6);
 }
 
 async fn a_missing_row_keeps_its_time_until_it_is_seen_again(place: Place) {

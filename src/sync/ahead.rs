@@ -1,0 +1,233 @@
+//! Fetching pages before the sweep asks for them.
+//!
+//! While one page is stored, the next ones are on their way: as many as the rate budget lets through at once, within a
+//! window that halves whenever the list is found to have changed too much for a page to be used. They are futures of
+//! the run's own task, so that dropping the run drops them.
+//!
+//! The sweep is complete whenever pages were fetched (see [`Sweep::ahead`](super::sweep::Sweep::ahead)), but pages
+//! overlap, and a row may have changed between two of them. A page that was asked for before another one had arrived,
+//! and says something else of the same row, may be the older of the two: it is fetched again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, Stream as _};
+
+use super::Error;
+use super::reader::Reader;
+use super::rows::Rows;
+use super::sweep::{PageView, Request, Sweep};
+
+/// How many pages are fetched ahead at first. With each page that can be used it is one more, up to the account's
+/// concurrency.
+const FIRST_WINDOW: usize = 4;
+
+/// So many rows may always be remembered as the latest.
+const FEWEST_LATEST: usize = 4_096;
+
+/// A page, as it arrived.
+pub(super) struct Arrival {
+    pub(super) rows: Rows,
+    pub(super) total: Option<u64>,
+    pub(super) has_more: Option<bool>,
+    /// When it was asked for, and when it was there, counted in requests and answers.
+    sent: u64,
+    arrived: u64,
+}
+
+impl Arrival {
+    /// Shows the page to `look` as the sweep sees it.
+    pub(super) fn view<T>(&self, look: impl FnOnce(&PageView<'_>) -> T) -> T {
+        look(&PageView {
+            items: &self.rows.items,
+            version: &|position| self.rows.version(position),
+            total: self.total,
+            has_more: self.has_more,
+        })
+    }
+}
+
+/// The pages of one reading that are on their way or waiting to be taken.
+pub(super) struct Ahead<'a> {
+    reader: &'a Reader<'a>,
+    on_their_way: FuturesUnordered<BoxFuture<'a, (Request, Result<Arrival, Error>)>>,
+    /// Their offsets, and when they were asked for.
+    expected: BTreeMap<u64, u64>,
+    arrived: BTreeMap<u64, Result<Arrival, Error>>,
+    /// At most so many pages are fetched and not yet stored.
+    window: usize,
+    /// The rows on the largest page so far; a smaller one is probably the list's last.
+    largest_page: usize,
+    ticks: u64,
+    /// Rows of the pages taken last, by key: their version, and when it arrived.
+    latest: HashMap<u64, (u64, u64)>,
+    /// How many of those there may be before the ones that no page can contradict any more are dropped.
+    latest_allowed: usize,
+    /// Whether rows are decoded as they arrive, because they are likely to be stored.
+    decoding: Arc<AtomicBool>,
+}
+
+impl<'a> Ahead<'a> {
+    pub(super) fn new(reader: &'a Reader<'a>) -> Self {
+        Self {
+            reader,
+            on_their_way: FuturesUnordered::new(),
+            expected: BTreeMap::new(),
+            arrived: BTreeMap::new(),
+            window: FIRST_WINDOW.min(reader.run.job.account.concurrency).max(1),
+            largest_page: 0,
+            ticks: 0,
+            latest: HashMap::new(),
+            latest_allowed: FEWEST_LATEST,
+            decoding: Arc::default(),
+        }
+    }
+
+    /// The page the sweep asks for next; `unstored` pages taken before are not committed yet.
+    pub(super) async fn page(&mut self, request: Request, sweep: &Sweep, unstored: usize) -> Result<Arrival, Error> {
+        let known = |at: &u64| self.expected.contains_key(at) || self.arrived.contains_key(at);
+        if !known(&request.offset) {
+            // The list is not what it was when these were asked for.
+            self.forget();
+            self.ask_for(request);
+        }
+        loop {
+            self.look_further(sweep, unstored).await;
+            if let Some(page) = self.arrived.remove(&request.offset) {
+                return page.inspect(|page| self.largest_page = self.largest_page.max(page.rows.items.len()));
+            }
+            poll_fn(|context| self.poll_arrival(context)).await;
+        }
+    }
+
+    /// Whether the page at `offset` is here, so that taking it takes no time.
+    pub(super) fn is_here(&self, request: Request) -> bool {
+        matches!(self.arrived.get(&request.offset), Some(Ok(_)))
+    }
+
+    /// Notes that a page could not be used.
+    pub(super) fn broke(&mut self) {
+        self.window = (self.window / 2).max(1);
+    }
+
+    /// Whether the page may tell of rows what was true before what is stored of them. Else it is what is known now.
+    pub(super) fn is_outdated(&mut self, page: &Arrival) -> bool {
+        let versions = || {
+            let keys = page.rows.items.iter().map(|item| item.key).enumerate();
+            keys.map(|(position, key)| (key, page.rows.text_version(position)))
+        };
+        let outdated = versions().any(|(key, version)| {
+            let latest = self.latest.get(&key);
+            latest.is_some_and(|&(other, arrived)| arrived > page.sent && other != version)
+        });
+        if !outdated {
+            // Pages asked for from now on are newer than all that is here.
+            if self.expected.is_empty() && self.arrived.is_empty() {
+                self.latest.clear();
+            }
+            self.latest
+                .extend(versions().map(|(key, version)| (key, (version, page.arrived))));
+        }
+        outdated
+    }
+
+    /// Notes that a page was used: if most of its rows had changed, those to come are worth decoding as they arrive.
+    pub(super) fn used(&mut self, changed: usize, rows: usize) {
+        self.decoding.store(changed * 2 > rows, Ordering::Relaxed);
+        self.window = (self.window + 1).min(self.reader.run.job.account.concurrency.max(1));
+    }
+
+    /// Does `work`, while pages arrive.
+    pub(super) async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            if let Poll::Ready(done) = work.as_mut().poll(context) {
+                return Poll::Ready(done);
+            }
+            if !self.reader.run.job.account.in_lockstep {
+                while self.poll_arrival(context).is_ready() {}
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn forget(&mut self) {
+        self.on_their_way.clear();
+        self.expected.clear();
+        self.arrived.clear();
+    }
+
+    fn ask_for(&mut self, request: Request) {
+        let (reader, decoding) = (self.reader, Arc::clone(&self.decoding));
+        self.ticks += 1;
+        let sent = self.ticks;
+        self.expected.insert(request.offset, sent);
+        self.on_their_way.push(Box::pin(async move {
+            let fetched = reader.fetch(request).await.map(|page| {
+                let rows = Rows::read(&reader.listing, page.items);
+                if decoding.load(Ordering::Relaxed) {
+                    rows.decode();
+                }
+                Arrival {
+                    rows,
+                    total: page.total,
+                    has_more: page.has_more,
+                    sent,
+                    arrived: 0,
+                }
+            });
+            (request, fetched)
+        }));
+    }
+
+    /// Asks for the pages that follow, until the window is full or the budget lets no more through.
+    async fn look_further(&mut self, sweep: &Sweep, unstored: usize) {
+        let is_last = |page: &Result<Arrival, Error>| {
+            let rows = page.as_ref().map(|page| page.rows.items.len());
+            rows.is_err() || rows.is_ok_and(|rows| rows < self.largest_page)
+        };
+        if self.arrived.values().any(is_last) {
+            return;
+        }
+        let budget = self.reader.run.client.budget();
+        for request in sweep.ahead() {
+            if unstored + self.expected.len() + self.arrived.len() >= self.window {
+                return;
+            }
+            if self.expected.contains_key(&request.offset) || self.arrived.contains_key(&request.offset) {
+                continue;
+            }
+            // What was asked for last must be on its way before the next is.
+            poll_fn(|context| {
+                while self.poll_arrival(context).is_ready() {}
+                Poll::Ready(())
+            })
+            .await;
+            if budget.snapshot().waiting.is_some() {
+                return;
+            }
+            self.ask_for(request);
+        }
+    }
+
+    /// Takes in one page, if one is there; pending, too, if none is on its way.
+    fn poll_arrival(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match Pin::new(&mut self.on_their_way).poll_next(context) {
+            Poll::Ready(Some((request, fetched))) => {
+                self.ticks += 1;
+                let arrived = self.ticks;
+                self.expected.remove(&request.offset);
+                self.arrived
+                    .insert(request.offset, fetched.map(|page| Arrival { arrived, ..page }));
+                Poll::Ready(())
+            }
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The rows of a page, between the API, the sweep and the warehouse.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use roaring::RoaringTreemap;
+use sha2::{Digest, Sha256};
+
+use super::Tally;
+use super::sweep::{Item, Mark};
+use crate::allai::Listing;
+use crate::allai::model::{ContentHash, Json, Rejected, Row};
+use crate::warehouse::{Change, RowOutcome};
+
+/// The rows of a page; `slots` keeps the page's order.
+pub(super) struct Rows {
+    pub(super) items: Vec<Item>,
+    slots: Vec<Slot>,
+    pub(super) rows: Vec<Row>,
+    pub(super) rejected: Vec<Rejected>,
+}
+
+#[derive(Clone, Copy)]
+enum Slot {
+    Row(usize),
+    Rejected(usize),
+}
+
+impl Rows {
+    /// Takes the rows of a page of `listing`.
+    pub(super) fn read(listing: &Listing, items: Vec<Json>) -> Self {
+        let mut rows = Self {
+            items: Vec::with_capacity(items.len()),
+            slots: Vec::with_capacity(items.len()),
+            rows: Vec::with_capacity(items.len()),
+            rejected: Vec::new(),
+        };
+        for raw in items {
+            match Row::read(listing, raw) {
+                Ok(row) => rows.push(row),
+                Err(rejected) => rows.reject(rejected),
+            }
+        }
+        rows
+    }
+
+    fn push(&mut self, row: Row) {
+        self.items.push(Item {
+            key: fingerprint(row.id().as_bytes()),
+            named: true,
+            created_at: row.created_at(),
+            updated_at: row.updated_at(),
+        });
+        self.slots.push(Slot::Row(self.rows.len()));
+        self.rows.push(row);
+    }
+
+    fn reject(&mut self, rejected: Rejected) {
+        let known_by = rejected.id.as_deref().unwrap_or(rejected.raw.get());
+        self.items.push(Item {
+            key: fingerprint(known_by.as_bytes()),
+            named: rejected.id.is_some(),
+            created_at: None,
+            updated_at: None,
+        });
+        self.slots.push(Slot::Rejected(self.rejected.len()));
+        self.rejected.push(rejected);
+    }
+
+    /// Decodes all rows now, rather than one by one when the warehouse asks.
+    pub(super) fn decode(&self) {
+        for row in &self.rows {
+            row.record();
+        }
+    }
+
+    /// A fingerprint of a row's text, by its position.
+    pub(super) fn text_version(&self, position: usize) -> u64 {
+        match self.slots[position] {
+            Slot::Row(at) => leading_u64(&self.rows[at].raw_hash().0),
+            Slot::Rejected(at) => fingerprint(self.rejected[at].raw.get().as_bytes()),
+        }
+    }
+
+    /// A fingerprint of a row's content, however the server writes it down.
+    pub(super) fn version(&self, position: usize) -> u64 {
+        let raw = match self.slots[position] {
+            Slot::Row(at) => self.rows[at].raw(),
+            Slot::Rejected(at) => &self.rejected[at].raw,
+        };
+        leading_u64(&ContentHash::of(raw).0)
+    }
+
+    fn outcome(&self, slot: Slot, outcomes: &[RowOutcome]) -> Option<RowOutcome> {
+        match slot {
+            Slot::Row(at) => outcomes.get(at).copied(),
+            Slot::Rejected(_) => None,
+        }
+    }
+
+    /// What the sweep is told of the rows; those written after `settled_at` are recent.
+    pub(super) fn marks(&self, outcomes: &[RowOutcome], settled_at: Option<DateTime<Utc>>) -> Vec<Mark> {
+        let mark = |slot: &Slot| match self.outcome(*slot, outcomes) {
+            Some(outcome) => Mark {
+                num: outcome.num,
+                changed: !matches!(outcome.change, Change::Unchanged | Change::Quarantined),
+                recent: outcome.changed_at > settled_at,
+            },
+            None => Mark {
+                num: None,
+                changed: false,
+                recent: false,
+            },
+        };
+        self.slots.iter().map(mark).collect()
+    }
+
+    /// What the run counts: each row once, and those in `counted` were counted before.
+    pub(super) fn tally(
+        &self,
+        outcomes: &[RowOutcome],
+        first_seen: &[bool],
+        counted: Option<&RoaringTreemap>,
+    ) -> Tally {
+        let mut tally = Tally::default();
+        let mut on_this_page = HashSet::with_capacity(self.items.len());
+        for ((slot, item), first_seen) in self.slots.iter().zip(&self.items).zip(first_seen) {
+            if on_this_page.insert(item.key) {
+                let outcome = self.outcome(*slot, outcomes);
+                let (num, change) = outcome.map_or((None, Change::Quarantined), |row| (row.num, row.change));
+                let known = num.is_some_and(|num| counted.is_some_and(|counted| counted.contains(num)));
+                tally.count(change, *first_seen && !known);
+            }
+        }
+        tally
+    }
+}
+
+fn fingerprint(bytes: &[u8]) -> u64 {
+    leading_u64(&Sha256::digest(bytes))
+}
+
+fn leading_u64(digest: &[u8]) -> u64 {
+    digest
+        .iter()
+        .take(8)
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+}

@@ -1,0 +1,274 @@
+//! The rows of a page against what the warehouse knows of them.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::look_up::{Known, Of, look_up};
+use super::mirrored::Write;
+use super::page::{Change, PageCommit, RowOutcome};
+use super::quarantine::{self, Bad, Held};
+use super::statement::Conn;
+use super::values::from_db;
+use super::{Error, Warehouse};
+use crate::allai::model::{RawHash, Row};
+
+/// A distinct row of a page, and what becomes of it.
+pub(super) struct Entry<'a> {
+    row: &'a Row,
+    change: Change,
+    num: Option<i64>,
+    /// Why the database cannot hold it.
+    problem: Option<String>,
+    /// Whether an earlier sweep noted it as missing, which it is not.
+    was_missing: bool,
+    changed_at: Option<DateTime<Utc>>,
+    deleted_at: Option<DateTime<Utc>>,
+}
+
+impl<'a> Entry<'a> {
+    fn new(row: &'a Row, problem: Option<String>) -> Self {
+        Self {
+            row,
+            change: Change::Inserted,
+            num: None,
+            problem,
+            was_missing: false,
+            changed_at: None,
+            deleted_at: None,
+        }
+    }
+
+    /// Decodes the row only if it was stored from another text.
+    fn compare(&mut self, known: Option<Known>) {
+        let stored = match known {
+            None => {
+                *self = Self::new(self.row, self.problem.take());
+                return;
+            }
+            Some(Known::Same { num, changed_at }) => {
+                self.num = Some(num);
+                self.change = Change::Unchanged;
+                self.was_missing = false;
+                self.changed_at = Some(changed_at);
+                self.deleted_at = None;
+                return;
+            }
+            Some(Known::Stored(stored)) => stored,
+        };
+        self.num = Some(stored.num);
+        self.was_missing = stored.missing;
+        self.changed_at = Some(stored.changed_at);
+        self.deleted_at = stored.deleted_at;
+        self.change = if stored.deleted_at.is_some() {
+            Change::Restored
+        } else if stored.raw_hash.as_deref() == Some(&self.row.raw_hash().0[..])
+            || stored.content_hash == self.row.record().content_hash().to_string()
+        {
+            Change::Unchanged
+        } else {
+            Change::Updated
+        };
+    }
+
+    fn outcome(&self) -> RowOutcome {
+        RowOutcome {
+            num: self.num.map(from_db),
+            change: if self.problem.is_some() {
+                Change::Quarantined
+            } else {
+                self.change
+            },
+            changed_at: self.changed_at,
+        }
+    }
+
+    /// The row on its way into quarantine, if the database cannot hold it.
+    fn bad(&self) -> Option<Bad> {
+        let problem = self.problem.as_deref()?;
+        Some(Bad::from_record(self.row.record(), self.row.raw(), problem))
+    }
+
+    fn is_to_write(&self) -> bool {
+        self.problem.is_none() && self.change != Change::Unchanged
+    }
+
+    fn is_back(&self) -> bool {
+        self.was_missing && !self.is_to_write()
+    }
+
+    fn write(&self, now: DateTime<Utc>) -> Write<'a> {
+        // Versions of a row never overlap, even if the clock was set back.
+        let after = |at: Option<DateTime<Utc>>| at.map_or(now, |at| now.max(at + TimeDelta::microseconds(1)));
+        Write {
+            record: self.row.record(),
+            raw_hash: self.row.raw_hash(),
+            num: self.num,
+            changed_at: after(self.changed_at).max(self.deleted_at.unwrap_or(now)),
+            supersedes: self.num.is_some(),
+        }
+    }
+}
+
+/// A page with each id once (the last of it), and what differs from what is there.
+pub(super) struct Difference<'a> {
+    of: Of<'a>,
+    /// Whether the database is the one that cannot hold everything.
+    choosy: bool,
+    entries: Vec<Entry<'a>>,
+    /// Where each row of the page went.
+    slots: Vec<usize>,
+    rejected: Vec<Bad>,
+    held: Held,
+}
+
+impl<'a> Difference<'a> {
+    pub(super) fn new(warehouse: &Warehouse, page: &PageCommit<'a>) -> Self {
+        let choosy = matches!(warehouse, Warehouse::Postgres(_));
+        let mut entries: Vec<Entry<'a>> = Vec::with_capacity(page.rows.len());
+        let mut by_id: HashMap<&str, usize> = HashMap::with_capacity(page.rows.len());
+        let slots = page
+            .rows
+            .iter()
+            .map(|row| {
+                let slot = *by_id.entry(row.id()).or_insert(entries.len());
+                let entry = Entry::new(row, None);
+                if slot == entries.len() {
+                    entries.push(entry);
+                } else {
+                    entries[slot] = entry;
+                }
+                slot
+            })
+            .collect();
+        Self {
+            of: Of {
+                account: page.account,
+                resource: page.resource,
+                conversation: page.rows.first().and_then(Row::conversation_id),
+            },
+            choosy,
+            entries,
+            slots,
+            rejected: page.rejected.iter().map(Bad::from_rejected).collect(),
+            held: Held::default(),
+        }
+    }
+
+    /// Compares all rows with what is there, and looks into the quarantine unless that is known to be empty.
+    pub(super) async fn find(&mut self, conn: &mut Conn<'_>, quarantine_is_empty: bool) -> Result<(), Error> {
+        // An id that Postgres cannot hold cannot be asked for either.
+        let choosy = self.choosy;
+        self.compare(conn, |entry| !choosy || !entry.row.id().contains('\0'))
+            .await?;
+        if choosy {
+            for entry in self.entries.iter_mut().filter(|entry| entry.is_to_write()) {
+                entry.problem = quarantine::foreseeable_problem(entry.row.record());
+            }
+        }
+        if quarantine_is_empty {
+            return Ok(());
+        }
+        let ids: Vec<&str> = self
+            .entries
+            .iter()
+            .map(|entry| entry.row.id())
+            .filter(|id| !choosy || !id.contains('\0'))
+            .collect();
+        // The quarantine may hold what is foreseen as bad under no id, or under one that was made presentable.
+        let unstorable = self.entries.iter().filter_map(Entry::bad);
+        let foreseen: Vec<Bad> = self.rejected.iter().cloned().chain(unstorable).collect();
+        self.held = quarantine::held(conn, self.of.account, self.of.resource, &ids, &foreseen).await?;
+        for entry in self.entries.iter_mut().filter(|entry| entry.is_to_write()) {
+            if self.held.holds_record(entry.row.record()) {
+                entry.problem = Some("as before".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the rows that differ once more, now that nobody else can write.
+    pub(super) async fn find_again(&mut self, conn: &mut Conn<'_>) -> Result<(), Error> {
+        self.compare(conn, Entry::is_to_write).await
+    }
+
+    async fn compare(&mut self, conn: &mut Conn<'_>, which: impl Fn(&Entry<'a>) -> bool) -> Result<(), Error> {
+        let (slots, rows): (Vec<usize>, Vec<(&str, RawHash)>) = self
+            .entries
+            .iter()
+            .enumerate()
+            .filter(|(_, entry)| which(entry))
+            .map(|(slot, entry)| (slot, (entry.row.id(), entry.row.raw_hash())))
+            .unzip();
+        let known = look_up(conn, self.of, &rows).await?;
+        for (slot, known) in slots.into_iter().zip(known) {
+            self.entries[slot].compare(known);
+        }
+        Ok(())
+    }
+
+    /// Whether there is nothing to write.
+    pub(super) fn is_none(&self) -> bool {
+        !self.entries.iter().any(|entry| entry.is_to_write() || entry.is_back())
+            && self.bad().is_empty()
+            && self.resolved().is_empty()
+    }
+
+    /// Whether most rows of the page are new.
+    pub(super) fn is_mostly_new(&self) -> bool {
+        let new = self.entries.iter().filter(|entry| entry.change == Change::Inserted);
+        2 * new.count() > self.entries.len()
+    }
+
+    /// The rows to write, and the slots that [`Self::written`] asks for.
+    pub(super) fn writes(&self, now: DateTime<Utc>) -> (Vec<usize>, Vec<Write<'a>>) {
+        self.entries
+            .iter()
+            .enumerate()
+            .filter(|(_, entry)| entry.is_to_write())
+            .map(|(slot, entry)| (slot, entry.write(now)))
+            .unzip()
+    }
+
+    /// Notes the number a row was written under, or why it could not be.
+    pub(super) fn written(&mut self, slot: usize, result: Result<i64, String>) {
+        match result {
+            Ok(num) => self.entries[slot].num = Some(num),
+            Err(problem) => self.entries[slot].problem = Some(problem),
+        }
+    }
+
+    /// The numbers of the rows that were missing and need not be written for another reason.
+    pub(super) fn back(&self) -> Vec<i64> {
+        let back = self.entries.iter().filter(|entry| entry.is_back());
+        back.filter_map(|entry| entry.num).collect()
+    }
+
+    /// What goes into quarantine and is not there yet.
+    pub(super) fn bad(&self) -> Vec<Bad> {
+        let unstorable = self.entries.iter().filter_map(Entry::bad);
+        unstorable
+            .chain(self.rejected.iter().cloned())
+            .filter(|bad| !self.held.holds(bad))
+            .collect()
+    }
+
+    /// The ids of rows that are stored now and in quarantine still.
+    pub(super) fn resolved(&self) -> Vec<String> {
+        if self.held.is_empty() {
+            return Vec::new();
+        }
+        self.entries
+            .iter()
+            .filter(|entry| entry.problem.is_none())
+            .map(|entry| entry.row.id())
+            .filter(|id| self.held.names(id) && !self.rejected.iter().any(|bad| bad.id() == Some(id)))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// What became of each row of the page.
+    pub(super) fn outcomes(&self) -> Vec<RowOutcome> {
+        self.slots.iter().map(|&slot| self.entries[slot].outcome()).collect()
+    }
+}

@@ -1,0 +1,246 @@
+//! What the warehouse knows of the rows of a page.
+//!
+//! Most rows of most pages are there as they are, which this is made for. SQLite compares the fingerprints itself and
+//! answers with one text for a hundred rows: handing over rows and columns one by one costs it more than finding them.
+//! Postgres has them on their way at once.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::sqlite::SqliteConnection;
+
+use super::error::{Doing as _, Error};
+use super::repeated::{MOST, Repeated};
+use super::statement::{Conn, Statement};
+use crate::allai::Resource;
+use crate::allai::model::RawHash;
+
+/// Whose rows they are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Of<'a> {
+    pub(super) account: &'a str,
+    pub(super) resource: Resource,
+    /// Messages are known by their conversation and their id.
+    pub(super) conversation: Option<&'a str>,
+}
+
+/// What is known of a row.
+#[derive(Clone, Debug)]
+pub(super) enum Known {
+    /// It is live, was never missed, and was stored from the very same text.
+    Same { num: i64, changed_at: DateTime<Utc> },
+    /// It is there, otherwise or perhaps otherwise.
+    Stored(Stored),
+}
+
+/// A row as it is there.
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    pub(super) num: i64,
+    pub(super) content_hash: String,
+    pub(super) raw_hash: Option<Vec<u8>>,
+    pub(super) changed_at: DateTime<Utc>,
+    pub(super) deleted_at: Option<DateTime<Utc>>,
+    pub(super) missing: bool,
+}
+
+/// A row of an answer.
+type StoredRow = (
+    String,
+    i64,
+    String,
+    Option<Vec<u8>>,
+    DateTime<Utc>,
+    Option<DateTime<Utc>>,
+    bool,
+);
+
+/// The statements of a table.
+struct LookUp {
+    /// Which rows are the same: `slot number time` of each that is, `slot` of each that is otherwise.
+    same: Repeated,
+    /// How the rows of some ids are there.
+    stored: Repeated,
+    /// The same in Postgres.
+    postgres: &'static str,
+}
+
+static CONTACTS: LookUp = LookUp {
+    same: Repeated::new(|rows| same("contacts", rows)),
+    stored: Repeated::new(|rows| stored("contacts", rows)),
+    postgres: "SELECT id, row_num, content_hash, raw_hash, changed_at, deleted_at, missing_since IS NOT NULL \
+               FROM contacts WHERE account = $1 AND id = ANY($2)",
+};
+static CONVERSATIONS: LookUp = LookUp {
+    same: Repeated::new(|rows| same("conversations", rows)),
+    stored: Repeated::new(|rows| stored("conversations", rows)),
+    postgres: "SELECT id, row_num, content_hash, raw_hash, changed_at, deleted_at, missing_since IS NOT NULL \
+               FROM conversations WHERE account = $1 AND id = ANY($2)",
+};
+/// The API gives examples such as `msg_001`: a message's id need not be unique beyond its conversation.
+static MESSAGES: LookUp = LookUp {
+    same: Repeated::new(|rows| same("messages", rows) + &format!(" AND t.conversation_id = ${}", 2 * rows + 2)),
+    stored: Repeated::new(|rows| stored("messages", rows) + &format!(" AND conversation_id = ${}", rows + 2)),
+    postgres: "SELECT id, row_num, content_hash, raw_hash, changed_at, deleted_at, missing_since IS NOT NULL \
+               FROM messages WHERE account = $1 AND id = ANY($2) AND conversation_id = $3",
+};
+
+fn same(table: &str, rows: usize) -> String {
+    let slots: Vec<String> = (0..rows).map(|slot| format!("({slot}, ?, ?)")).collect();
+    format!(
+        "WITH page (slot, id, raw_hash) AS (VALUES {}) \
+         SELECT group_concat(page.slot || CASE WHEN t.raw_hash = page.raw_hash AND t.deleted_at IS NULL \
+         AND t.missing_since IS NULL THEN ' ' || t.row_num || ' ' || t.changed_at ELSE '' END, ';') \
+         FROM page CROSS JOIN {table} t WHERE t.account = ${} AND t.id = page.id",
+        slots.join(", "),
+        2 * rows + 1
+    )
+}
+
+fn stored(table: &str, rows: usize) -> String {
+    format!(
+        "SELECT id, row_num, content_hash, raw_hash, changed_at, deleted_at, missing_since IS NOT NULL \
+         FROM {table} WHERE id IN ({}) AND account = ${}",
+        vec!["?"; rows].join(", "),
+        rows + 1
+    )
+}
+
+pub(super) fn all_statements() -> Vec<Statement> {
+    [&CONTACTS, &CONVERSATIONS, &MESSAGES]
+        .into_iter()
+        .flat_map(|table| {
+            let sized = table.same.all().chain(table.stored.all());
+            sized.chain([Statement::postgres_only(table.postgres)])
+        })
+        .collect()
+}
+
+/// What is known of rows, aligned with them. Each must have an id of its own.
+pub(super) async fn look_up(
+    conn: &mut Conn<'_>,
+    of: Of<'_>,
+    rows: &[(&str, RawHash)],
+) -> Result<Vec<Option<Known>>, Error> {
+    let table = match of.resource {
+        Resource::Contacts => &CONTACTS,
+        Resource::Conversations => &CONVERSATIONS,
+        Resource::Messages => &MESSAGES,
+        Resource::Analytics => return Ok(vec![None; rows.len()]),
+    };
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    match conn {
+        Conn::Sqlite(conn) => {
+            let mut known = Vec::with_capacity(rows.len());
+            for part in rows.chunks(MOST) {
+                known.append(&mut in_sqlite(conn, table, of, part).await?);
+            }
+            Ok(known)
+        }
+        Conn::Postgres(conn) => {
+            let ids: Vec<&str> = rows.iter().map(|(id, _)| *id).collect();
+            let query = sqlx::query_as(table.postgres).bind(of.account).bind(&ids);
+            let found: Vec<StoredRow> = match of.conversation {
+                Some(conversation) => query.bind(conversation),
+                None => query,
+            }
+            .fetch_all(&mut **conn)
+            .await
+            .doing("looking up rows")?;
+            let mut found = by_id(found);
+            Ok(ids.into_iter().map(|id| found.remove(id).map(Known::Stored)).collect())
+        }
+    }
+}
+
+/// [`look_up`] of no more than [`MOST`] rows.
+async fn in_sqlite(
+    conn: &mut SqliteConnection,
+    table: &LookUp,
+    of: Of<'_>,
+    rows: &[(&str, RawHash)],
+) -> Result<Vec<Option<Known>>, Error> {
+    let (size, statement) = table.same.at_least(rows.len());
+    let mut query = sqlx::query_as(statement);
+    for slot in 0..size {
+        let row = rows.get(slot);
+        query = query
+            .bind(row.map(|(id, _)| *id))
+            .bind(row.map(|(_, raw_hash)| &raw_hash.0[..]));
+    }
+    let query = query.bind(of.account);
+    let (answer,): (Option<String>,) = match of.conversation {
+        Some(conversation) => query.bind(conversation),
+        None => query,
+    }
+    .fetch_one(&mut *conn)
+    .await
+    .doing("looking up rows")?;
+    let mut known: Vec<Option<Known>> = vec![None; rows.len()];
+    let mut others = Vec::new();
+    for row in answer.iter().flat_map(|answer| answer.split(';')) {
+        match read_same(row).doing("reading what is known of a row")? {
+            (slot, Some(same)) if slot < rows.len() => known[slot] = Some(same),
+            (slot, None) if slot < rows.len() => others.push(slot),
+            _ => {}
+        }
+    }
+    if others.is_empty() {
+        return Ok(known);
+    }
+
+    let (size, statement) = table.stored.at_least(others.len());
+    let mut query = sqlx::query_as(statement);
+    for other in 0..size {
+        query = query.bind(others.get(other).map(|&slot| rows[slot].0));
+    }
+    let query = query.bind(of.account);
+    let found: Vec<StoredRow> = match of.conversation {
+        Some(conversation) => query.bind(conversation),
+        None => query,
+    }
+    .fetch_all(conn)
+    .await
+    .doing("looking up rows")?;
+    let mut found = by_id(found);
+    for slot in others {
+        known[slot] = found.remove(rows[slot].0).map(Known::Stored);
+    }
+    Ok(known)
+}
+
+/// Reads the part of an answer that is about one row.
+fn read_same(row: &str) -> Result<(usize, Option<Known>), sqlx::Error> {
+    fn decode<E: std::error::Error + Send + Sync + 'static>(error: E) -> sqlx::Error {
+        sqlx::Error::Decode(Box::new(error))
+    }
+    let mut words = row.split(' ');
+    let slot = words.next().unwrap_or_default().parse().map_err(decode)?;
+    let same = match (words.next(), words.next()) {
+        (Some(num), Some(changed_at)) => Some(Known::Same {
+            num: num.parse().map_err(decode)?,
+            changed_at: DateTime::parse_from_rfc3339(changed_at).map_err(decode)?.to_utc(),
+        }),
+        _ => None,
+    };
+    Ok((slot, same))
+}
+
+fn by_id(rows: Vec<StoredRow>) -> HashMap<String, Stored> {
+    let stored = rows
+        .into_iter()
+        .map(|(id, num, content_hash, raw_hash, changed_at, deleted_at, missing)| {
+            let stored = Stored {
+                num,
+                content_hash,
+                raw_hash,
+                changed_at,
+                deleted_at,
+                missing,
+            };
+            (id, stored)
+        });
+    stored.collect()
+}

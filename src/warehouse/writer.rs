@@ -1,0 +1,230 @@
+//! Storing pages one after the other: rows, history, quarantine and, in the same transaction, the checkpoint that
+//! claims them.
+//!
+//! What is there is read first (number and fingerprints), outside any transaction. Only if something differs does a
+//! write transaction begin; in it the rows that differ are read again, because another program may have been faster,
+//! and only they are written. Where most rows are new, as in a first sync, the first reading is left out.
+//!
+//! One transaction may hold many pages. The ids of a list are in no order, so that each page is written all over the
+//! index; the more pages a transaction holds, the fewer blocks are written twice.
+
+use super::difference::Difference;
+use super::error::Error;
+use super::mirrored;
+use super::page::{PageCommit, RowOutcome};
+use super::statement::{Conn, Tx};
+use super::{Warehouse, postgres, quarantine, sqlite, state};
+use crate::allai::Resource;
+
+/// How often a lost connection is replaced. A pool holds several, all of which a restart of the server has cut.
+const RECONNECTS: usize = 10;
+
+/// A run of pages of one list, stored one after the other; several may share a transaction. Dropped, it rolls back
+/// what was not committed.
+pub struct PageWriter {
+    warehouse: Warehouse,
+    account: String,
+    resource: Resource,
+    open: Option<Open>,
+    /// Whether pages that were stored are rolled back, or may be.
+    lost: bool,
+    /// Whether most rows of the last page were new.
+    expects_new: bool,
+    quarantine_is_empty: bool,
+}
+
+/// A transaction with pages in it.
+struct Open {
+    tx: Tx,
+    /// The highest row number, once it was asked for. Nobody else gives numbers while the transaction is open.
+    highest: Option<i64>,
+}
+
+impl std::fmt::Debug for PageWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PageWriter")
+            .field("account", &self.account)
+            .field("resource", &self.resource)
+            .field("is_open", &self.is_open())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Warehouse {
+    /// Begins a run of pages. Nobody but this writer should fill the quarantine of the resource meanwhile: whether it
+    /// is empty is asked once.
+    pub async fn page_writer(&self, account: &str, resource: Resource) -> Result<PageWriter, Error> {
+        let mut reconnects = 0;
+        let quarantine_is_empty = loop {
+            match self.quarantine_is_empty(account, resource).await {
+                Err(error) if error.is_lost_connection() && reconnects < RECONNECTS => reconnects += 1,
+                answer => break answer?,
+            }
+        };
+        Ok(PageWriter {
+            warehouse: self.clone(),
+            account: account.to_owned(),
+            resource,
+            open: None,
+            lost: false,
+            expects_new: false,
+            quarantine_is_empty,
+        })
+    }
+}
+
+impl PageWriter {
+    /// Stores a page; what it writes becomes durable with the next [`commit`](Self::commit). The outcomes are aligned
+    /// with `page.rows`. A page on which nothing differs begins no transaction.
+    ///
+    /// Of several rows with one id the last is stored, and all of them get its outcome.
+    ///
+    /// # Errors
+    ///
+    /// If the database fails. A connection that was lost is replaced and the page stored again, patiently, as long as
+    /// there are no other pages in the transaction. Otherwise all that was stored and not committed is rolled back. If
+    /// there was something, the writer refuses to go on ([`Error::RolledBack`]): go on from the last checkpoint. A row
+    /// the database cannot hold is an outcome, not an error.
+    pub async fn store(&mut self, page: &PageCommit<'_>) -> Result<Vec<RowOutcome>, Error> {
+        debug_assert!(page.account == self.account && page.resource == self.resource);
+        self.check_not_lost()?;
+        let mut reconnects = 0;
+        loop {
+            // While this is pending nobody holds the transaction but this call: given up half-way, it is rolled back.
+            let mut open = self.open.take();
+            self.lost = open.is_some();
+            match self.store_in(&mut open, page).await {
+                Ok(outcomes) => {
+                    self.open = open;
+                    self.lost = false;
+                    return Ok(outcomes);
+                }
+                Err(error) if !self.lost && error.is_lost_connection() && reconnects < RECONNECTS => {
+                    tracing::debug!(warehouse.error = %error, "the connection was lost; storing the page again");
+                    reconnects += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether a transaction is open: what was stored since the last commit is not durable, and other writers wait.
+    pub const fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Commits what was stored, and the checkpoint that claims it, in one transaction. If nothing is open and there is
+    /// no checkpoint, does nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the database fails; as for [`store`](Self::store).
+    pub async fn commit(&mut self, checkpoint: Option<&str>) -> Result<(), Error> {
+        self.check_not_lost()?;
+        let (account, resource) = (self.account.as_str(), self.resource);
+        let Some(mut open) = self.open.take() else {
+            return match checkpoint {
+                Some(_) => self.warehouse.save_checkpoint(account, resource, checkpoint).await,
+                None => Ok(()),
+            };
+        };
+        self.lost = true;
+        if checkpoint.is_some() {
+            state::put_checkpoint(&mut open.tx.conn(), account, resource, checkpoint).await?;
+        }
+        open.tx.commit().await?;
+        self.lost = false;
+        Ok(())
+    }
+
+    fn check_not_lost(&self) -> Result<(), Error> {
+        if self.lost {
+            return Err(Error::RolledBack);
+        }
+        Ok(())
+    }
+
+    async fn store_in(&mut self, open: &mut Option<Open>, page: &PageCommit<'_>) -> Result<Vec<RowOutcome>, Error> {
+        let mut difference = Difference::new(&self.warehouse, page);
+        let mut is_found = false;
+        if open.is_none() && !self.expects_new {
+            let mut reader = self.warehouse.reader().await?;
+            difference.find(&mut reader.conn(), self.quarantine_is_empty).await?;
+            self.expects_new = difference.is_mostly_new();
+            if difference.is_none() {
+                return Ok(difference.outcomes());
+            }
+            is_found = true;
+        }
+
+        let was_open = open.is_some();
+        if !was_open {
+            let tx = self.warehouse.begin_pages(&self.account, self.resource).await?;
+            *open = Some(Open { tx, highest: None });
+        }
+        let Some(Open { tx, highest }) = open else {
+            return Ok(difference.outcomes());
+        };
+        let conn = &mut tx.conn();
+        if is_found {
+            difference.find_again(conn).await?;
+        } else {
+            difference.find(conn, self.quarantine_is_empty).await?;
+            self.expects_new = difference.is_mostly_new();
+        }
+        if difference.is_none() {
+            if !was_open {
+                *open = None;
+            }
+            return Ok(difference.outcomes());
+        }
+        self.write(conn, highest, &mut difference).await?;
+        Ok(difference.outcomes())
+    }
+
+    async fn write(
+        &mut self,
+        conn: &mut Conn<'_>,
+        highest: &mut Option<i64>,
+        difference: &mut Difference<'_>,
+    ) -> Result<(), Error> {
+        let (account, resource) = (self.account.as_str(), self.resource);
+        let now = self.warehouse.now();
+        let (slots, mut writes) = difference.writes(now);
+        if !writes.is_empty() {
+            match conn {
+                Conn::Sqlite(_) => {
+                    let mut number = match *highest {
+                        Some(number) => number,
+                        None => mirrored::highest(conn, resource, account).await?,
+                    };
+                    for write in writes.iter_mut().filter(|write| write.num.is_none()) {
+                        number += 1;
+                        write.num = Some(number);
+                    }
+                    *highest = Some(number);
+                }
+                Conn::Postgres(_) => {}
+            }
+            match conn {
+                Conn::Sqlite(conn) => {
+                    sqlite::write_rows(conn, account, resource, &writes).await?;
+                    for (slot, write) in slots.into_iter().zip(writes) {
+                        difference.written(slot, write.num.ok_or_else(String::new));
+                    }
+                }
+                Conn::Postgres(conn) => {
+                    let written = postgres::write_rows(conn, account, resource, &writes).await?;
+                    for (slot, result) in slots.into_iter().zip(written) {
+                        difference.written(slot, result);
+                    }
+                }
+            }
+        }
+        mirrored::note_present(conn, resource, account, &difference.back()).await?;
+        quarantine::release(conn, account, resource, &difference.resolved()).await?;
+        let bad = difference.bad();
+        self.quarantine_is_empty &= bad.is_empty();
+        quarantine::hold(conn, account, resource, now, &bad).await
+    }
+}

@@ -1,0 +1,355 @@
+//! Runs of pages: several in a transaction, what a failure leaves, what is told apart without being decoded.
+
+use allai_sync::allai::Resource;
+use allai_sync::allai::model::{Record, Row};
+use allai_sync::warehouse::{Change, Error, PageCommit, PageWriter, RowOutcome, Warehouse};
+use futures_util::FutureExt as _;
+
+use super::harness::{ACCOUNT, Place, changes, contact, message, nums, read, rejected, rows, sendable};
+use super::on_both;
+
+on_both! {
+    pages_of_one_transaction_are_stored_together_or_not_at_all,
+    a_page_on_which_nothing_differs_begins_no_transaction,
+    the_same_rows_in_another_member_order_write_nothing,
+    the_fingerprint_of_the_text_is_kept_with_the_row,
+    any_number_of_rows_is_stored_found_and_superseded,
+    any_number_of_messages_is_stored_and_found,
+    a_row_met_again_in_the_same_transaction_is_known,
+    a_page_that_fails_takes_the_uncommitted_pages_with_it_and_says_so,
+    a_page_given_up_half_way_takes_the_uncommitted_pages_with_it_and_says_so,
+    what_comes_into_an_empty_quarantine_during_a_run_is_known_to_it,
+    a_row_tombstoned_by_another_program_is_restored_in_an_open_transaction,
+}
+
+async fn writer(warehouse: &Warehouse) -> PageWriter {
+    sendable(warehouse.page_writer(ACCOUNT, Resource::Contacts))
+        .await
+        .unwrap()
+}
+
+async fn store(writer: &mut PageWriter, rows: &[Row]) -> Result<Vec<RowOutcome>, Error> {
+    let page = PageCommit {
+        account: ACCOUNT,
+        resource: Resource::Contacts,
+        rows,
+        rejected: &[],
+    };
+    sendable(writer.store(&page)).await
+}
+
+fn contacts(ids: std::ops::Range<usize>, name: &str) -> Vec<Row> {
+    let records: Vec<Record> = ids.map(|id| contact(&format!("c{id}"), name)).collect();
+    rows(&records)
+}
+
+async fn checkpoint(warehouse: &Warehouse) -> Option<String> {
+    let state = warehouse.state(ACCOUNT, Resource::Contacts).await.unwrap();
+    state.and_then(|state| state.checkpoint)
+}
+
+async fn pages_of_one_transaction_are_stored_together_or_not_at_all(place: Place) {
+    let warehouse = place.migrated().await;
+    let mut given_up = writer(&warehouse).await;
+    assert!(!given_up.is_open());
+    for page in 0..3 {
+        let outcomes = store(&mut given_up, &contacts(page * 20..page * 20 + 20, "Ana"))
+            .await
+            .unwrap();
+        assert_eq!(changes(&outcomes), [Change::Inserted; 20]);
+        assert!(given_up.is_open());
+    }
+    drop(given_up);
+    assert_eq!(place.rows("SELECT count(*) FROM contacts").await, ["0"]);
+
+    let mut writer = writer(&warehouse).await;
+    let mut all = Vec::new();
+    for page in 0..3 {
+        all.extend(nums(
+            &store(&mut writer, &contacts(page * 20..page * 20 + 20, "Ana"))
+                .await
+                .unwrap(),
+        ));
+    }
+    assert_eq!(place.rows("SELECT count(*) FROM contacts").await, ["0"]);
+    assert!(all.is_sorted() && all.windows(2).all(|pair| pair[0] < pair[1]));
+    sendable(writer.commit(Some("60 rows"))).await.unwrap();
+    assert!(!writer.is_open());
+    assert_eq!(place.rows("SELECT count(*) FROM contacts").await, ["60"]);
+    assert_eq!(checkpoint(&warehouse).await.as_deref(), Some("60 rows"));
+    assert_eq!(
+        all.last(),
+        Some(&warehouse.highest_row_num(ACCOUNT, Resource::Contacts).await.unwrap())
+    );
+    // Numbers go on after a commit.
+    let next = nums(&store(&mut writer, &contacts(60..80, "Ana")).await.unwrap());
+    assert!(next[0] > all[59]);
+    writer.commit(None).await.unwrap();
+    assert_eq!(checkpoint(&warehouse).await.as_deref(), Some("60 rows"));
+    assert_eq!(place.rows("SELECT count(DISTINCT row_num) FROM contacts").await, ["80"]);
+}
+
+async fn a_page_on_which_nothing_differs_begins_no_transaction(place: Place) {
+    let warehouse = place.migrated().await;
+    let mut writer = writer(&warehouse).await;
+    let page = contacts(0..50, "Ana");
+    store(&mut writer, &page).await.unwrap();
+    writer.commit(None).await.unwrap();
+    let before = place.write_mark().await;
+    // The first page after one that was mostly new is looked up within a transaction, the others are not.
+    for _ in 0..3 {
+        let outcomes = store(&mut writer, &page).await.unwrap();
+        assert_eq!(changes(&outcomes), [Change::Unchanged; 50]);
+        assert!(outcomes.iter().all(|outcome| outcome.changed_at == Some(place.now())));
+        assert!(!writer.is_open());
+        writer.commit(None).await.unwrap();
+    }
+    assert_eq!(place.write_mark().await, before);
+    writer.commit(Some("here")).await.unwrap();
+    assert_eq!(checkpoint(&warehouse).await.as_deref(), Some("here"));
+}
+
+async fn the_same_rows_in_another_member_order_write_nothing(place: Place) {
+    let warehouse = place.migrated().await;
+    let page = [
+        read(r#"{"id":"c1","name":"Ana","custom_fields":{"a":1,"b":[2]}}"#),
+        read(r#"{"id":"c2","name":"Bogdan"}"#),
+    ];
+    let shuffled = [
+        read(r#"{ "custom_fields": {"b": [2], "a": 1}, "name": "Ana", "id": "c1" }"#),
+        read(r#"{"name":"Bogdan","id":"c2"}"#),
+    ];
+    let mut writer = writer(&warehouse).await;
+    store(&mut writer, &page).await.unwrap();
+    writer.commit(None).await.unwrap();
+    let before = place.write_mark().await;
+    for page in [&page, &shuffled, &page] {
+        assert_eq!(
+            changes(&store(&mut writer, page).await.unwrap()),
+            [Change::Unchanged; 2]
+        );
+        assert!(!writer.is_open());
+    }
+    assert_eq!(place.write_mark().await, before);
+    // Rows of an older version of the schema have no fingerprint of their text: that alone is no reason to write.
+    place.rows("UPDATE contacts SET raw_hash = NULL").await;
+    let before = place.write_mark().await;
+    assert_eq!(
+        changes(&store(&mut writer, &page).await.unwrap()),
+        [Change::Unchanged; 2]
+    );
+    assert_eq!(place.write_mark().await, before);
+}
+
+async fn the_fingerprint_of_the_text_is_kept_with_the_row(place: Place) {
+    let warehouse = place.migrated().await;
+    let kept = async || {
+        let hex = if place.is_sqlite() {
+            "lower(hex(raw_hash))"
+        } else {
+            "encode(raw_hash, 'hex')"
+        };
+        place.rows(&format!("SELECT {hex} FROM contacts")).await
+    };
+    let mut writer = writer(&warehouse).await;
+    for text in [r#"{"id":"c1","name":"Ana"}"#, r#"{"id":"c1","name":"Anna"}"#] {
+        let row = read(text);
+        let expected = hex::encode(row.raw_hash().0);
+        store(&mut writer, &[row]).await.unwrap();
+        writer.commit(None).await.unwrap();
+        assert_eq!(kept().await, [expected]);
+    }
+}
+
+/// Around the sizes statements have.
+const SIZES: [usize; 9] = [1, 9, 10, 11, 99, 100, 101, 499, 1_000];
+
+async fn any_number_of_rows_is_stored_found_and_superseded(place: Place) {
+    let warehouse = place.migrated().await;
+    for size in SIZES {
+        let account = format!("of {size}");
+        let mut writer = warehouse.page_writer(&account, Resource::Contacts).await.unwrap();
+        for (name, change) in [
+            ("Ana", Change::Inserted),
+            ("Ana", Change::Unchanged),
+            ("Anna", Change::Updated),
+            ("Anna", Change::Unchanged),
+        ] {
+            let rows = contacts(0..size, name);
+            let page = PageCommit {
+                account: &account,
+                resource: Resource::Contacts,
+                rows: &rows,
+                rejected: &[],
+            };
+            let outcomes = writer.store(&page).await.unwrap();
+            writer.commit(None).await.unwrap();
+            assert_eq!(changes(&outcomes), vec![change; size], "{size}");
+            assert!(nums(&outcomes).is_sorted(), "{size}");
+        }
+        let counts = format!(
+            "SELECT (SELECT count(*) FROM contacts WHERE account = '{account}' AND name = 'Anna'), \
+             (SELECT count(*) FROM contacts_history WHERE account = '{account}' AND name = 'Ana'), \
+             (SELECT count(DISTINCT row_num) FROM contacts WHERE account = '{account}')"
+        );
+        assert_eq!(place.rows(&counts).await, [format!("{size}|{size}|{size}")]);
+    }
+}
+
+async fn any_number_of_messages_is_stored_and_found(place: Place) {
+    let warehouse = place.migrated().await;
+    let mut writer = warehouse.page_writer(ACCOUNT, Resource::Messages).await.unwrap();
+    for size in SIZES {
+        let of = format!("v{size}");
+        // The same ids in every conversation.
+        let records: Vec<Record> = (0..size)
+            .map(|id| message(&format!("m{id}"), &of, "bot", "2026-01-19T09:00:00Z"))
+            .collect();
+        let page = PageCommit {
+            account: ACCOUNT,
+            resource: Resource::Messages,
+            rows: &rows(&records),
+            rejected: &[],
+        };
+        for change in [Change::Inserted, Change::Unchanged] {
+            let outcomes = writer.store(&page).await.unwrap();
+            assert_eq!(changes(&outcomes), vec![change; size], "{size}");
+        }
+    }
+    writer.commit(None).await.unwrap();
+    let total = SIZES.iter().sum::<usize>();
+    assert_eq!(
+        place.rows("SELECT count(DISTINCT row_num) FROM messages").await,
+        [total.to_string()]
+    );
+}
+
+async fn a_row_met_again_in_the_same_transaction_is_known(place: Place) {
+    let warehouse = place.migrated().await;
+    let mut writer = writer(&warehouse).await;
+    let page = |name| rows(&[contact("c1", name), contact(name, "other")]);
+    let mut found = Vec::new();
+    for name in ["Ana", "Anna", "Anna"] {
+        found.extend(store(&mut writer, &page(name)).await.unwrap());
+    }
+    let first = [Change::Inserted; 2];
+    let second = [Change::Updated, Change::Inserted];
+    let third = [Change::Unchanged; 2];
+    assert_eq!(changes(&found), [first, second, third].concat());
+    assert!(found[0].num == found[2].num && found[0].num == found[4].num);
+    writer.commit(None).await.unwrap();
+    assert_eq!(place.rows("SELECT name FROM contacts_history").await, ["Ana"]);
+    assert_eq!(
+        place.rows("SELECT id, name FROM contacts ORDER BY id").await,
+        ["Ana|other", "Anna|other", "c1|Anna"]
+    );
+}
+
+/// From now on, storing the contact `bad` fails.
+async fn refuse_bad(place: &Place) {
+    let refuse = if place.is_sqlite() {
+        "CREATE TRIGGER refuse BEFORE INSERT ON contacts WHEN NEW.id = 'bad' BEGIN SELECT RAISE(ABORT, 'refused'); END"
+    } else {
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$; \
+         CREATE TRIGGER refuse BEFORE INSERT ON contacts FOR EACH ROW WHEN (NEW.id = 'bad') EXECUTE FUNCTION refuse()"
+    };
+    place.rows(refuse).await;
+}
+
+async fn a_page_that_fails_takes_the_uncommitted_pages_with_it_and_says_so(place: Place) {
+    let warehouse = place.migrated().await;
+    refuse_bad(&place).await;
+    let bad = rows(&[contact("good", "Ana"), contact("bad", "Ana")]);
+    let mut writer = writer(&warehouse).await;
+    // Alone, it fails and leaves the writer clean.
+    assert!(
+        store(&mut writer, &bad)
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("refused")
+    );
+    store(&mut writer, &contacts(0..10, "Ana")).await.unwrap();
+    writer.commit(Some("10 rows")).await.unwrap();
+    // After others, these are gone.
+    store(&mut writer, &contacts(10..20, "Ana")).await.unwrap();
+    assert!(
+        store(&mut writer, &bad)
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("refused")
+    );
+    assert!(!writer.is_open());
+    assert!(matches!(
+        store(&mut writer, &contacts(20..30, "Ana")).await,
+        Err(Error::RolledBack)
+    ));
+    assert!(matches!(writer.commit(Some("20 rows")).await, Err(Error::RolledBack)));
+    assert_eq!(place.rows("SELECT count(*) FROM contacts").await, ["10"]);
+    assert_eq!(checkpoint(&warehouse).await.as_deref(), Some("10 rows"));
+
+    let mut writer = self::writer(&warehouse).await;
+    store(&mut writer, &contacts(10..20, "Ana")).await.unwrap();
+    writer.commit(Some("20 rows")).await.unwrap();
+    assert_eq!(place.rows("SELECT count(*) FROM contacts").await, ["20"]);
+}
+
+async fn a_page_given_up_half_way_takes_the_uncommitted_pages_with_it_and_says_so(place: Place) {
+    let warehouse = place.migrated().await;
+    let mut writer = writer(&warehouse).await;
+    store(&mut writer, &contacts(0..10, "Ana")).await.unwrap();
+    let given_up = contacts(10..20, "Ana");
+    assert!(store(&mut writer, &given_up).now_or_never().is_none());
+    assert!(matches!(writer.commit(Some("20 rows")).await, Err(Error::RolledBack)));
+    // The next one finds the database as it was, and can write.
+    let mut writer = self::writer(&warehouse).await;
+    let outcomes = store(&mut writer, &contacts(0..20, "Ana")).await.unwrap();
+    assert_eq!(changes(&outcomes), [Change::Inserted; 20]);
+    writer.commit(None).await.unwrap();
+    assert_eq!(place.rows("SELECT count(*) FROM contacts").await, ["20"]);
+}
+
+async fn what_comes_into_an_empty_quarantine_during_a_run_is_known_to_it(place: Place) {
+    let warehouse = place.migrated().await;
+    let mut writer = writer(&warehouse).await;
+    let bad = [rejected(Some("c1"), r#"{"id": "c1", "name": {}}"#)];
+    let page = PageCommit {
+        account: ACCOUNT,
+        resource: Resource::Contacts,
+        rows: &[],
+        rejected: &bad,
+    };
+    writer.store(&page).await.unwrap();
+    writer.commit(None).await.unwrap();
+    assert_eq!(place.rows("SELECT id FROM quarantine").await, ["c1"]);
+    let before = place.write_mark().await;
+    writer.store(&page).await.unwrap();
+    assert!(!writer.is_open());
+    assert_eq!(place.write_mark().await, before);
+    store(&mut writer, &contacts(1..2, "Ana")).await.unwrap();
+    writer.commit(None).await.unwrap();
+    assert!(place.rows("SELECT id FROM quarantine").await.is_empty());
+}
+
+async fn a_row_tombstoned_by_another_program_is_restored_in_an_open_transaction(place: Place) {
+    let warehouse = place.migrated().await;
+    let mut writer = writer(&warehouse).await;
+    let first = store(&mut writer, &contacts(0..2, "Ana")).await.unwrap();
+    writer.commit(None).await.unwrap();
+    let num = first[0].num.unwrap();
+    warehouse.tombstone(ACCOUNT, Resource::Contacts, &[num]).await.unwrap();
+    place.pass(60);
+    store(&mut writer, &contacts(2..5, "Ana")).await.unwrap();
+    let outcomes = store(&mut writer, &contacts(0..2, "Ana")).await.unwrap();
+    assert_eq!(changes(&outcomes), [Change::Restored, Change::Unchanged]);
+    assert_eq!(outcomes[0].num, Some(num));
+    writer.commit(None).await.unwrap();
+    assert_eq!(
+        place
+            .rows("SELECT count(*) FROM contacts WHERE deleted_at IS NULL")
+            .await,
+        ["5"]
+    );
+    assert_eq!(place.rows("SELECT count(*) FROM contacts_history").await, ["1"]);
+}

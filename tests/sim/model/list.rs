@@ -1,0 +1,133 @@
+//! A list in its order, with the memory of all rows it ever had.
+
+use super::row::{Kind, Row, Style};
+use crate::scenario::Order;
+
+/// The distance between the places of two rows that were added one after the other at an end.
+const STEP: u64 = 1 << 32;
+
+#[derive(Clone, Debug)]
+pub(crate) struct List {
+    pub(crate) kind: Kind,
+    pub(crate) order: Order,
+    /// All rows there ever were, by number.
+    pub(crate) rows: Vec<Row>,
+    /// The numbers of the living, in the list's order.
+    pub(crate) listed: Vec<usize>,
+    head: u64,
+    tail: u64,
+}
+
+impl List {
+    pub(crate) const fn new(kind: Kind, order: Order) -> Self {
+        Self {
+            kind,
+            order,
+            rows: Vec::new(),
+            listed: Vec::new(),
+            head: 1 << 62,
+            tail: (1 << 62) + STEP,
+        }
+    }
+
+    /// The place of a row that is new, or was just changed.
+    fn growing_end(&mut self, entropy: u64) -> u64 {
+        match self.order {
+            Order::CreatedDesc | Order::UpdatedDesc => {
+                self.head -= STEP;
+                self.head
+            }
+            Order::CreatedAsc => {
+                self.tail += STEP;
+                self.tail
+            }
+            Order::UnknownStable => entropy,
+        }
+    }
+
+    fn slot(&self, place: u64) -> usize {
+        self.listed.partition_point(|number| self.rows[*number].place < place)
+    }
+
+    /// A new row where the list grows. `active` is of conversations alone.
+    pub(crate) fn insert(&mut self, event: u64, now: i64, active: bool, entropy: u64, style: Style) -> usize {
+        let place = self.growing_end(entropy);
+        self.put(place, event, now, now, active, style)
+    }
+
+    /// A new row in front of another, dated as that one; `None` if there is no room between it and its neighbour.
+    pub(crate) fn insert_before(&mut self, slot: usize, event: u64, now: i64, style: Style) -> Option<usize> {
+        let next = &self.rows[*self.listed.get(slot)?];
+        let (to, created, updated) = (next.place, next.created, next.updated);
+        let from = match slot.checked_sub(1) {
+            Some(before) => self.rows[self.listed[before]].place,
+            None => to.saturating_sub(STEP),
+        };
+        if to - from < 2 {
+            return None;
+        }
+        let updated = if self.order == Order::UpdatedDesc { updated } else { now };
+        Some(self.put(from + (to - from) / 2, event, created, updated, false, style))
+    }
+
+    fn put(&mut self, place: u64, event: u64, created: i64, updated: i64, active: bool, style: Style) -> usize {
+        let number = self.rows.len();
+        let mut row = Row {
+            kind: self.kind,
+            number,
+            place,
+            alive: true,
+            born: event,
+            versions: vec![event],
+            created,
+            updated,
+            active,
+            json: String::new(),
+        };
+        row.render(style);
+        self.rows.push(row);
+        let slot = self.slot(place);
+        self.listed.insert(slot, number);
+        number
+    }
+
+    pub(crate) fn delete(&mut self, slot: usize) -> usize {
+        let number = self.listed.remove(slot);
+        self.rows[number].alive = false;
+        number
+    }
+
+    /// A deleted row is there again, where it was, as it was.
+    pub(crate) fn bring_back(&mut self, number: usize, event: u64) {
+        let row = &mut self.rows[number];
+        if row.alive {
+            return;
+        }
+        row.alive = true;
+        row.born = event;
+        let slot = self.slot(self.rows[number].place);
+        self.listed.insert(slot, number);
+    }
+
+    /// New content, a new date, and where the order follows it a new place.
+    pub(crate) fn touch(&mut self, number: usize, event: u64, now: i64, style: Style) {
+        let moves = self.order == Order::UpdatedDesc && self.rows[number].alive;
+        if moves {
+            let slot = self.slot(self.rows[number].place);
+            self.listed.remove(slot);
+            self.rows[number].place = self.growing_end(0);
+        }
+        let row = &mut self.rows[number];
+        row.versions.push(event);
+        row.updated = now;
+        row.render(style);
+        if moves {
+            let slot = self.slot(self.rows[number].place);
+            self.listed.insert(slot, number);
+        }
+    }
+
+    pub(crate) fn living(&self) -> impl Iterator<Item = &Row> + Clone {
+        self.listed.iter().map(|number| &self.rows[*number])
+    }
+}
