@@ -140,6 +140,10 @@ impl Row {
     }
 
     /// What the row says. Decoded when first asked for.
+    ///
+    /// # Panics
+    ///
+    /// Never: [`Row::read`] found an object with valid names and a usable id, which is all that decoding can fail for.
     pub fn record(&self) -> &Record {
         self.record.get_or_init(|| {
             #[expect(
