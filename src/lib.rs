@@ -23,10 +23,12 @@
 //!
 //! 1. [`app::App::sync`] runs [`sync::run`] for each resource of each account.
 //! 2. The resource's file picks a [`sync::sweep::Mode`]: everything, or the growing end of the list.
-//! 3. The sweep says which offset it wants ([`sync::sweep::Sweep::next`]); [`allai::Client::list`] fetches it, which waits for
-//!    the [`allai::Budget`], retries what is worth it and takes the page apart as raw rows.
-//! 4. [`allai::model::Record::decode`] reads each row: what fits goes into columns, the rest into `extra`, a row without an
-//!    id is rejected.
+//! 3. The sweep says which offset it wants ([`sync::sweep::Sweep::next`]) and which it will probably want after that
+//!    ([`sync::sweep::Sweep::ahead`]); [`allai::Client::list`] fetches them side by side, which waits for the
+//!    [`allai::Budget`], retries what is worth it and takes the page apart as raw rows.
+//! 4. [`allai::model::Row::read`] glances at each row: id, times and the fingerprint of its text. Only a row whose text is not
+//!    the stored one is decoded ([`allai::model::Record::decode`]): what fits goes into columns, the rest into `extra`. A row
+//!    without an id is rejected.
 //! 5. The sweep judges the page ([`sync::sweep::Sweep::offer`]): anchored to the one before, or dropped.
 //! 6. [`warehouse::PageWriter::store`] looks up what is there and writes only what differs, with history and quarantine;
 //!    [`warehouse::PageWriter::commit`] adds the sweep's checkpoint, in one transaction.
@@ -43,8 +45,8 @@
 //! - Nothing unchanged is written.
 //! - A 429 that could be foreseen is not provoked.
 //! - No secret and no personal value in logs and errors.
-//! - Memory is bounded by the page, not by the account.
-//! - Every wait can be cancelled, and an abrupt death costs at most a page.
+//! - Memory is bounded by the page and the window of pages fetched ahead, not by the account.
+//! - Every wait can be cancelled, and an abrupt death costs at most that window.
 
 pub mod allai;
 pub mod app;
