@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use super::members::Kind;
 use super::{Json, Record, Rejected, timestamp};
 use crate::allai::Listing;
 
@@ -67,7 +68,8 @@ impl Row {
     /// Takes a row of `listing`. Fails like [`Record::decode`]: only if it is not an object with a usable `id`.
     pub fn read(listing: &Listing, raw: Json) -> Result<Self, Rejected> {
         match serde_json::from_str::<Glance<'_>>(raw.get()) {
-            Ok(glance) if !glance.id.trim().is_empty() => {
+            // An array of as many values would pass for the members.
+            Ok(glance) if Kind::of(&raw) == Kind::Object && !glance.id.trim().is_empty() => {
                 let time = |raw: Option<&RawValue>| raw.and_then(timestamp::read);
                 let (created_at, updated_at) = match listing {
                     Listing::Messages { .. } => {
@@ -210,6 +212,7 @@ mod tests {
             r#"{"id":{}}"#,
             r#"{"id":"\ud800"}"#,
             r#"{"id":"a","\ud800":1}"#,
+            r#"["a",null,null,null,null]"#,
         ] {
             assert!(row(&Listing::Contacts, json).is_err(), "{json}");
         }
