@@ -191,6 +191,11 @@ impl Auditor<'_> {
         Ok(())
     }
 
+    /// Whether the row may have been created after the last proof.
+    pub(super) fn is_fresh(&self, row: &Judged) -> bool {
+        row.item.created_at.is_none_or(|at| at > self.as_of)
+    }
+
     async fn judge(&self, listing: &Listing, page: Page) -> Result<JudgedPage, Error> {
         let decoded: Vec<Result<Record, &Json>> = page
             .items

@@ -16,6 +16,8 @@ pub(super) struct Findings {
     pub(super) differing: u64,
     pub(super) pending: u64,
     pub(super) unlisted: u64,
+    /// Rows of the API that may have been created after the last proof.
+    pub(super) fresh: u64,
     /// Rows the mirror has and the API has not.
     pub(super) extra: u64,
     /// Whether the number of rows differs, with no row known that explains it.
@@ -70,6 +72,7 @@ impl Findings {
         self.differing += part.differing;
         self.pending += part.pending;
         self.unlisted += part.unlisted;
+        self.fresh += part.fresh;
         self.extra += part.extra;
         self.count_differs |= part.count_differs;
         self.partial |= part.partial;

@@ -51,6 +51,7 @@ pub(super) async fn sample(auditor: &Auditor<'_>, stated: Option<u64>, known_unl
         for row in &page.rows {
             if row.id.clone().is_some_and(|id| seen.insert(id)) {
                 new += u64::from(row.judgement == Judgement::New);
+                found.fresh += u64::from(auditor.is_fresh(row));
                 found.count(row, None);
             }
         }
@@ -79,7 +80,8 @@ pub(super) async fn sample(auditor: &Auditor<'_>, stated: Option<u64>, known_unl
         return Ok(found);
     }
     let again = auditor.stated_total(&listing).await?;
-    if again != Some(total) || warehouse.live_rows(account, resource).await? != live || auditor.is_in_motion() {
+    let gone_since = surplus > 0 && (found.fresh > 0 || auditor.has_shrunk(&found));
+    if gone_since || again != Some(total) || warehouse.live_rows(account, resource).await? != live || auditor.is_in_motion() {
         found.pending += surplus.max(shortage);
         return Ok(found);
     }
@@ -152,6 +154,7 @@ async fn sweep(auditor: &Auditor<'_>, mut found: Option<&mut Findings>) -> Resul
         if let Some(found) = found.as_deref_mut() {
             for (row, first_seen) in page.rows.iter().zip(first_seen) {
                 if first_seen {
+                    found.fresh += u64::from(auditor.is_fresh(row));
                     found.count(row, None);
                 }
             }

@@ -75,6 +75,8 @@ struct Auditor<'a> {
     client: Client,
     /// What the API changed later than this need not be in the mirror.
     as_of: DateTime<Utc>,
+    /// The rows the API had at the last proof, if an audit noted them.
+    rows_at_proof: Option<u64>,
     /// What it changed later than this, it changed while it was looked at.
     began_at: DateTime<Utc>,
     /// Whether the list was seen to change.
@@ -113,6 +115,13 @@ impl Auditor<'_> {
 
     fn is_in_motion(&self) -> bool {
         self.in_motion.load(Ordering::Relaxed)
+    }
+
+    /// Whether the API deleted rows after the last proof, or may have. A deletion leaves no date, but a number: the rows
+    /// there were, and those created since, are more than there are.
+    fn has_shrunk(&self, found: &Findings) -> bool {
+        let (before, now) = (self.rows_at_proof, found.rows_api);
+        before.zip(now).is_none_or(|(before, now)| before + found.fresh > now)
     }
 
     /// How many rows the API says a list has.
@@ -160,6 +169,7 @@ pub async fn audit(job: &AuditJob<'_>, resource: Resource) -> Result<Option<Pari
     let ahead = auditor.client.server_now() - job.clock.now();
     let auditor = Auditor {
         as_of: noted.and_then(|audit| audit.as_of).unwrap_or(proof_began + ahead) - CLOCK_MARGIN,
+        rows_at_proof: noted.map(|audit| audit.rows_api.unwrap_or(audit.rows_mirror)),
         began_at: auditor.client.server_now(),
         ..auditor
     };
@@ -170,8 +180,11 @@ pub async fn audit(job: &AuditJob<'_>, resource: Resource) -> Result<Option<Pari
         (_, Depth::Full) => lists::full(&auditor).await?,
         _ => lists::sample(&auditor, total, unlisted).await?,
     };
-    if found.extra > 0 && auditor.stated_total(&listing).await? != total {
-        auditor.note_motion();
+    if found.extra > 0 {
+        let shrank = job.depth == Depth::Full && resource != Resource::Messages && auditor.has_shrunk(&found);
+        if shrank || auditor.stated_total(&listing).await? != total {
+            auditor.note_motion();
+        }
     }
     found.settle_extras(auditor.is_in_motion());
     finish(&auditor, found).await.map(Some)
@@ -229,6 +242,7 @@ fn auditor<'a>(job: &'a AuditJob<'a>, resource: Resource, client: Client, as_of:
         job,
         resource,
         as_of,
+        rows_at_proof: None,
         began_at: client.server_now(),
         client,
         in_motion: AtomicBool::new(false),

@@ -27,6 +27,7 @@ on_both_databases!(
     nothing_is_found_in_rows_however_odd,
     nothing_is_reported_of_an_account_that_changes_while_it_is_audited,
     what_is_new_at_the_api_is_no_difference,
+    what_the_api_has_deleted_since_is_no_difference,
     conversations_that_the_list_hides_are_no_difference,
     a_verified_sweep_is_followed_by_an_audit,
     a_sync_whose_audit_cannot_be_kept_is_complete,
@@ -301,6 +302,30 @@ async fn nothing_is_reported_of_an_account_that_changes_while_it_is_audited(data
     }
     let reported = "SELECT count(*) FROM parity_audits WHERE verdict = 'differs'";
     assert_eq!(mirror.database.value(reported).await, "0");
+}
+
+async fn what_the_api_has_deleted_since_is_no_difference(database: Database) {
+    let mirror = Mirror::start(database, account()).await;
+    mirror.full_sync().await.verified();
+    let account = mirror.sandbox.account();
+    assert!(account.delete_contact(&account.contact_ids()[20]));
+    assert!(account.delete_conversation(&account.conversation_ids()[10]));
+    for create in [false, true] {
+        if create {
+            // As many as before.
+            account.insert_contact(allai_sync::sandbox::ContactDraft::default());
+        }
+        for depth in [Depth::Sample, Depth::Full] {
+            for resource in LISTS {
+                let audit = mirror.audit(resource, depth).await;
+                assert_ne!(audit.verdict, AuditVerdict::Differs, "{audit:#?}");
+            }
+        }
+        for resource in [Resource::Contacts, Resource::Conversations] {
+            let audit = mirror.audit(resource, Depth::Full).await;
+            assert_eq!(audit.verdict, AuditVerdict::Behind, "{audit:#?}");
+        }
+    }
 }
 
 async fn what_is_new_at_the_api_is_no_difference(database: Database) {

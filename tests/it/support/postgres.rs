@@ -78,21 +78,39 @@ impl Server {
 
     /// Stops it (`fast`: orderly, `immediate`: as a crash does) and starts it again.
     pub(crate) fn restart(&self, mode: &str) {
+        self.pg_ctl(&["restart", "-m", mode]);
+    }
+
+    /// Stops it (`fast`: orderly, `immediate`: as a crash does).
+    pub(crate) fn stop(&self, mode: &str) {
+        self.pg_ctl(&["stop", "-m", mode]);
+    }
+
+    /// Starts it as it was started before.
+    pub(crate) fn start(&self) {
+        // Only a restart remembers the settings of the command line; of a stopped server it makes a start.
+        self.pg_ctl(&["restart"]);
+    }
+
+    fn pg_ctl(&self, arguments: &[&str]) {
         let mut words = self.as_user.clone();
         words.push(self.bin.join("pg_ctl").display().to_string());
         let done = Command::new(&words[0])
             .args(&words[1..])
-            .args(["-m", mode, "-w", "-t", "120", "-D"])
+            .args(arguments)
+            .args(["-w", "-t", "120", "-D"])
             .arg(self.folder.join("data"))
             .arg("-l")
             .arg(self.folder.join("server.log"))
-            .arg("restart")
             .current_dir(&self.folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status();
-        assert!(done.is_ok_and(|status| status.success()), "PostgreSQL did not restart");
+        assert!(
+            done.is_ok_and(|status| status.success()),
+            "pg_ctl {arguments:?} did not work"
+        );
     }
 }
 
