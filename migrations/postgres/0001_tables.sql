@@ -23,7 +23,6 @@ CREATE TABLE contacts (
     PRIMARY KEY (account, id)
 );
 CREATE UNIQUE INDEX contacts_by_row_num ON contacts (account, row_num);
-CREATE INDEX contacts_by_created_at ON contacts (account, created_at);
 
 CREATE TABLE contacts_history (
     account TEXT NOT NULL,

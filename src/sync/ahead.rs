@@ -13,7 +13,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, Stream as _};
@@ -23,8 +23,7 @@ use super::reader::Reader;
 use super::rows::Rows;
 use super::sweep::{PageView, Request, Sweep};
 
-/// How many pages are fetched ahead at first. With each page that can be used it is one more, up to the account's
-/// concurrency.
+/// How many pages are fetched ahead at first. With each page that can be used it is one more.
 const FIRST_WINDOW: usize = 4;
 
 /// So many rows may always be remembered as the latest.
@@ -59,8 +58,10 @@ pub(super) struct Ahead<'a> {
     /// Their offsets, and when they were asked for.
     expected: BTreeMap<u64, u64>,
     arrived: BTreeMap<u64, Result<Arrival, Error>>,
-    /// At most so many pages are fetched and not yet stored.
+    /// At most so many pages are fetched and not yet taken.
     window: usize,
+    /// The most it may become.
+    widest: usize,
     /// The rows on the largest page so far; a smaller one is probably the list's last.
     largest_page: usize,
     ticks: u64,
@@ -73,13 +74,15 @@ pub(super) struct Ahead<'a> {
 }
 
 impl<'a> Ahead<'a> {
-    pub(super) fn new(reader: &'a Reader<'a>) -> Self {
+    /// At most `widest` pages at a time.
+    pub(super) fn new(reader: &'a Reader<'a>, widest: usize) -> Self {
         Self {
             reader,
             on_their_way: FuturesUnordered::new(),
             expected: BTreeMap::new(),
             arrived: BTreeMap::new(),
-            window: FIRST_WINDOW.min(reader.run.job.account.concurrency).max(1),
+            window: FIRST_WINDOW.min(widest),
+            widest,
             largest_page: 0,
             ticks: 0,
             latest: HashMap::new(),
@@ -88,21 +91,25 @@ impl<'a> Ahead<'a> {
         }
     }
 
-    /// The page the sweep asks for next; `unstored` pages taken before are not committed yet.
-    pub(super) async fn page(&mut self, request: Request, sweep: &Sweep, unstored: usize) -> Result<Arrival, Error> {
+    /// The page the sweep asks for next.
+    pub(super) async fn page(&mut self, request: Request, sweep: &Sweep) -> Result<Arrival, Error> {
         let known = |at: &u64| self.expected.contains_key(at) || self.arrived.contains_key(at);
         if !known(&request.offset) {
             // The list is not what it was when these were asked for.
             self.forget();
             self.ask_for(request);
         }
-        loop {
-            self.look_further(sweep, unstored).await;
-            if let Some(page) = self.arrived.remove(&request.offset) {
-                return page.inspect(|page| self.largest_page = self.largest_page.max(page.rows.items.len()));
+        poll_fn(|context| {
+            loop {
+                self.look_further(sweep, context);
+                if let Some(page) = self.arrived.remove(&request.offset) {
+                    return Poll::Ready(page);
+                }
+                ready!(self.poll_arrival(context));
             }
-            poll_fn(|context| self.poll_arrival(context)).await;
-        }
+        })
+        .await
+        .inspect(|page| self.largest_page = self.largest_page.max(page.rows.items.len()))
     }
 
     /// Whether the page at `offset` is here, so that taking it takes no time.
@@ -147,18 +154,21 @@ impl<'a> Ahead<'a> {
     /// Notes that a page was used: if most of its rows had changed, those to come are worth decoding as they arrive.
     pub(super) fn used(&mut self, changed: usize, rows: usize) {
         self.decoding.store(changed * 2 > rows, Ordering::Relaxed);
-        self.window = (self.window + 1).min(self.reader.run.job.account.concurrency.max(1));
+        self.window = (self.window + 1).min(self.widest);
     }
 
-    /// Does `work`, while pages arrive.
-    pub(super) async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
+    /// Does `work`, while pages arrive and more are asked for.
+    pub(super) async fn meanwhile<T>(&mut self, sweep: &Sweep, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         poll_fn(|context| {
             if let Poll::Ready(done) = work.as_mut().poll(context) {
                 return Poll::Ready(done);
             }
             if !self.reader.run.job.account.in_lockstep {
-                while self.poll_arrival(context).is_ready() {}
+                self.look_further(sweep, context);
+                while self.poll_arrival(context).is_ready() {
+                    self.look_further(sweep, context);
+                }
             }
             Poll::Pending
         })
@@ -177,25 +187,19 @@ impl<'a> Ahead<'a> {
         let sent = self.ticks;
         self.expected.insert(request.offset, sent);
         self.on_their_way.push(Box::pin(async move {
-            let fetched = reader.fetch(request).await.map(|page| {
-                let rows = Rows::read(&reader.listing, page.items);
-                if decoding.load(Ordering::Relaxed) {
-                    rows.decode();
-                }
-                Arrival {
-                    rows,
-                    total: page.total,
-                    has_more: page.has_more,
-                    sent,
-                    arrived: 0,
-                }
+            let fetched = reader.fetch(request).await.map(|page| Arrival {
+                rows: Rows::read(&reader.listing, page.items, decoding.load(Ordering::Relaxed)),
+                total: page.total,
+                has_more: page.has_more,
+                sent,
+                arrived: 0,
             });
             (request, fetched)
         }));
     }
 
     /// Asks for the pages that follow, until the window is full or the budget lets no more through.
-    async fn look_further(&mut self, sweep: &Sweep, unstored: usize) {
+    fn look_further(&mut self, sweep: &Sweep, context: &mut Context<'_>) {
         let is_last = |page: &Result<Arrival, Error>| {
             let rows = page.as_ref().map(|page| page.rows.items.len());
             rows.is_err() || rows.is_ok_and(|rows| rows < self.largest_page)
@@ -205,18 +209,14 @@ impl<'a> Ahead<'a> {
         }
         let budget = self.reader.run.client.budget();
         for request in sweep.ahead() {
-            if unstored + self.expected.len() + self.arrived.len() >= self.window {
+            if self.expected.len() + self.arrived.len() >= self.window {
                 return;
             }
             if self.expected.contains_key(&request.offset) || self.arrived.contains_key(&request.offset) {
                 continue;
             }
             // What was asked for last must be on its way before the next is.
-            poll_fn(|context| {
-                while self.poll_arrival(context).is_ready() {}
-                Poll::Ready(())
-            })
-            .await;
+            while self.poll_arrival(context).is_ready() {}
             if budget.snapshot().waiting.is_some() {
                 return;
             }

@@ -20,6 +20,13 @@ pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 /// want to write.
 const PAGES_A_COMMIT: usize = 8;
 
+/// How many pages may be fetched and not yet taken, and how many taken and not yet committed. Together they are no more
+/// than the account's concurrency: what a run that is killed has to fetch again.
+fn shares(concurrency: usize) -> (usize, usize) {
+    let unstored = (concurrency / 2).clamp(1, PAGES_A_COMMIT);
+    (concurrency.saturating_sub(unstored).max(1), unstored)
+}
+
 /// Nobody's list is so long. A server that returns rows here would do so for ever.
 pub(super) const ENDLESS: u64 = 1_000_000_000;
 
@@ -44,18 +51,16 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     /// Reads until the sweep is finished.
     pub(super) async fn read(&self, sweep: &mut Sweep) -> Result<(), Error> {
-        let mut pages = Ahead::new(self);
-        let mut store = Store::new(self).await?;
+        let (ahead, unstored) = shares(self.run.job.account.concurrency);
+        let mut pages = Ahead::new(self, ahead);
+        let mut store = Store::new(self, unstored).await?;
         let mut is_known_to_end = false;
         while let Some(request) = sweep.next() {
             // No transaction waits for the API.
             if !pages.is_here(request) || store.is_full() || self.run.job.cancelled.is_cancelled() {
                 store.commit(sweep, &mut pages).await?;
             }
-            let page = self
-                .run
-                .unless_cancelled(pages.page(request, sweep, store.pages))
-                .await??;
+            let page = self.run.unless_cancelled(pages.page(request, sweep)).await??;
             if pages.is_outdated(&page) {
                 continue;
             }
@@ -129,7 +134,7 @@ impl Reader<'_> {
         let Some(raw) = found else {
             return Ok(Fetched::Gone);
         };
-        let rows = Rows::read(&Listing::Conversations, vec![raw]);
+        let rows = Rows::read(&Listing::Conversations, vec![raw], true);
         let commit = PageCommit {
             account: self.run.account(),
             resource: Resource::Conversations,
@@ -151,17 +156,20 @@ struct Store<'a> {
     writer: PageWriter,
     /// Pages that were taken and are not committed.
     pages: usize,
+    /// How many of those there may be.
+    most: usize,
     counted: Tally,
     saved_at: Duration,
 }
 
 impl<'a> Store<'a> {
-    async fn new(reader: &'a Reader<'a>) -> Result<Self, Error> {
+    async fn new(reader: &'a Reader<'a>, most: usize) -> Result<Self, Error> {
         let job = reader.run.job;
         Ok(Self {
             reader,
             writer: job.warehouse.page_writer(reader.run.account(), reader.resource).await?,
             pages: 0,
+            most,
             counted: Tally::default(),
             saved_at: job.clock.monotonic(),
         })
@@ -169,7 +177,7 @@ impl<'a> Store<'a> {
 
     /// Whether what was taken is to be committed before more is.
     const fn is_full(&self) -> bool {
-        self.pages >= PAGES_A_COMMIT
+        self.pages >= self.most
     }
 
     /// Stores an anchored page, and tells the sweep what it was.
@@ -181,7 +189,7 @@ impl<'a> Store<'a> {
             rows: &page.rows.usable,
             rejected: &page.rows.rejected,
         };
-        let outcomes = pages.meanwhile(self.writer.store(&commit)).await?;
+        let outcomes = pages.meanwhile(sweep, self.writer.store(&commit)).await?;
         let marks = page.rows.marks(&outcomes, reader.settled_at);
         let first_seen = page.view(|view| sweep.absorb(view, &marks));
         self.counted
@@ -198,7 +206,9 @@ impl<'a> Store<'a> {
         let now = self.reader.run.job.clock.monotonic();
         let is_due = self.writer.is_open() || now.saturating_sub(self.saved_at) >= CHECKPOINT_EVERY;
         let checkpoint = (self.reader.checkpointed && sweep.next().is_some() && is_due).then(|| sweep.checkpoint());
-        pages.meanwhile(self.writer.commit(checkpoint.as_deref())).await?;
+        pages
+            .meanwhile(sweep, self.writer.commit(checkpoint.as_deref()))
+            .await?;
         if checkpoint.is_some() {
             self.saved_at = now;
         }

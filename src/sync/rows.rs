@@ -36,8 +36,8 @@ impl Slot {
 }
 
 impl Rows {
-    /// Takes the rows of a page of `listing`.
-    pub(super) fn read(listing: &Listing, items: Vec<Json>) -> Self {
+    /// Takes the rows of a page of `listing`; `decoding`, all of each at once, rather than more when it is asked for.
+    pub(super) fn read(listing: &Listing, items: Vec<Json>, decoding: bool) -> Self {
         let mut rows = Self {
             items: Vec::with_capacity(items.len()),
             slots: Vec::with_capacity(items.len()),
@@ -45,7 +45,12 @@ impl Rows {
             rejected: Vec::new(),
         };
         for raw in items {
-            match Row::read(listing, raw) {
+            let read = if decoding {
+                Row::decode(listing, raw)
+            } else {
+                Row::read(listing, raw)
+            };
+            match read {
                 Ok(row) => rows.push(row),
                 Err(rejected) => rows.reject(rejected),
             }
@@ -74,13 +79,6 @@ impl Rows {
         });
         self.slots.push(Slot::Rejected(self.rejected.len()));
         self.rejected.push(rejected);
-    }
-
-    /// Decodes all rows now, rather than one by one when the warehouse asks.
-    pub(super) fn decode(&self) {
-        for row in &self.usable {
-            row.record();
-        }
     }
 
     /// A fingerprint of a row's text, by its position.

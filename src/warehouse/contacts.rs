@@ -4,10 +4,9 @@ use serde_json::value::RawValue;
 use sqlx::postgres::PgConnection;
 
 use super::mirrored::Write;
-use super::repeated::{Repeated, parameters, values};
-use super::sqlite::{Query, Texts, text};
+use super::repeated::{Repeated, new_rows, parameters, rows_with_numbers};
+use super::sqlite::{Query, Texts};
 use super::statement::Statement;
-use super::values::api_time;
 use crate::allai::model::{Contact, Json, Record};
 
 macro_rules! columns {
@@ -43,15 +42,19 @@ const PUT: Statement = Statement::postgres_only(concat!(
     " RETURNING id, row_num"
 ));
 
-/// What [`bind`] binds of a row, beside the account.
-const COLUMNS: usize = 14;
+/// What [`bind`] binds of a row.
+const COLUMNS: usize = 10;
 
-/// Rows that are known not to be there. Without `OR ROLLBACK` SQLite would keep a copy of every block the statement
-/// touches, to undo it alone; here a failure is the end of the transaction anyway.
+/// Rows that are probably not there; those that are stay as they are. Without `OR ROLLBACK` SQLite would keep a copy of
+/// every block the statement touches, to undo it alone; here a failure is the end of the transaction anyway.
 pub(super) static ADD_MANY: Repeated = Repeated::new(|rows| {
     format!(
-        concat!("INSERT OR ROLLBACK INTO contacts (", columns!(), ", row_num) VALUES {}"),
-        values(rows, COLUMNS)
+        concat!(
+            "INSERT OR ROLLBACK INTO contacts (",
+            columns!(),
+            ", row_num) VALUES {} ON CONFLICT (account, id) DO NOTHING"
+        ),
+        new_rows(rows, COLUMNS)
     )
 });
 
@@ -64,7 +67,7 @@ pub(super) static PUT_MANY: Repeated = Repeated::new(|rows| {
             ", row_num) VALUES {}",
             or_update!()
         ),
-        values(rows, COLUMNS)
+        rows_with_numbers(rows, COLUMNS)
     )
 });
 
@@ -100,27 +103,22 @@ pub(super) static KEEP_MANY: Repeated = Repeated::new(|rows| {
 
 pub(super) const STATEMENTS: &[Statement] = &[PUT, KEEP];
 
-/// Binds one row of [`PUT_MANY`].
+/// Binds the columns of one row that the API fills.
 pub(super) fn bind<'q>(query: Query<'q>, write: &Write<'_>, texts: &mut Texts) -> Query<'q> {
     let Record::Contact(row) = write.record else {
         return query;
     };
-    let changed_at = texts.stamp(write.changed_at);
     query
-        .bind(text(Some(&row.id)))
-        .bind(text(row.name.as_deref()))
-        .bind(text(row.email.as_deref()))
-        .bind(text(row.phone.as_deref()))
-        .bind(text(row.tags.as_deref().map(RawValue::get)))
-        .bind(text(row.custom_fields.as_deref().map(RawValue::get)))
-        .bind(api_time(row.created_at))
-        .bind(api_time(row.updated_at))
-        .bind(text(row.extra.as_deref().map(RawValue::get)))
-        .bind(row.content_hash.to_string())
-        .bind(&write.raw_hash.0[..])
-        .bind(changed_at.clone())
-        .bind(changed_at)
-        .bind(write.num)
+        .bind(texts.text(Some(&row.id)))
+        .bind(texts.text(row.name.as_deref()))
+        .bind(texts.text(row.email.as_deref()))
+        .bind(texts.text(row.phone.as_deref()))
+        .bind(texts.text(row.tags.as_deref().map(RawValue::get)))
+        .bind(texts.text(row.custom_fields.as_deref().map(RawValue::get)))
+        .bind(texts.time(row.created_at))
+        .bind(texts.time(row.updated_at))
+        .bind(texts.text(row.extra.as_deref().map(RawValue::get)))
+        .bind(texts.text(Some(&row.content_hash.to_string())))
 }
 
 pub(super) async fn write_postgres(

@@ -20,6 +20,8 @@ pub(super) struct Entry<'a> {
     num: Option<i64>,
     /// Why the database cannot hold it.
     problem: Option<String>,
+    /// Whether it was written.
+    is_written: bool,
     /// Whether an earlier sweep noted it as missing, which it is not.
     was_missing: bool,
     changed_at: Option<DateTime<Utc>>,
@@ -33,6 +35,7 @@ impl<'a> Entry<'a> {
             change: Change::Inserted,
             num: None,
             problem,
+            is_written: false,
             was_missing: false,
             changed_at: None,
             deleted_at: None,
@@ -90,11 +93,12 @@ impl<'a> Entry<'a> {
     }
 
     fn is_to_write(&self) -> bool {
-        self.problem.is_none() && self.change != Change::Unchanged
+        self.problem.is_none() && self.change != Change::Unchanged && !self.is_written
     }
 
+    /// Whether it is not missing any more, and not written for another reason.
     fn is_back(&self) -> bool {
-        self.was_missing && !self.is_to_write()
+        self.was_missing && (self.problem.is_some() || self.change == Change::Unchanged)
     }
 
     fn write(&self, now: DateTime<Utc>) -> Write<'a> {
@@ -192,6 +196,17 @@ impl<'a> Difference<'a> {
         self.compare(conn, Entry::is_to_write).await
     }
 
+    /// Compares all rows, after those that were not there have been added under numbers above `highest`.
+    pub(super) async fn find_added(&mut self, conn: &mut Conn<'_>, highest: i64) -> Result<(), Error> {
+        self.compare(conn, |_| true).await?;
+        for entry in self.entries.iter_mut().filter(|entry| entry.num > Some(highest)) {
+            entry.change = Change::Inserted;
+            entry.changed_at = None;
+            entry.is_written = true;
+        }
+        Ok(())
+    }
+
     async fn compare(&mut self, conn: &mut Conn<'_>, which: impl Fn(&Entry<'a>) -> bool) -> Result<(), Error> {
         let (slots, rows): (Vec<usize>, Vec<(&str, RawHash)>) = self
             .entries
@@ -207,11 +222,16 @@ impl<'a> Difference<'a> {
         Ok(())
     }
 
-    /// Whether there is nothing to write.
+    /// Whether there is nothing to write any more.
     pub(super) fn is_none(&self) -> bool {
         !self.entries.iter().any(|entry| entry.is_to_write() || entry.is_back())
             && self.bad().is_empty()
             && self.resolved().is_empty()
+    }
+
+    /// Whether some of it was written already.
+    pub(super) fn has_written(&self) -> bool {
+        self.entries.iter().any(|entry| entry.is_written)
     }
 
     /// Whether most rows of the page are new.
@@ -233,7 +253,10 @@ impl<'a> Difference<'a> {
     /// Notes the number a row was written under, or why it could not be.
     pub(super) fn written(&mut self, slot: usize, result: Result<i64, String>) {
         match result {
-            Ok(num) => self.entries[slot].num = Some(num),
+            Ok(num) => {
+                self.entries[slot].num = Some(num);
+                self.entries[slot].is_written = true;
+            }
             Err(problem) => self.entries[slot].problem = Some(problem),
         }
     }

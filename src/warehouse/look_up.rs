@@ -10,7 +10,8 @@ use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteConnection;
 
 use super::error::{Doing as _, Error};
-use super::repeated::{MOST, Repeated};
+use super::repeated::{MOST, RAW_HASH, Repeated};
+use super::sqlite::Texts;
 use super::statement::{Conn, Statement};
 use crate::allai::Resource;
 use crate::allai::model::RawHash;
@@ -79,21 +80,29 @@ static CONVERSATIONS: LookUp = LookUp {
 };
 /// The API gives examples such as `msg_001`: a message's id need not be unique beyond its conversation.
 static MESSAGES: LookUp = LookUp {
-    same: Repeated::new(|rows| same("messages", rows) + &format!(" AND t.conversation_id = ${}", 2 * rows + 2)),
+    same: Repeated::new(|rows| same("messages", rows) + &format!(" AND t.conversation_id = ${}", rows + 3)),
     stored: Repeated::new(|rows| stored("messages", rows) + &format!(" AND conversation_id = ${}", rows + 2)),
     postgres: "SELECT id, row_num, content_hash, raw_hash, changed_at, deleted_at, missing_since IS NOT NULL \
                FROM messages WHERE account = $1 AND id = ANY($2) AND conversation_id = $3",
 };
 
 fn same(table: &str, rows: usize) -> String {
-    let slots: Vec<String> = (0..rows).map(|slot| format!("({slot}, ?, ?)")).collect();
+    // The fingerprints come in one value, one after the other: each value bound costs as much as comparing it.
+    let slot = |slot: usize| {
+        format!(
+            "({slot}, ?, substr(${}, {}, {RAW_HASH}))",
+            rows + 2,
+            slot * RAW_HASH + 1
+        )
+    };
+    let slots: Vec<String> = (0..rows).map(slot).collect();
     format!(
         "WITH page (slot, id, raw_hash) AS (VALUES {}) \
          SELECT group_concat(page.slot || CASE WHEN t.raw_hash = page.raw_hash AND t.deleted_at IS NULL \
          AND t.missing_since IS NULL THEN ' ' || t.row_num || ' ' || t.changed_at ELSE '' END, ';') \
          FROM page CROSS JOIN {table} t WHERE t.account = ${} AND t.id = page.id",
         slots.join(", "),
-        2 * rows + 1
+        rows + 1
     )
 }
 
@@ -164,13 +173,12 @@ async fn in_sqlite(
 ) -> Result<Vec<Option<Known>>, Error> {
     let (size, statement) = table.same.at_least(rows.len());
     let mut query = sqlx::query_as(statement);
+    let mut texts = Texts::default();
     for slot in 0..size {
-        let row = rows.get(slot);
-        query = query
-            .bind(row.map(|(id, _)| *id))
-            .bind(row.map(|(_, raw_hash)| &raw_hash.0[..]));
+        query = query.bind(texts.text(rows.get(slot).map(|(id, _)| *id)));
     }
-    let query = query.bind(of.account);
+    let hashes: Vec<u8> = rows.iter().flat_map(|(_, raw_hash)| raw_hash.0).collect();
+    let query = query.bind(of.account).bind(hashes);
     let (answer,): (Option<String>,) = match of.conversation {
         Some(conversation) => query.bind(conversation),
         None => query,
@@ -180,8 +188,9 @@ async fn in_sqlite(
     .doing("looking up rows")?;
     let mut known: Vec<Option<Known>> = vec![None; rows.len()];
     let mut others = Vec::new();
+    let mut times = Times::default();
     for row in answer.iter().flat_map(|answer| answer.split(';')) {
-        match read_same(row).doing("reading what is known of a row")? {
+        match read_same(row, &mut times).doing("reading what is known of a row")? {
             (slot, Some(same)) if slot < rows.len() => known[slot] = Some(same),
             (slot, None) if slot < rows.len() => others.push(slot),
             _ => {}
@@ -212,7 +221,7 @@ async fn in_sqlite(
 }
 
 /// Reads the part of an answer that is about one row.
-fn read_same(row: &str) -> Result<(usize, Option<Known>), sqlx::Error> {
+fn read_same<'a>(row: &'a str, times: &mut Times<'a>) -> Result<(usize, Option<Known>), sqlx::Error> {
     fn decode<E: std::error::Error + Send + Sync + 'static>(error: E) -> sqlx::Error {
         sqlx::Error::Decode(Box::new(error))
     }
@@ -221,11 +230,28 @@ fn read_same(row: &str) -> Result<(usize, Option<Known>), sqlx::Error> {
     let same = match (words.next(), words.next()) {
         (Some(num), Some(changed_at)) => Some(Known::Same {
             num: num.parse().map_err(decode)?,
-            changed_at: DateTime::parse_from_rfc3339(changed_at).map_err(decode)?.to_utc(),
+            changed_at: times.read(changed_at).map_err(decode)?,
         }),
         _ => None,
     };
     Ok((slot, same))
+}
+
+/// Reads points in time, of which many in a row are the same.
+#[derive(Default)]
+struct Times<'a>(Option<(&'a str, DateTime<Utc>)>);
+
+impl<'a> Times<'a> {
+    fn read(&mut self, text: &'a str) -> chrono::ParseResult<DateTime<Utc>> {
+        match self.0 {
+            Some((last, time)) if last == text => Ok(time),
+            _ => {
+                let time = DateTime::parse_from_rfc3339(text)?.to_utc();
+                self.0 = Some((text, time));
+                Ok(time)
+            }
+        }
+    }
 }
 
 fn by_id(rows: Vec<StoredRow>) -> HashMap<String, Stored> {

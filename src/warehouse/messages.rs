@@ -4,10 +4,9 @@ use serde_json::value::RawValue;
 use sqlx::postgres::PgConnection;
 
 use super::mirrored::Write;
-use super::repeated::{Repeated, values};
-use super::sqlite::{Query, Texts, text};
+use super::repeated::{Repeated, new_rows, rows_with_numbers};
+use super::sqlite::{Query, Texts};
 use super::statement::Statement;
-use super::values::api_time;
 use crate::allai::model::{Json, Message, Record};
 
 macro_rules! columns {
@@ -43,15 +42,19 @@ const PUT: Statement = Statement::postgres_only(concat!(
     " RETURNING id, row_num"
 ));
 
-/// What [`bind`] binds of a row, beside the account.
-const COLUMNS: usize = 14;
+/// What [`bind`] binds of a row.
+const COLUMNS: usize = 10;
 
-/// Rows that are known not to be there. Without `OR ROLLBACK` SQLite would keep a copy of every block the statement
-/// touches, to undo it alone; here a failure is the end of the transaction anyway.
+/// Rows that are probably not there; those that are stay as they are. Without `OR ROLLBACK` SQLite would keep a copy of
+/// every block the statement touches, to undo it alone; here a failure is the end of the transaction anyway.
 pub(super) static ADD_MANY: Repeated = Repeated::new(|rows| {
     format!(
-        concat!("INSERT OR ROLLBACK INTO messages (", columns!(), ", row_num) VALUES {}"),
-        values(rows, COLUMNS)
+        concat!(
+            "INSERT OR ROLLBACK INTO messages (",
+            columns!(),
+            ", row_num) VALUES {} ON CONFLICT (account, conversation_id, id) DO NOTHING"
+        ),
+        new_rows(rows, COLUMNS)
     )
 });
 
@@ -64,33 +67,28 @@ pub(super) static PUT_MANY: Repeated = Repeated::new(|rows| {
             ", row_num) VALUES {}",
             or_update!()
         ),
-        values(rows, COLUMNS)
+        rows_with_numbers(rows, COLUMNS)
     )
 });
 
 pub(super) const STATEMENTS: &[Statement] = &[PUT];
 
-/// Binds one row of [`PUT_MANY`].
+/// Binds the columns of one row that the API fills.
 pub(super) fn bind<'q>(query: Query<'q>, write: &Write<'_>, texts: &mut Texts) -> Query<'q> {
     let Record::Message(row) = write.record else {
         return query;
     };
-    let changed_at = texts.stamp(write.changed_at);
     query
-        .bind(text(Some(&row.id)))
-        .bind(text(Some(&row.conversation_id)))
-        .bind(text(row.role.as_deref()))
-        .bind(text(row.kind.as_deref()))
-        .bind(text(row.content.as_deref()))
+        .bind(texts.text(Some(&row.id)))
+        .bind(texts.text(Some(&row.conversation_id)))
+        .bind(texts.text(row.role.as_deref()))
+        .bind(texts.text(row.kind.as_deref()))
+        .bind(texts.text(row.content.as_deref()))
         .bind(row.confidence)
-        .bind(text(row.sources.as_deref().map(RawValue::get)))
-        .bind(api_time(row.sent_at))
-        .bind(text(row.extra.as_deref().map(RawValue::get)))
-        .bind(row.content_hash.to_string())
-        .bind(&write.raw_hash.0[..])
-        .bind(changed_at.clone())
-        .bind(changed_at)
-        .bind(write.num)
+        .bind(texts.text(row.sources.as_deref().map(RawValue::get)))
+        .bind(texts.time(row.sent_at))
+        .bind(texts.text(row.extra.as_deref().map(RawValue::get)))
+        .bind(texts.text(Some(&row.content_hash.to_string())))
 }
 
 pub(super) async fn write_postgres(

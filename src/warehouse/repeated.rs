@@ -16,6 +16,9 @@ const SIZES: [usize; 7] = [1, 2, 5, 10, 20, 50, 100];
 /// The most rows one statement deals with.
 pub(super) const MOST: usize = SIZES[SIZES.len() - 1];
 
+/// Bytes of a fingerprint of a row's text.
+pub(super) const RAW_HASH: usize = 16;
+
 /// A statement in all its sizes.
 #[derive(Debug)]
 pub(super) struct Repeated {
@@ -56,10 +59,26 @@ impl Repeated {
     }
 }
 
-/// The values of `rows` rows of a table, of which the account, shared by all, is the first: `($5, ?, ?), ($5, ?, ?)`.
-pub(super) fn values(rows: usize, columns: usize) -> String {
-    let row = format!("(${}, {})", rows * columns + 1, vec!["?"; columns].join(", "));
+/// The values of rows that are there, each with its fingerprint, the time it changed (twice) and its number after its
+/// columns; the account comes first and is bound last: `($11, ?, ?, ?, ?, ?), ($11, ?, ?, ?, ?, ?)`.
+pub(super) fn rows_with_numbers(rows: usize, columns: usize) -> String {
+    let bound = columns + 4;
+    let row = format!("(${}, {})", rows * bound + 1, vec!["?"; bound].join(", "));
     vec![row.as_str(); rows].join(", ")
+}
+
+/// The values of rows that are new. Bound after their columns are the account, the fingerprints in one value, the time,
+/// and the number that theirs follow: `($3, ?, substr($4, 1, 16), $5, $5, $6 + 1), ($3, ?, substr($4, 17, 16), …)`.
+/// Each value bound costs as much as a column.
+pub(super) fn new_rows(rows: usize, columns: usize) -> String {
+    let account = rows * columns + 1;
+    let (hashes, now, number) = (account + 1, account + 2, account + 3);
+    let marks = vec!["?"; columns].join(", ");
+    let row = |row: usize| {
+        let hash = format!("substr(${hashes}, {}, {RAW_HASH})", row * RAW_HASH + 1);
+        format!("(${account}, {marks}, {hash}, ${now}, ${now}, ${number} + {})", row + 1)
+    };
+    (0..rows).map(row).collect::<Vec<_>>().join(", ")
 }
 
 /// The parameters of `rows` rows of so many columns: `(?, ?), (?, ?)`.

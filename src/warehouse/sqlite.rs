@@ -21,7 +21,7 @@ use sqlx::sqlite::{
 use super::error::{Doing as _, Error, explain};
 use super::mirrored::Write;
 use super::repeated::{MOST, Repeated};
-use super::values::stamp_text;
+use super::values::{api_time, stamp_text};
 use super::{contacts, conversations, messages, migrations};
 use crate::allai::Resource;
 use crate::clock::SharedClock;
@@ -371,19 +371,66 @@ pub(super) async fn write_rows(
                 .doing("keeping superseded versions")?;
         }
     }
-    for (statement, mut rest) in [(table.put, &known[..]), (table.add, &new[..])] {
-        while !rest.is_empty() {
-            let (size, text) = statement.at_most(rest.len());
-            let (part, after) = rest.split_at(size);
-            let mut query = sqlx::query(text);
-            for write in part {
-                query = (table.bind)(query, write, &mut texts);
-            }
-            query.bind(account).execute(&mut *conn).await.doing("writing rows")?;
-            rest = after;
+    let mut rest = &known[..];
+    while !rest.is_empty() {
+        let (size, text) = table.put.at_most(rest.len());
+        let (part, after) = rest.split_at(size);
+        let mut query = sqlx::query(text);
+        for write in part {
+            let changed_at = texts.stamp(write.changed_at);
+            query = (table.bind)(query, write, &mut texts)
+                .bind(&write.raw_hash.0[..])
+                .bind(changed_at.clone())
+                .bind(changed_at)
+                .bind(write.num);
         }
+        query.bind(account).execute(&mut *conn).await.doing("writing rows")?;
+        rest = after;
     }
+    let added = add(conn, account, &table, &new).await?;
+    debug_assert_eq!(added, new.len() as u64, "rows that were not there");
     Ok(())
+}
+
+/// Adds the rows that are not there yet, and says how many were added. All have numbers, one after the other, should
+/// they be new.
+pub(super) async fn add_rows(
+    conn: &mut SqliteConnection,
+    account: &str,
+    resource: Resource,
+    writes: &[Write<'_>],
+) -> Result<u64, Error> {
+    let Some(table) = Table::of(resource) else {
+        return Ok(0);
+    };
+    add(conn, account, &table, &writes.iter().collect::<Vec<_>>()).await
+}
+
+async fn add(
+    conn: &mut SqliteConnection,
+    account: &str,
+    table: &Table,
+    mut writes: &[&Write<'_>],
+) -> Result<u64, Error> {
+    let mut added = 0;
+    while let Some(first) = writes.first() {
+        let (size, text) = table.add.at_most(writes.len());
+        let (part, after) = writes.split_at(size);
+        let mut query = sqlx::query(text);
+        let mut texts = Texts::default();
+        for write in part {
+            query = (table.bind)(query, write, &mut texts);
+        }
+        let hashes: Vec<u8> = part.iter().flat_map(|write| write.raw_hash.0).collect();
+        let query = query
+            .bind(account)
+            .bind(hashes)
+            .bind(stamp_text(first.changed_at))
+            .bind(first.num.map(|number| number - 1));
+        added += query.execute(&mut *conn).await.doing("writing rows")?.rows_affected();
+        writes = after;
+    }
+    Ok(added)
 }
 
 /// The statements that write a table.
@@ -426,27 +473,35 @@ impl Table {
 /// A statement whose parameters are being bound.
 pub(super) type Query<'q> = sqlx::query::Query<'q, Driver, SqliteArguments>;
 
-/// Binds the parameters of one row.
+/// Binds the columns of one row.
 type Bind = for<'q> fn(Query<'q>, &Write<'_>, &mut Texts) -> Query<'q>;
 
-/// A text on its way into a statement, which owns it.
-pub(super) fn text(text: Option<&str>) -> Option<Arc<str>> {
-    text.map(Arc::from)
-}
-
-/// Moments as text. The rows of a page are written at one moment, put into words once.
+/// Texts on their way into a statement. The thread that executes it would free them one by one, each under the lock of
+/// the thread that made them, which costs both of them as much as the statement; so they are kept here until it is done.
 #[derive(Default)]
 pub(super) struct Texts {
-    last: Option<(DateTime<Utc>, Arc<str>)>,
+    kept: Vec<Arc<str>>,
+    stamp: Option<(DateTime<Utc>, Arc<str>)>,
 }
 
 impl Texts {
+    pub(super) fn text(&mut self, text: Option<&str>) -> Option<Arc<str>> {
+        let text: Arc<str> = text?.into();
+        self.kept.push(Arc::clone(&text));
+        Some(text)
+    }
+
+    pub(super) fn time(&mut self, at: Option<DateTime<Utc>>) -> Option<Arc<str>> {
+        self.text(api_time(at).as_deref())
+    }
+
+    /// A moment of the warehouse's own. The rows of a page are written at one moment, put into words once.
     pub(super) fn stamp(&mut self, at: DateTime<Utc>) -> Arc<str> {
-        match &self.last {
-            Some((last, text)) if *last == at => text.clone(),
+        match &self.stamp {
+            Some((last, text)) if *last == at => Arc::clone(text),
             _ => {
                 let text: Arc<str> = stamp_text(at).into();
-                self.last = Some((at, text.clone()));
+                self.stamp = Some((at, Arc::clone(&text)));
                 text
             }
         }

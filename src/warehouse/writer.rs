@@ -10,7 +10,7 @@
 
 use super::difference::Difference;
 use super::error::Error;
-use super::mirrored;
+use super::mirrored::{self, Write};
 use super::page::{PageCommit, RowOutcome};
 use super::statement::{Conn, Tx};
 use super::{Warehouse, postgres, quarantine, sqlite, state};
@@ -169,17 +169,65 @@ impl PageWriter {
         if is_found {
             difference.find_again(conn).await?;
         } else {
-            difference.find(conn, self.quarantine_is_empty).await?;
+            if !self.add_all(conn, highest, &mut difference).await? {
+                difference.find(conn, self.quarantine_is_empty).await?;
+            }
             self.expects_new = difference.is_mostly_new();
         }
         if difference.is_none() {
-            if !was_open {
+            if !was_open && !difference.has_written() {
                 *open = None;
             }
             return Ok(difference.outcomes());
         }
         self.write(conn, highest, &mut difference).await?;
         Ok(difference.outcomes())
+    }
+
+    /// Where most rows are new, adds those that are without asking which. Says whether it did, and so knows of all rows
+    /// how they are there.
+    async fn add_all(
+        &self,
+        conn: &mut Conn<'_>,
+        highest: &mut Option<i64>,
+        difference: &mut Difference<'_>,
+    ) -> Result<bool, Error> {
+        if !self.expects_new || !self.quarantine_is_empty || !matches!(conn, Conn::Sqlite(_)) {
+            return Ok(false);
+        }
+        let (slots, mut writes) = difference.writes(self.warehouse.now());
+        let before = self.number(conn, highest, &mut writes).await?;
+        let Conn::Sqlite(sqlite) = conn else { return Ok(false) };
+        let added = sqlite::add_rows(sqlite, &self.account, self.resource, &writes).await?;
+        if added < writes.len() as u64 {
+            difference.find_added(conn, before).await?;
+            return Ok(true);
+        }
+        for (slot, write) in slots.into_iter().zip(writes) {
+            difference.written(slot, write.num.ok_or_else(String::new));
+        }
+        Ok(true)
+    }
+
+    /// Gives numbers to new rows; says what the highest was before.
+    async fn number(
+        &self,
+        conn: &mut Conn<'_>,
+        highest: &mut Option<i64>,
+        writes: &mut [Write<'_>],
+    ) -> Result<i64, Error> {
+        let before = match *highest {
+            Some(number) => number,
+            None => mirrored::highest(conn, self.resource, &self.account).await?,
+        };
+        let new = writes.iter_mut().filter(|write| write.num.is_none());
+        let mut number = before;
+        for write in new {
+            number += 1;
+            write.num = Some(number);
+        }
+        *highest = Some(number);
+        Ok(before)
     }
 
     async fn write(
@@ -192,19 +240,8 @@ impl PageWriter {
         let now = self.warehouse.now();
         let (slots, mut writes) = difference.writes(now);
         if !writes.is_empty() {
-            match conn {
-                Conn::Sqlite(_) => {
-                    let mut number = match *highest {
-                        Some(number) => number,
-                        None => mirrored::highest(conn, resource, account).await?,
-                    };
-                    for write in writes.iter_mut().filter(|write| write.num.is_none()) {
-                        number += 1;
-                        write.num = Some(number);
-                    }
-                    *highest = Some(number);
-                }
-                Conn::Postgres(_) => {}
+            if matches!(conn, Conn::Sqlite(_)) {
+                self.number(conn, highest, &mut writes).await?;
             }
             match conn {
                 Conn::Sqlite(conn) => {

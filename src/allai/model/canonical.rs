@@ -15,6 +15,17 @@ const DEEPEST: usize = 32;
 pub(super) fn hash(raw: &RawValue) -> ContentHash {
     let mut canonical = String::with_capacity(raw.get().len());
     write(raw, 0, &mut canonical);
+    digest(&canonical)
+}
+
+/// The fingerprint of a row that is taken apart already.
+pub(super) fn hash_of(members: &Members<'_>) -> ContentHash {
+    let mut canonical = String::with_capacity(512);
+    write_members(members, 0, &mut canonical);
+    digest(&canonical)
+}
+
+fn digest(canonical: &str) -> ContentHash {
     let digest = Sha256::digest(canonical.as_bytes());
     let mut hash = [0; 16];
     hash.copy_from_slice(&digest[..16]);
@@ -27,19 +38,10 @@ fn write(raw: &RawValue, depth: usize, out: &mut String) {
             let Some(members) = Members::parse(raw) else {
                 return out.push_str(raw.get());
             };
-            let mut sorted: Vec<(&str, &RawValue)> = members.iter().collect();
-            sorted.sort_unstable_by_key(|(name, _)| *name);
-            out.push('{');
-            for (position, (name, value)) in sorted.into_iter().enumerate() {
-                if position > 0 {
-                    out.push(',');
-                }
-                write_text(name, out);
-                out.push(':');
-                write(value, depth + 1, out);
-            }
-            out.push('}');
+            write_members(&members, depth, out);
         }
+        // Without members to sort and texts to escape otherwise, white space is all that may differ.
+        Kind::Array if !raw.get().bytes().any(|byte| matches!(byte, b'{' | b'\\')) => push_compact(raw.get(), out),
         Kind::Array if depth < DEEPEST => {
             let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(raw.get()) else {
                 return out.push_str(raw.get());
@@ -62,6 +64,21 @@ fn write(raw: &RawValue, depth: usize, out: &mut String) {
         },
         _ => out.push_str(raw.get()),
     }
+}
+
+fn write_members(members: &Members<'_>, depth: usize, out: &mut String) {
+    let mut sorted: Vec<(&str, &RawValue)> = members.iter().collect();
+    sorted.sort_unstable_by_key(|(name, _)| *name);
+    out.push('{');
+    for (position, (name, value)) in sorted.into_iter().enumerate() {
+        if position > 0 {
+            out.push(',');
+        }
+        write_text(name, out);
+        out.push(':');
+        write(value, depth + 1, out);
+    }
+    out.push('}');
 }
 
 fn write_text(text: &str, out: &mut String) {
@@ -91,9 +108,17 @@ pub(super) fn object(members: &[(&str, &RawValue)]) -> Json {
 
 /// The same value without insignificant white space.
 pub(super) fn compact(raw: &RawValue) -> Json {
-    let mut out = String::with_capacity(raw.get().len());
+    let mut out = String::new();
     push_compact(raw.get(), &mut out);
+    // Most servers write none.
+    if out.len() == raw.get().len() {
+        return raw.to_owned();
+    }
     raw_value(out)
+}
+
+const fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
 fn push_compact(json: &str, out: &mut String) {
@@ -103,7 +128,7 @@ fn push_compact(json: &str, out: &mut String) {
             _ if escaped => escaped = false,
             b'\\' => escaped = quoted,
             b'"' => quoted = !quoted,
-            b' ' | b'\n' | b'\r' | b'\t' if !quoted => {
+            _ if !quoted && is_space(byte) => {
                 out.push_str(&json[copied..position]);
                 copied = position + 1;
             }

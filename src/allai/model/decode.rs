@@ -34,8 +34,8 @@ impl Contact {
             custom_fields: members.json("custom_fields", Kind::Object),
             created_at: members.time("created_at"),
             updated_at: members.time("updated_at"),
+            content_hash: canonical::hash_of(&members),
             extra: members.rest(),
-            content_hash: canonical::hash(raw),
         })
     }
 }
@@ -60,8 +60,8 @@ impl Conversation {
             created_at: members.time("created_at"),
             updated_at: members.time("updated_at"),
             closed_at: members.time("closed_at"),
+            content_hash: canonical::hash_of(&members),
             extra: members.rest(),
-            content_hash: canonical::hash(raw),
         })
     }
 }
@@ -84,8 +84,8 @@ impl Message {
             confidence: members.number("confidence"),
             sources: members.json("sources", Kind::Array),
             sent_at,
+            content_hash: canonical::hash_of(&members),
             extra: members.rest(),
-            content_hash: canonical::hash(raw),
         })
     }
 }

@@ -201,12 +201,17 @@ pub(super) fn finite(text: &str) -> Option<f64> {
 /// Whether no two members have the same name.
 fn all_differ(entries: &[Entry<'_>]) -> bool {
     // Rows have a dozen members, which are compared sooner than hashed.
-    if entries.len() <= 24 {
-        let before = |at: usize| entries[..at].iter().any(|entry| entry.name == entries[at].name);
-        return !(1..entries.len()).any(before);
+    if entries.len() > 24 {
+        let mut seen = HashSet::with_capacity(entries.len());
+        return entries.iter().all(|entry| seen.insert(&*entry.name));
     }
-    let mut seen = HashSet::with_capacity(entries.len());
-    entries.iter().all(|entry| seen.insert(&*entry.name))
+    let mut lengths = 0_u64;
+    entries.iter().enumerate().all(|(at, entry)| {
+        let length = 1 << (entry.name.len() & 63);
+        let is_first_of_its_length = lengths & length == 0;
+        lengths |= length;
+        is_first_of_its_length || !entries[..at].iter().any(|before| before.name == entry.name)
+    })
 }
 
 struct Entries<'a>(Vec<Entry<'a>>);

@@ -88,11 +88,14 @@ impl Row {
                     raw,
                 })
             }
-            _ => {
-                let record = Record::decode(listing, &raw)?;
-                Ok(Self::decoded(listing.clone(), record, raw))
-            }
+            _ => Self::decode(listing, raw),
         }
+    }
+
+    /// Takes a row of `listing` and decodes it right away. Fails like [`Record::decode`].
+    pub fn decode(listing: &Listing, raw: Json) -> Result<Self, Rejected> {
+        let record = Record::decode(listing, &raw)?;
+        Ok(Self::decoded(listing.clone(), record, raw))
     }
 
     /// A row that has been decoded already.

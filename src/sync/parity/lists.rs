@@ -81,7 +81,11 @@ pub(super) async fn sample(auditor: &Auditor<'_>, stated: Option<u64>, known_unl
     }
     let again = auditor.stated_total(&listing).await?;
     let gone_since = surplus > 0 && (found.fresh > 0 || auditor.has_shrunk(&found));
-    if gone_since || again != Some(total) || warehouse.live_rows(account, resource).await? != live || auditor.is_in_motion() {
+    if gone_since
+        || again != Some(total)
+        || warehouse.live_rows(account, resource).await? != live
+        || auditor.is_in_motion()
+    {
         found.pending += surplus.max(shortage);
         return Ok(found);
     }
