@@ -404,7 +404,9 @@ impl Rate {
         }
         let told = self.reset != Reset::Nothing && clock_known && self.jump_at == 0;
         match (told, self.kind) {
-            (true, WindowKind::Tiled | WindowKind::FirstRequest) => 0,
+            (true, WindowKind::Tiled) => 0,
+            // Two of its ends, rounded to seconds, may be as far apart as those of tiles: once.
+            (true, WindowKind::FirstRequest) => 1,
             (false, WindowKind::Sliding) if self.jump_at > 0 => 4,
             _ => 2,
         }
