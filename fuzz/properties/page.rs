@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use allai_sync::allai::model::{DailyReport, Overview, Record, Satisfaction};
+use allai_sync::allai::model::{DailyReport, Overview, Record, Rejected, Row, Satisfaction};
 use allai_sync::allai::{Listing, Page};
 use chrono::{DateTime, Datelike, Timelike, Utc};
 use serde_json::value::RawValue;
@@ -33,7 +33,9 @@ pub(crate) fn hold(input: &[u8]) {
 }
 
 fn row_holds(listing: &Listing, row: &RawValue) {
-    let record = match Record::decode(listing, row) {
+    let decoded = Record::decode(listing, row);
+    glance_agrees(listing, row, &decoded);
+    let record = match decoded {
         Ok(record) => record,
         Err(rejected) => {
             assert_eq!(rejected.raw.get(), row.get(), "a rejected row is kept as it came");
@@ -57,6 +59,20 @@ fn row_holds(listing: &Listing, row: &RawValue) {
     assert_eq!(record.content_hash(), again.content_hash(), "{rewritten}");
     let (record, again) = (without_extra(record), without_extra(again));
     assert_eq!(record, again, "{rewritten}");
+}
+
+/// What a glance at a row says of it, decoding it says, too.
+fn glance_agrees(listing: &Listing, row: &RawValue, decoded: &Result<Record, Rejected>) {
+    match (Row::read(listing, row.to_owned()), decoded) {
+        (Ok(glance), Ok(record)) => {
+            assert_eq!(glance.id(), record.id());
+            assert_eq!(glance.created_at(), record.created_at());
+            assert_eq!(glance.updated_at(), record.updated_at());
+            assert_eq!(format!("{:?}", glance.record()), format!("{record:?}"));
+        }
+        (Err(glance), Err(rejected)) => assert_eq!(glance.reason, rejected.reason),
+        (glance, _) => panic!("{glance:?} is not {decoded:?}"),
+    }
 }
 
 /// The same object with its members the other way round, each once, and white space between them.

@@ -21,7 +21,7 @@ use futures_util::stream::{FuturesUnordered, Stream as _};
 use super::Error;
 use super::reader::Reader;
 use super::rows::Rows;
-use super::sweep::{PageView, Request, Sweep};
+use super::sweep::{Item, PageView, Request, Sweep};
 
 /// How many pages are fetched ahead at first. With each page that can be used it is one more.
 const FIRST_WINDOW: usize = 4;
@@ -69,6 +69,10 @@ pub(super) struct Ahead<'a> {
     latest: HashMap<u64, (u64, u64)>,
     /// How many of those there may be before the ones that no page can contradict any more are dropped.
     latest_allowed: usize,
+    /// The rows of the page that was found outdated last, by key: the versions of their texts and of their contents.
+    doubted: HashMap<u64, (u64, u64)>,
+    /// Whether versions are those of contents, because the server writes the same row in several ways.
+    by_content: bool,
     /// Whether rows are decoded as they arrive, because they are likely to be stored.
     decoding: Arc<AtomicBool>,
 }
@@ -87,6 +91,8 @@ impl<'a> Ahead<'a> {
             ticks: 0,
             latest: HashMap::new(),
             latest_allowed: FEWEST_LATEST,
+            doubted: HashMap::new(),
+            by_content: false,
             decoding: Arc::default(),
         }
     }
@@ -124,15 +130,28 @@ impl<'a> Ahead<'a> {
 
     /// Whether the page may tell of rows what was true before what is stored of them. Else it is what is known now.
     pub(super) fn is_outdated(&mut self, page: &Arrival) -> bool {
+        self.learn_from_doubt(page);
+        let by_content = self.by_content;
         let versions = || {
             let keys = page.rows.items.iter().map(|item| item.key).enumerate();
-            keys.map(|(position, key)| (key, page.rows.text_version(position)))
+            keys.map(|(position, key)| {
+                let version = if by_content {
+                    page.rows.version(position)
+                } else {
+                    page.rows.text_version(position)
+                };
+                (key, version)
+            })
         };
         let outdated = versions().any(|(key, version)| {
             let latest = self.latest.get(&key);
             latest.is_some_and(|&(other, arrived)| arrived > page.sent && other != version)
         });
-        if !outdated {
+        if outdated {
+            let doubted = page.rows.items.iter().enumerate();
+            let doubted = doubted.map(|(at, item)| (item.key, (page.rows.text_version(at), page.rows.version(at))));
+            self.doubted = doubted.collect();
+        } else {
             let latest = versions().map(|(key, version)| (key, (version, page.arrived)));
             self.latest.extend(latest);
             if self.latest.len() > self.latest_allowed {
@@ -140,6 +159,23 @@ impl<'a> Ahead<'a> {
             }
         }
         outdated
+    }
+
+    /// Compares a page with what it said the first time, if it was doubted. A server that writes the same row now so, now
+    /// so would have every page fetched twice: its rows are compared by their content, which costs more.
+    fn learn_from_doubt(&mut self, page: &Arrival) {
+        let doubted = std::mem::take(&mut self.doubted);
+        let is_same = |(at, item): (usize, &Item)| {
+            doubted.get(&item.key).is_some_and(|&(text, content)| {
+                text != page.rows.text_version(at) && content == page.rows.version(at)
+            })
+        };
+        if !doubted.is_empty() && page.rows.items.iter().enumerate().any(is_same) {
+            self.by_content = true;
+            // What is on its way cannot be compared with what was known by its text.
+            self.latest.clear();
+            self.forget();
+        }
     }
 
     /// Drops what arrived before any of the pages to come was asked for.

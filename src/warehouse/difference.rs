@@ -114,6 +114,25 @@ impl<'a> Entry<'a> {
     }
 }
 
+/// A row that was just added.
+pub(super) struct Added {
+    id: String,
+    num: i64,
+    raw_hash: RawHash,
+    changed_at: DateTime<Utc>,
+}
+
+impl Added {
+    pub(super) fn of(write: &Write<'_>) -> Option<Self> {
+        Some(Self {
+            id: write.record.id().to_owned(),
+            num: write.num?,
+            raw_hash: write.raw_hash,
+            changed_at: write.changed_at,
+        })
+    }
+}
+
 /// A page with each id once (the last of it), and what differs from what is there.
 pub(super) struct Difference<'a> {
     of: Of<'a>,
@@ -194,6 +213,16 @@ impl<'a> Difference<'a> {
     /// Compares the rows that differ once more, now that nobody else can write.
     pub(super) async fn find_again(&mut self, conn: &mut Conn<'_>) -> Result<(), Error> {
         self.compare(conn, Entry::is_to_write).await
+    }
+
+    /// Compares rows with some that were just added. Nobody else can have written since.
+    pub(super) fn recall(&mut self, added: &[Added]) {
+        for entry in &mut self.entries {
+            let same = |added: &&Added| added.id == entry.row.id() && added.raw_hash == entry.row.raw_hash();
+            if let Some(&Added { num, changed_at, .. }) = added.iter().find(same) {
+                entry.compare(Some(Known::Same { num, changed_at }));
+            }
+        }
     }
 
     /// Compares all rows, after those that were not there have been added under numbers above `highest`.

@@ -8,7 +8,7 @@
 //! One transaction may hold many pages. The ids of a list are in no order, so that each page is written all over the
 //! index; the more pages a transaction holds, the fewer blocks are written twice.
 
-use super::difference::Difference;
+use super::difference::{Added, Difference};
 use super::error::Error;
 use super::mirrored::{self, Write};
 use super::page::{PageCommit, RowOutcome};
@@ -18,6 +18,9 @@ use crate::allai::Resource;
 
 /// How often a lost connection is replaced. A pool holds several, all of which a restart of the server has cut.
 const RECONNECTS: usize = 10;
+
+/// How many rows of a page are remembered for the next one. More than pages overlap by is of no use.
+const OVERLAP: usize = 16;
 
 /// A run of pages of one list, stored one after the other; several may share a transaction. Dropped, it rolls back
 /// what was not committed.
@@ -38,6 +41,8 @@ struct Open {
     tx: Tx,
     /// The highest row number, once it was asked for. Nobody else gives numbers while the transaction is open.
     highest: Option<i64>,
+    /// The last rows of the page before, if all of it was new: those that the next one overlaps.
+    added: Vec<Added>,
 }
 
 impl std::fmt::Debug for PageWriter {
@@ -160,16 +165,20 @@ impl PageWriter {
         let was_open = open.is_some();
         if !was_open {
             let tx = self.warehouse.begin(&self.account, &[self.resource]).await?;
-            *open = Some(Open { tx, highest: None });
+            *open = Some(Open {
+                tx,
+                highest: None,
+                added: Vec::new(),
+            });
         }
-        let Some(Open { tx, highest }) = open else {
+        let Some(Open { tx, highest, added }) = open else {
             return Ok(difference.outcomes());
         };
         let conn = &mut tx.conn();
         if is_found {
             difference.find_again(conn).await?;
         } else {
-            if !self.add_all(conn, highest, &mut difference).await? {
+            if !self.add_all(conn, highest, added, &mut difference).await? {
                 difference.find(conn, self.quarantine_is_empty).await?;
             }
             self.expects_new = difference.is_mostly_new();
@@ -190,11 +199,14 @@ impl PageWriter {
         &self,
         conn: &mut Conn<'_>,
         highest: &mut Option<i64>,
+        last_added: &mut Vec<Added>,
         difference: &mut Difference<'_>,
     ) -> Result<bool, Error> {
         if !self.expects_new || !self.quarantine_is_empty || !matches!(conn, Conn::Sqlite(_)) {
             return Ok(false);
         }
+        difference.recall(last_added);
+        last_added.clear();
         let (slots, mut writes) = difference.writes(self.warehouse.now());
         let before = self.number(conn, highest, &mut writes).await?;
         let Conn::Sqlite(sqlite) = conn else { return Ok(false) };
@@ -203,6 +215,7 @@ impl PageWriter {
             difference.find_added(conn, before).await?;
             return Ok(true);
         }
+        last_added.extend(writes.iter().rev().take(OVERLAP).filter_map(Added::of));
         for (slot, write) in slots.into_iter().zip(writes) {
             difference.written(slot, write.num.ok_or_else(String::new));
         }

@@ -68,7 +68,8 @@ fn write(raw: &RawValue, depth: usize, out: &mut String) {
 
 fn write_members(members: &Members<'_>, depth: usize, out: &mut String) {
     let mut sorted: Vec<(&str, &RawValue)> = members.iter().collect();
-    sorted.sort_unstable_by_key(|(name, _)| *name);
+    // Any order will do, and most lengths differ.
+    sorted.sort_unstable_by_key(|(name, _)| (name.len(), *name));
     out.push('{');
     for (position, (name, value)) in sorted.into_iter().enumerate() {
         if position > 0 {

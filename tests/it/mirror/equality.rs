@@ -7,12 +7,13 @@ use allai_sync::sandbox::{Envelope, MessageOrder, ObjectEnvelope, OddKind, Optio
 use clap::ValueEnum as _;
 
 use crate::support::database::Database;
-use crate::support::mirror::{ACCOUNT, Mirror};
+use crate::support::mirror::{ACCOUNT, Mirror, Runs};
 use crate::support::on_both_databases;
 
 on_both_databases!(
     every_form_of_answers_is_mirrored_exactly,
     every_order_of_lists_is_mirrored_exactly,
+    a_server_that_writes_rows_now_so_now_so_is_not_asked_twice,
     pages_of_any_size_are_mirrored_exactly,
     pages_of_one_row_are_mirrored,
     odd_rows_are_mirrored_or_in_quarantine,
@@ -118,6 +119,27 @@ async fn every_order_of_lists_is_mirrored_exactly(database: Database) {
         let again = mirror.run(&LISTS, sync_options(false)).await.complete();
         assert!(again.0.iter().all(|run| run.rows_seen == run.unchanged), "{again:#?}");
     }
+}
+
+async fn a_server_that_writes_rows_now_so_now_so_is_not_asked_twice(database: Database) {
+    let mirror = Mirror::start(database, Options::for_tests(900, 0)).await;
+    mirror.configure(&mirror.account_config(ACCOUNT, "page_size = 20\n"));
+    let contacts = [Resource::Contacts];
+    let plain = mirror.run(&contacts, sync_options(true)).await.complete().verified();
+    mirror
+        .sandbox
+        .set_options(|options| options.shape.shuffle_members = true);
+    let shuffled = mirror.run(&contacts, sync_options(true)).await.complete().verified();
+    assert_eq!(shuffled.of(Resource::Contacts).unchanged, 900);
+    let requests = |runs: &Runs| runs.of(Resource::Contacts).requests;
+    // Once it is found out, what was on its way is asked for again.
+    assert!(
+        requests(&shuffled) <= requests(&plain) + 12,
+        "{} requests instead of {}",
+        requests(&shuffled),
+        requests(&plain)
+    );
+    mirror.assert_exact().await;
 }
 
 async fn pages_of_any_size_are_mirrored_exactly(database: Database) {
