@@ -1,5 +1,6 @@
 //! What can go wrong between here and the API.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -211,14 +212,15 @@ fn roughly(wait: Duration) -> String {
 const LONGEST_MESSAGE: usize = 300;
 
 /// The API's own message in an error answer: the guide promises "descriptive messages" and no shape, so the usual
-/// ones are tried. `secret` is struck out should the server echo it.
+/// ones are tried. `secret` is struck out should the server echo it, and so are addresses and telephone numbers: a
+/// message ends up in logs and in the journal of runs.
 pub(super) fn api_message(body: &[u8], secret: &str) -> String {
     let message = serde_json::from_slice::<Value>(body)
         .ok()
         .and_then(|body| message_in(&body));
     message.map_or_else(
         || "it gave no reason".to_owned(),
-        |message| tidy(&message.replace(secret, "[key]")),
+        |message| tidy(&message.replace(secret, "[key]"), LONGEST_MESSAGE),
     )
 }
 
@@ -237,22 +239,51 @@ fn message_in(body: &Value) -> Option<String> {
     }
 }
 
-/// One line, no control characters, not too long.
-fn tidy(message: &str) -> String {
-    let mut tidy = String::with_capacity(message.len().min(LONGEST_MESSAGE));
-    for word in message.split(|c: char| c.is_whitespace() || c.is_control()) {
-        if !word.is_empty() {
-            if !tidy.is_empty() {
-                tidy.push(' ');
-            }
-            tidy.push_str(word);
+/// One line, no control characters, nobody's address or number, at most `longest` characters.
+fn tidy(message: &str, longest: usize) -> String {
+    let words = message.split(|c: char| c.is_whitespace() || c.is_control());
+    let mut tidy: Vec<Cow<'_, str>> = Vec::new();
+    // The words since the last that is not of a number.
+    let mut number: Vec<Cow<'_, str>> = Vec::new();
+    for word in words.filter(|word| !word.is_empty()) {
+        if is_of_a_number(word) {
+            number.push(word.into());
+            continue;
         }
+        tidy.append(&mut struck_out(std::mem::take(&mut number)));
+        tidy.push(if word.contains('@') {
+            "[address]".into()
+        } else {
+            word.into()
+        });
     }
-    if let Some((end, _)) = tidy.char_indices().nth(LONGEST_MESSAGE) {
+    tidy.append(&mut struck_out(number));
+    let mut tidy = tidy.join(" ");
+    if let Some((end, _)) = tidy.char_indices().nth(longest) {
         tidy.truncate(end);
         tidy.push('…');
     }
     tidy
+}
+
+/// Whether the word may be a part of a telephone number.
+fn is_of_a_number(word: &str) -> bool {
+    word.contains(|c: char| c.is_ascii_digit())
+        && word.chars().all(|c| c.is_ascii_digit() || "+-./(),;:!?'\"".contains(c))
+}
+
+/// The words of a number as they are, unless they are a telephone number.
+fn struck_out(words: Vec<Cow<'_, str>>) -> Vec<Cow<'_, str>> {
+    let digits = |word: &str| word.bytes().filter(u8::is_ascii_digit).count();
+    let all: usize = words.iter().map(|word| digits(word)).sum();
+    let starts_as_one = words
+        .first()
+        .is_some_and(|word| word.trim_start_matches(['(', '"', '\'']).starts_with(['+', '0']));
+    let is_long = words.iter().any(|word| digits(word) >= 9 && !word.contains(':'));
+    if all >= 7 && (starts_as_one || is_long) {
+        return vec!["[number]".into()];
+    }
+    words
 }
 
 #[cfg(test)]
@@ -272,6 +303,27 @@ mod tests {
             assert_eq!(api_message(body.as_bytes(), "k"), "bad limit", "{body}");
         }
         assert_eq!(api_message(b"<html>", "k"), "it gave no reason");
+    }
+
+    #[test]
+    fn a_message_names_nobody_by_address_or_number() {
+        for (said, told) in [
+            (
+                "contact <ion.popescu@exemplu.ro> +40722123456 is locked",
+                "contact [address] [number] is locked",
+            ),
+            ("0722 123 456, please", "[number] please"),
+            ("(0722) 123-456: taken", "[number] taken"),
+            ("40722123456 is known", "[number] is known"),
+            (
+                "limit 1000 of 2026-01-19 10:30:00, retry in 30",
+                "limit 1000 of 2026-01-19 10:30:00, retry in 30",
+            ),
+            ("con_0000000000030cdb is gone", "con_0000000000030cdb is gone"),
+        ] {
+            let body = serde_json::json!({ "error": said }).to_string();
+            assert_eq!(api_message(body.as_bytes(), "k"), told);
+        }
     }
 
     #[test]

@@ -138,6 +138,8 @@ pub(super) fn not_json(error: &serde_json::Error, body: &[u8]) -> String {
         "it is empty".to_owned()
     } else if start.starts_with(b"<") {
         "it is HTML or XML, not JSON".to_owned()
+    } else if let Err(error) = str::from_utf8(body) {
+        format!("it is not UTF-8, from byte {} on", error.valid_up_to() + 1)
     } else if error.is_eof() {
         format!("the JSON breaks off after {} bytes", body.len())
     } else {

@@ -64,6 +64,7 @@ impl Options {
         };
         runtime::block_on(async {
             let has_tables = warehouse(&loaded.config, &mut findings).await;
+            let is_readable = !findings.failed;
             let mut accounts = app::accounts(&loaded.config, &SystemClock::shared(), &impatient)?;
             accounts.retain(|account| self.account.as_ref().is_none_or(|name| *name == account.name));
             for account in &accounts {
@@ -78,7 +79,7 @@ impl Options {
             findings.print_new()?;
             if self.parity && has_tables {
                 parity::compare(&loaded.config, self.account.as_deref(), self.full, &mut findings).await?;
-            } else if self.parity {
+            } else if self.parity && is_readable {
                 parity::nothing_to_compare(&mut findings)?;
             }
             Ok(if findings.failed {

@@ -23,7 +23,8 @@ use super::reader::Reader;
 use super::rows::Rows;
 use super::sweep::{Item, PageView, Request, Sweep};
 
-/// How many pages are fetched ahead at first. With each page that can be used it is one more.
+/// How many pages are fetched ahead at first. With each page that can be used it is one more, up to the account's
+/// concurrency.
 const FIRST_WINDOW: usize = 4;
 
 /// So many rows may always be remembered as the latest.
@@ -58,10 +59,8 @@ pub(super) struct Ahead<'a> {
     /// Their offsets, and when they were asked for.
     expected: BTreeMap<u64, u64>,
     arrived: BTreeMap<u64, Result<Arrival, Error>>,
-    /// At most so many pages are fetched and not yet taken.
+    /// At most so many pages are fetched and not yet stored: what a run that is killed has to fetch again.
     window: usize,
-    /// The most it may become.
-    widest: usize,
     /// The rows on the largest page so far; a smaller one is probably the list's last.
     largest_page: usize,
     ticks: u64,
@@ -78,15 +77,13 @@ pub(super) struct Ahead<'a> {
 }
 
 impl<'a> Ahead<'a> {
-    /// At most `widest` pages at a time.
-    pub(super) fn new(reader: &'a Reader<'a>, widest: usize) -> Self {
+    pub(super) fn new(reader: &'a Reader<'a>) -> Self {
         Self {
             reader,
             on_their_way: FuturesUnordered::new(),
             expected: BTreeMap::new(),
             arrived: BTreeMap::new(),
-            window: FIRST_WINDOW.min(widest),
-            widest,
+            window: FIRST_WINDOW.min(reader.run.job.account.concurrency).max(1),
             largest_page: 0,
             ticks: 0,
             latest: HashMap::new(),
@@ -97,8 +94,8 @@ impl<'a> Ahead<'a> {
         }
     }
 
-    /// The page the sweep asks for next.
-    pub(super) async fn page(&mut self, request: Request, sweep: &Sweep) -> Result<Arrival, Error> {
+    /// The page the sweep asks for next; `unstored` pages taken before are not committed yet.
+    pub(super) async fn page(&mut self, request: Request, sweep: &Sweep, unstored: usize) -> Result<Arrival, Error> {
         let known = |at: &u64| self.expected.contains_key(at) || self.arrived.contains_key(at);
         if !known(&request.offset) {
             // The list is not what it was when these were asked for.
@@ -107,7 +104,7 @@ impl<'a> Ahead<'a> {
         }
         poll_fn(|context| {
             loop {
-                self.look_further(sweep, context);
+                self.look_further(sweep, unstored, context);
                 if let Some(page) = self.arrived.remove(&request.offset) {
                     return Poll::Ready(page);
                 }
@@ -166,9 +163,9 @@ impl<'a> Ahead<'a> {
     fn learn_from_doubt(&mut self, page: &Arrival) {
         let doubted = std::mem::take(&mut self.doubted);
         let is_same = |(at, item): (usize, &Item)| {
-            doubted.get(&item.key).is_some_and(|&(text, content)| {
-                text != page.rows.text_version(at) && content == page.rows.version(at)
-            })
+            doubted
+                .get(&item.key)
+                .is_some_and(|&(text, content)| text != page.rows.text_version(at) && content == page.rows.version(at))
         };
         if !doubted.is_empty() && page.rows.items.iter().enumerate().any(is_same) {
             self.by_content = true;
@@ -190,20 +187,20 @@ impl<'a> Ahead<'a> {
     /// Notes that a page was used: if most of its rows had changed, those to come are worth decoding as they arrive.
     pub(super) fn used(&mut self, changed: usize, rows: usize) {
         self.decoding.store(changed * 2 > rows, Ordering::Relaxed);
-        self.window = (self.window + 1).min(self.widest);
+        self.window = (self.window + 1).min(self.reader.run.job.account.concurrency.max(1));
     }
 
-    /// Does `work`, while pages arrive and more are asked for.
-    pub(super) async fn meanwhile<T>(&mut self, sweep: &Sweep, work: impl Future<Output = T>) -> T {
+    /// Does `work`, while pages arrive and more are asked for; `unstored` pages taken before are not committed yet.
+    pub(super) async fn meanwhile<T>(&mut self, sweep: &Sweep, unstored: usize, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         poll_fn(|context| {
             if let Poll::Ready(done) = work.as_mut().poll(context) {
                 return Poll::Ready(done);
             }
             if !self.reader.run.job.account.in_lockstep {
-                self.look_further(sweep, context);
+                self.look_further(sweep, unstored, context);
                 while self.poll_arrival(context).is_ready() {
-                    self.look_further(sweep, context);
+                    self.look_further(sweep, unstored, context);
                 }
             }
             Poll::Pending
@@ -235,7 +232,7 @@ impl<'a> Ahead<'a> {
     }
 
     /// Asks for the pages that follow, until the window is full or the budget lets no more through.
-    fn look_further(&mut self, sweep: &Sweep, context: &mut Context<'_>) {
+    fn look_further(&mut self, sweep: &Sweep, unstored: usize, context: &mut Context<'_>) {
         let is_last = |page: &Result<Arrival, Error>| {
             let rows = page.as_ref().map(|page| page.rows.items.len());
             rows.is_err() || rows.is_ok_and(|rows| rows < self.largest_page)
@@ -245,7 +242,7 @@ impl<'a> Ahead<'a> {
         }
         let budget = self.reader.run.client.budget();
         for request in sweep.ahead() {
-            if self.expected.len() + self.arrived.len() >= self.window {
+            if unstored + self.expected.len() + self.arrived.len() >= self.window {
                 return;
             }
             if self.expected.contains_key(&request.offset) || self.arrived.contains_key(&request.offset) {

@@ -13,25 +13,18 @@ use crate::allai::model::Json;
 use crate::allai::{ListQuery, Listing, Page, Resource};
 use crate::warehouse::{PageCommit, PageWriter};
 
-/// How long pages that change nothing may go without a checkpoint. A page that changes something carries one.
+/// How long pages that change nothing may go without a checkpoint. Those that change something carry one.
 pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 
 /// At most so many pages are stored in one transaction: enough to spread its cost, and soon enough over for others that
 /// want to write.
 const PAGES_A_COMMIT: usize = 8;
 
-/// How many pages may be fetched and not yet taken, and how many taken and not yet committed. Together they are no more
-/// than the account's concurrency: what a run that is killed has to fetch again.
-fn shares(concurrency: usize) -> (usize, usize) {
-    let unstored = (concurrency / 2).clamp(1, PAGES_A_COMMIT);
-    (concurrency.saturating_sub(unstored).max(1), unstored)
-}
-
 /// Nobody's list is so long. A server that returns rows here would do so for ever.
 pub(super) const ENDLESS: u64 = 1_000_000_000;
 
 /// After how many pages it is asked whether the list ends at all.
-const LONG: u64 = 1_000;
+const LONG: u64 = 200;
 
 /// Reads one list of the API into the warehouse.
 pub(super) struct Reader<'a> {
@@ -51,16 +44,18 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     /// Reads until the sweep is finished.
     pub(super) async fn read(&self, sweep: &mut Sweep) -> Result<(), Error> {
-        let (ahead, unstored) = shares(self.run.job.account.concurrency);
-        let mut pages = Ahead::new(self, ahead);
-        let mut store = Store::new(self, unstored).await?;
+        let mut pages = Ahead::new(self);
+        let mut store = Store::new(self).await?;
         let mut is_known_to_end = false;
         while let Some(request) = sweep.next() {
             // No transaction waits for the API.
             if !pages.is_here(request) || store.is_full() || self.run.job.cancelled.is_cancelled() {
                 store.commit(sweep, &mut pages).await?;
             }
-            let page = self.run.unless_cancelled(pages.page(request, sweep)).await??;
+            let page = self
+                .run
+                .unless_cancelled(pages.page(request, sweep, store.pages))
+                .await??;
             if pages.is_outdated(&page) {
                 continue;
             }
@@ -150,34 +145,40 @@ impl Reader<'_> {
     }
 }
 
+/// How many pages that change nothing may go without a checkpoint, however fast they come. Each checkpoint is written to
+/// disk, where a long list of which nothing changed should leave little.
+fn unclaimed_allowed(pages: u64) -> usize {
+    usize::try_from(pages / 8).map_or(usize::MAX, |share| share.max(2))
+}
+
 /// Where the pages of one reading go: several to a commit, together with the checkpoint that claims them.
 struct Store<'a> {
     reader: &'a Reader<'a>,
     writer: PageWriter,
     /// Pages that were taken and are not committed.
     pages: usize,
-    /// How many of those there may be.
-    most: usize,
+    /// Pages that were committed after the last checkpoint.
+    unclaimed: usize,
     counted: Tally,
     saved_at: Duration,
 }
 
 impl<'a> Store<'a> {
-    async fn new(reader: &'a Reader<'a>, most: usize) -> Result<Self, Error> {
+    async fn new(reader: &'a Reader<'a>) -> Result<Self, Error> {
         let job = reader.run.job;
         Ok(Self {
             reader,
             writer: job.warehouse.page_writer(reader.run.account(), reader.resource).await?,
             pages: 0,
-            most,
+            unclaimed: 0,
             counted: Tally::default(),
             saved_at: job.clock.monotonic(),
         })
     }
 
     /// Whether what was taken is to be committed before more is.
-    const fn is_full(&self) -> bool {
-        self.pages >= self.most
+    fn is_full(&self) -> bool {
+        self.pages >= PAGES_A_COMMIT.min(self.reader.run.job.account.concurrency)
     }
 
     /// Stores an anchored page, and tells the sweep what it was.
@@ -189,7 +190,7 @@ impl<'a> Store<'a> {
             rows: &page.rows.usable,
             rejected: &page.rows.rejected,
         };
-        let outcomes = pages.meanwhile(sweep, self.writer.store(&commit)).await?;
+        let outcomes = pages.meanwhile(sweep, self.pages, self.writer.store(&commit)).await?;
         let marks = page.rows.marks(&outcomes, reader.settled_at);
         let first_seen = page.view(|view| sweep.absorb(view, &marks));
         self.counted
@@ -204,20 +205,26 @@ impl<'a> Store<'a> {
             return Ok(());
         }
         let now = self.reader.run.job.clock.monotonic();
-        let is_due = self.writer.is_open() || now.saturating_sub(self.saved_at) >= CHECKPOINT_EVERY;
-        let checkpoint = (self.reader.checkpointed && sweep.next().is_some() && is_due).then(|| sweep.checkpoint());
-        pages
-            .meanwhile(sweep, self.writer.commit(checkpoint.as_deref()))
-            .await?;
+        self.unclaimed += self.pages;
+        let is_over = sweep.next().is_none();
+        let is_due = self.writer.is_open()
+            || now.saturating_sub(self.saved_at) >= CHECKPOINT_EVERY
+            || self.unclaimed >= unclaimed_allowed(sweep.pages());
+        let checkpoint = (self.reader.checkpointed && !is_over && is_due).then(|| sweep.checkpoint());
+        let work = self.writer.commit(checkpoint.as_deref());
+        pages.meanwhile(sweep, self.pages, work).await?;
+        self.pages = 0;
         if checkpoint.is_some() {
             self.saved_at = now;
+            self.unclaimed = 0;
         }
-        self.pages = 0;
-        self.report(sweep);
+        if checkpoint.is_some() || is_over || !self.reader.checkpointed {
+            self.report(sweep);
+        }
         Ok(())
     }
 
-    /// Counts what is committed.
+    /// Counts what is committed and will not be read again, should the run be cut short.
     fn report(&mut self, sweep: &Sweep) {
         let counted = std::mem::take(&mut self.counted);
         self.reader.run.tally().add(&counted);

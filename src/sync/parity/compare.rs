@@ -126,6 +126,14 @@ impl JudgedPage {
         })
     }
 
+    /// The rows met for the first time on this page, each as it was compared: of several with one id the last.
+    pub(super) fn compared_first(&self, first_seen: &[bool]) -> Vec<&Judged> {
+        let new = self.rows.iter().zip(first_seen).filter(|(_, first_seen)| **first_seen);
+        let new: HashSet<u64> = new.map(|(row, _)| row.item.key).collect();
+        let compared = |row: &&Judged| row.judgement != Judgement::Passed && new.contains(&row.item.key);
+        self.rows.iter().filter(compared).collect()
+    }
+
     /// An audit writes nothing: no row is ever one that had to be written.
     pub(super) fn marks(&self) -> Vec<Mark> {
         let mark = |row: &Judged| Mark {

@@ -49,7 +49,8 @@ pub(super) async fn sample(auditor: &Auditor<'_>, stated: Option<u64>, known_unl
         let page = auditor.look(&listing, &auditor.query(resource, offset)).await?;
         watch_total(auditor, &mut total, &page);
         for row in &page.rows {
-            if row.id.clone().is_some_and(|id| seen.insert(id)) {
+            // Of several rows with one id on a page the last is compared.
+            if row.judgement != Judgement::Passed && row.id.clone().is_some_and(|id| seen.insert(id)) {
                 new += u64::from(row.judgement == Judgement::New);
                 found.fresh += u64::from(auditor.is_fresh(row));
                 found.count(row, None);
@@ -111,9 +112,11 @@ pub(super) async fn full(auditor: &Auditor<'_>) -> Result<Findings, Error> {
     if let Proof::Unproven(reason) = sweep.proof() {
         tracing::warn!(
             sync.account = account, sync.resource = %resource, reason,
-            "not every row could be compared, and rows that the API has not were not looked for"
+            "it is not proven that every row was compared"
         );
         found.partial = true;
+        // Whether the API has what it did not show is an open question, and not for an audit to answer.
+        found.pending += found.rows_mirror.saturating_sub(sweep.rows_seen());
         return Ok(found);
     }
     let unseen = warehouse
@@ -156,11 +159,9 @@ async fn sweep(auditor: &Auditor<'_>, mut found: Option<&mut Findings>) -> Resul
         }
         let first_seen = page.view(|view| sweep.absorb(view, &page.marks()));
         if let Some(found) = found.as_deref_mut() {
-            for (row, first_seen) in page.rows.iter().zip(first_seen) {
-                if first_seen {
-                    found.fresh += u64::from(auditor.is_fresh(row));
-                    found.count(row, None);
-                }
+            for row in page.compared_first(&first_seen) {
+                found.fresh += u64::from(auditor.is_fresh(row));
+                found.count(row, None);
             }
             distrust(auditor, &page.rows).await?;
         }

@@ -149,8 +149,7 @@ async fn read(auditor: &Auditor<'_>, conversation_id: &str) -> Result<Option<Rea
             continue;
         }
         let first_seen = page.view(|view| sweep.absorb(view, &page.marks()));
-        let of_page = page.rows.into_iter().zip(first_seen);
-        rows.extend(of_page.filter(|(_, first_seen)| *first_seen).map(|(row, _)| row));
+        rows.extend(page.compared_first(&first_seen).into_iter().cloned());
     }
     let proven = sweep.proof() == Proof::Verified;
     let unseen = if proven {

@@ -30,7 +30,7 @@ pub fn describe(audit: &ParityAudit) -> String {
     match audit.verdict {
         AuditVerdict::Equal => format!("{what}, all equal"),
         AuditVerdict::Behind => format!(
-            "{what}, equal but for {} that changed at the API since the last proof",
+            "{what}, none of them wrong; {} rows changed at the API since the last proof",
             grouped(audit.rows_pending)
         ),
         AuditVerdict::Differs | AuditVerdict::Noted if audit.rows_differing == 0 => {
@@ -65,7 +65,14 @@ fn named(differences: &[Difference]) -> String {
 fn in_words(difference: &Difference) -> String {
     let id = difference.id.as_deref().unwrap_or_default();
     // An id is the API's: it must not break the line.
-    let id: String = id.chars().filter(|c| !c.is_control()).take(100).collect();
+    let plain = |text: &str| text.chars().filter(|c| !c.is_control()).take(100).collect::<String>();
+    let mut id = plain(id);
+    if let Some(conversation) = &difference.conversation_id
+        && !id.is_empty()
+    {
+        // A message's id need not be unique beyond its conversation.
+        id = format!("{id} of {}", plain(conversation));
+    }
     let count = |count: Option<u64>| count.map_or_else(|| "?".to_owned(), grouped);
     let (api, mirror) = (count(difference.api), count(difference.mirror));
     match difference.kind {

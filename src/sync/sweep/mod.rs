@@ -12,6 +12,7 @@
 //! tells [`Sweep::absorb`] what it was, in the very transaction that saves [`Sweep::checkpoint`].
 
 pub(super) mod bitmap;
+mod packed;
 mod passes;
 #[cfg(test)]
 mod tests;
@@ -212,8 +213,10 @@ enum Doubt {
 struct Slice {
     offset: u64,
     /// Its rows, by key.
+    #[serde(with = "packed")]
     keys: Vec<u64>,
     /// Where rows may move, the versions of the last of them; only those can be anchors.
+    #[serde(with = "packed")]
     versions: Vec<u64>,
 }
 
@@ -399,7 +402,9 @@ impl Sweep {
     pub fn proof(&self) -> Proof {
         if let Some(doubt) = self.unproven {
             return Proof::Unproven(match doubt {
-                Doubt::NeverAnchored => "the list changed faster than it could be read",
+                Doubt::NeverAnchored => {
+                    "the list changed faster than it could be read; if a member of its rows is another one in every answer, leave it out by `fields`"
+                }
                 Doubt::OffsetIgnored => "the server ignores the offset and states no total",
                 Doubt::Unreachable => "the server states more rows than it returns",
                 Doubt::UnknownOrder => "the order of the list is unknown and new rows kept turning up",
@@ -411,7 +416,7 @@ impl Sweep {
         if agrees {
             Proof::Verified
         } else {
-            Proof::Unproven("the total the server states is not the number of rows it returns")
+            Proof::Unproven("the total the server states is not the number of rows it returns, each counted once")
         }
     }
 

@@ -9,11 +9,12 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::support::database::Database;
-use crate::support::mirror::Mirror;
+use crate::support::mirror::{ACCOUNT, Mirror};
 use crate::support::{eventually, on_both_databases};
 
 on_both_databases!(
     killed_dozens_of_times_the_mirror_is_exact_and_nothing_is_read_twice,
+    killed_where_nothing_changed_it_goes_on_where_it_was,
     killed_in_full_syncs_of_a_changing_account_the_mirror_is_exact,
     an_incremental_sync_cut_short_is_caught_up_with,
     an_interrupted_sync_stops_at_once_and_the_next_goes_on,
@@ -112,6 +113,37 @@ async fn an_incremental_sync_cut_short_is_caught_up_with(database: Database) {
         mirror.sync().await;
         mirror.assert_exact().await;
     }
+}
+
+async fn killed_where_nothing_changed_it_goes_on_where_it_was(database: Database) {
+    let mut options = Options::for_tests(600, 0);
+    options.faults.latency = Duration::from_millis(2);
+    options.faults.jitter = Duration::from_millis(4);
+    let mirror = Mirror::start(database, options).await;
+    mirror.configure(&mirror.account_config(ACCOUNT, "page_size = 10\n"));
+    mirror.say(&["sync"]).expect(0);
+    let mut rng = StdRng::seed_from_u64(0x6b69_6c6c);
+    let (mut kills, mut reached) = (0, 0);
+    while kills < 12 {
+        let arguments = ["sync", "contacts", "--full", "-q"];
+        let Some(log) = kill_after(&mirror, &arguments, rng.random_range(8..40)).await else {
+            reached = 0;
+            continue;
+        };
+        kills += 1;
+        let offsets = offsets_of(&log, "/v2/contacts");
+        let again = offsets.iter().filter(|offset| **offset < reached).count();
+        assert!(again <= WINDOW + 2, "it had reached {reached}: {offsets:?}");
+        let over = offsets.iter().any(|offset| *offset >= 590);
+        reached = if over {
+            0
+        } else {
+            reached.max(offsets.iter().copied().max().unwrap_or(0))
+        };
+    }
+    mirror.say(&["sync", "--full"]).expect(0);
+    mirror.assert_exact().await;
+    mirror.database.assert_sound().await;
 }
 
 async fn killed_in_full_syncs_of_a_changing_account_the_mirror_is_exact(database: Database) {

@@ -26,10 +26,10 @@ const NO_PAGES: [(&[u8], &str); 9] = [
     ),
     (
         b"{\"data\":[{\"id\":\"Ion Popescu\xff\"}]}",
-        "it is not JSON (line 1, column 2",
+        "it is not UTF-8, from byte 28 on",
     ),
     (b"{\"data\":[{\"id\":NaN}]}", "it is not JSON (line 1, column 1"),
-    (b"\x1f\x8b\x08\x00", "it is not JSON (line 1, column 1)"),
+    (b"\x1f\x8b\x08\x00", "it is not UTF-8, from byte 2 on"),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
