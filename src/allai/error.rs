@@ -322,7 +322,7 @@ mod tests {
             ("con_0000000000030cdb is gone", "con_0000000000030cdb is gone"),
         ] {
             let body = serde_json::json!({ "error": said }).to_string();
-            assert_eq!(api_message(body.as_bytes(), "k"), told);
+            assert_eq!(api_message(body.as_bytes(), "a-key"), told);
         }
     }
 
