@@ -79,6 +79,7 @@ class Postgres:
 
     def __exit__(self, *_):
         self.call("pg_ctl", "-D", self.folder / "data", "-m", "fast", "-w", "stop")
+        remove(self.folder)
 
     def call(self, program, *arguments):
         words = self.prefix + [str(self.bin / program)] + [str(argument) for argument in arguments]
