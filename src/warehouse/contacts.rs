@@ -86,7 +86,8 @@ macro_rules! keep {
 }
 
 const KEEP: Statement = Statement::postgres_only(keep!(
-    "UNNEST($2::text[], $3::timestamptz[]) AS page (id, valid_to) JOIN contacts c ON c.account = $1 AND c.id = page.id"
+    "UNNEST($2::text[], $3::timestamptz[]) AS page (id, valid_to) CROSS JOIN LATERAL \
+    (SELECT * FROM contacts WHERE account = $1 AND id = page.id LIMIT 1) c"
 ));
 
 /// The parameters are the rows' ids and ends.

@@ -93,7 +93,8 @@ macro_rules! keep {
 }
 
 const KEEP: Statement = Statement::postgres_only(keep!(
-    "UNNEST($2::text[], $3::timestamptz[]) AS page (id, valid_to) JOIN conversations c ON c.account = $1 AND c.id = page.id"
+    "UNNEST($2::text[], $3::timestamptz[]) AS page (id, valid_to) CROSS JOIN LATERAL \
+    (SELECT * FROM conversations WHERE account = $1 AND id = page.id LIMIT 1) c"
 ));
 
 /// The parameters are the rows' ids and ends.
