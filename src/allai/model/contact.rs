@@ -1,5 +1,7 @@
 //! A contact: somebody the chatbot talked to, or a lead.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use super::{ContentHash, Json};
@@ -8,13 +10,13 @@ use super::{ContentHash, Json};
 #[derive(Clone, Debug)]
 pub struct Contact {
     /// The server's id.
-    pub id: String,
+    pub id: Arc<str>,
     /// Full name.
-    pub name: Option<String>,
+    pub name: Option<Arc<str>>,
     /// E-mail address, as entered.
-    pub email: Option<String>,
+    pub email: Option<Arc<str>>,
     /// Telephone number, as entered.
-    pub phone: Option<String>,
+    pub phone: Option<Arc<str>>,
     /// Labels, a JSON array of strings.
     pub tags: Option<Json>,
     /// The account's own members, a JSON object.

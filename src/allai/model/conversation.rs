@@ -1,5 +1,7 @@
 //! A conversation between a visitor and a chatbot.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use super::{ContentHash, Json};
@@ -8,23 +10,23 @@ use super::{ContentHash, Json};
 #[derive(Clone, Debug)]
 pub struct Conversation {
     /// The server's id.
-    pub id: String,
+    pub id: Arc<str>,
     /// The chatbot that answers.
-    pub chatbot_id: Option<String>,
+    pub chatbot_id: Option<Arc<str>>,
     /// The contact the visitor is known as.
-    pub contact_id: Option<String>,
+    pub contact_id: Option<Arc<str>>,
     /// `visitor.name`.
-    pub visitor_name: Option<String>,
+    pub visitor_name: Option<Arc<str>>,
     /// `visitor.email`.
-    pub visitor_email: Option<String>,
+    pub visitor_email: Option<Arc<str>>,
     /// The whole `visitor` object.
     pub visitor: Option<Json>,
     /// `website`, `whatsapp`, `messenger`, `api`, …
-    pub channel: Option<String>,
+    pub channel: Option<Arc<str>>,
     /// `active`, `closed`, …
-    pub status: Option<String>,
+    pub status: Option<Arc<str>>,
     /// How it ended, e.g. `resolved_by_bot`.
-    pub resolution: Option<String>,
+    pub resolution: Option<Arc<str>>,
     /// Free-form data given at creation, a JSON object.
     pub metadata: Option<Json>,
     /// When the conversation started.

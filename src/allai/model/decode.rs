@@ -1,5 +1,7 @@
 //! From a row as the server wrote it to a [`Record`].
 
+use std::sync::Arc;
+
 use serde_json::value::RawValue;
 
 use super::canonical;
@@ -77,7 +79,7 @@ impl Message {
             .find_map(|name| members.time(name));
         Ok(Self {
             id,
-            conversation_id: conversation_id.to_owned(),
+            conversation_id: conversation_id.into(),
             role: members.text("role"),
             kind: members.text("type"),
             content: members.text("content"),
@@ -90,7 +92,7 @@ impl Message {
     }
 }
 
-fn open(raw: &RawValue) -> Result<(String, Members<'_>), Rejected> {
+fn open(raw: &RawValue) -> Result<(Arc<str>, Members<'_>), Rejected> {
     let rejected = |reason: &str| Rejected {
         id: None,
         reason: reason.to_owned(),

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -106,7 +107,7 @@ impl<'a> Members<'a> {
     }
 
     /// A text column. Numbers and booleans give their text, and stay in `extra` as what they are.
-    pub(crate) fn text(&mut self, name: &str) -> Option<String> {
+    pub(crate) fn text(&mut self, name: &str) -> Option<Arc<str>> {
         self.read(name, |raw| {
             let text = text(raw);
             let whole = Kind::of(raw) == Kind::Text && text.is_some();
@@ -115,14 +116,14 @@ impl<'a> Members<'a> {
     }
 
     /// The row's own id: a text that is not blank, or a whole number.
-    pub(crate) fn id(&mut self) -> Result<String, &'static str> {
+    pub(crate) fn id(&mut self) -> Result<Arc<str>, &'static str> {
         let Some(raw) = self.get("id") else {
             return Err("it has no id");
         };
         let id = match Kind::of(raw) {
             Kind::Null => return Err("its id is null"),
             Kind::Text => text(raw).ok_or("its id is not valid Unicode")?,
-            Kind::Number if raw.get().bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') => raw.get().to_owned(),
+            Kind::Number if raw.get().bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') => raw.get().into(),
             _ => return Err("its id is neither a text nor a whole number"),
         };
         if id.trim().is_empty() {
@@ -184,10 +185,13 @@ impl<'a> Members<'a> {
 }
 
 /// The text a scalar stands for: `"x"` → x, 17.50 → 17.50, true → true.
-pub(super) fn text(raw: &RawValue) -> Option<String> {
+pub(super) fn text(raw: &RawValue) -> Option<Arc<str>> {
     match Kind::of(raw) {
-        Kind::Text => serde_json::from_str(raw.get()).ok(),
-        Kind::Number | Kind::Bool => Some(raw.get().to_owned()),
+        Kind::Text => {
+            let Name(text) = serde_json::from_str(raw.get()).ok()?;
+            Some(text.into())
+        }
+        Kind::Number | Kind::Bool => Some(raw.get().into()),
         Kind::Null | Kind::Array | Kind::Object => None,
     }
 }

@@ -1,5 +1,7 @@
 //! A message of a conversation.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use super::{ContentHash, Json};
@@ -8,15 +10,15 @@ use super::{ContentHash, Json};
 #[derive(Clone, Debug)]
 pub struct Message {
     /// The server's id.
-    pub id: String,
+    pub id: Arc<str>,
     /// The conversation it belongs to.
-    pub conversation_id: String,
+    pub conversation_id: Arc<str>,
     /// `visitor`, `bot`, `agent`, …
-    pub role: Option<String>,
+    pub role: Option<Arc<str>>,
     /// `text`, `image`, … (the member `type`).
-    pub kind: Option<String>,
+    pub kind: Option<Arc<str>>,
     /// What was said.
-    pub content: Option<String>,
+    pub content: Option<Arc<str>>,
     /// How sure the bot was of its answer, 0 to 1.
     pub confidence: Option<f64>,
     /// The knowledge-base articles an answer came from, a JSON array of strings.
