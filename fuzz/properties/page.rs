@@ -141,7 +141,7 @@ fn nothing_is_dropped(record: &Record, members: &BTreeMap<String, &RawValue>) {
                     "conversation_id",
                     members
                         .get("conversation_id")
-                        .is_some_and(|raw| *text(raw) == *row.conversation_id),
+                        .is_some_and(|raw| text(raw) == row.conversation_id),
                 ),
                 ("role", row.role.is_some()),
                 ("type", row.kind.is_some()),

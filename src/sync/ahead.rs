@@ -21,7 +21,7 @@ use futures_util::stream::{FuturesUnordered, Stream as _};
 use super::Error;
 use super::reader::Reader;
 use super::rows::Rows;
-use super::sweep::{Item, PageView, Request, Sweep};
+use super::sweep::{Item, Mode, PageView, Request, Sweep};
 
 /// How many pages are fetched ahead at first. With each that has to be waited for it is one more; where pages pile up it
 /// is one less, since what waits in memory is cold when it is stored.
@@ -207,9 +207,15 @@ impl<'a> Ahead<'a> {
                 return Poll::Ready(done);
             }
             if !self.reader.run.job.account.in_lockstep {
-                self.look_further(sweep, unstored, context);
-                while self.poll_arrival(context).is_ready() {
-                    self.look_further(sweep, unstored, context);
+                // What is being stored may be what an incremental run ends with.
+                let goes_on = sweep.mode() == Mode::Full;
+                loop {
+                    if goes_on {
+                        self.look_further(sweep, unstored, context);
+                    }
+                    if self.poll_arrival(context).is_pending() {
+                        break;
+                    }
                 }
             }
             Poll::Pending

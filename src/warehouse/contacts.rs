@@ -1,7 +1,5 @@
 //! Contacts and their superseded versions.
 
-use std::sync::Arc;
-
 use serde_json::value::RawValue;
 use sqlx::postgres::PgConnection;
 
@@ -32,26 +30,17 @@ macro_rules! or_update {
     };
 }
 
-macro_rules! write_page {
-    ($conflict:expr) => {
-        Statement::postgres_only(concat!(
-            "INSERT INTO contacts (",
-            columns!(),
-            ") SELECT $1, id, name, email, phone, tags::jsonb, custom_fields::jsonb, created_at, updated_at, ",
-            "extra::jsonb, content_hash, raw_hash, changed_at, changed_at FROM UNNEST($2::text[], $3::text[], ",
-            "$4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[], $10::text[], ",
-            "$11::text[], $12::bytea[], $13::timestamptz[]) AS page (id, name, email, phone, tags, ",
-            "custom_fields, created_at, updated_at, extra, content_hash, raw_hash, changed_at)",
-            $conflict,
-            " RETURNING id, row_num"
-        ))
-    };
-}
-
-const PUT: Statement = write_page!(or_update!());
-
-/// For rows that are probably not there; those that are stay as they are, and are not returned.
-const ADD: Statement = write_page!(" ON CONFLICT (account, id) DO NOTHING");
+const PUT: Statement = Statement::postgres_only(concat!(
+    "INSERT INTO contacts (",
+    columns!(),
+    ") SELECT $1, id, name, email, phone, tags::jsonb, custom_fields::jsonb, created_at, updated_at, ",
+    "extra::jsonb, content_hash, raw_hash, changed_at, changed_at FROM UNNEST($2::text[], $3::text[], ",
+    "$4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[], $10::text[], ",
+    "$11::text[], $12::bytea[], $13::timestamptz[]) AS page (id, name, email, phone, tags, ",
+    "custom_fields, created_at, updated_at, extra, content_hash, raw_hash, changed_at)",
+    or_update!(),
+    " RETURNING id, row_num"
+));
 
 /// What [`bind`] binds of a row.
 const COLUMNS: usize = 10;
@@ -113,7 +102,7 @@ pub(super) static KEEP_MANY: Repeated = Repeated::new(|rows| {
     )
 });
 
-pub(super) const STATEMENTS: &[Statement] = &[PUT, ADD, KEEP];
+pub(super) const STATEMENTS: &[Statement] = &[PUT, KEEP];
 
 /// Binds the columns of one row that the API fills.
 pub(super) fn bind<'q>(query: Query<'q>, write: &Write<'_>, texts: &mut Texts) -> Query<'q> {
@@ -121,23 +110,22 @@ pub(super) fn bind<'q>(query: Query<'q>, write: &Write<'_>, texts: &mut Texts) -
         return query;
     };
     query
-        .bind(Arc::clone(&row.id))
-        .bind(row.name.clone())
-        .bind(row.email.clone())
-        .bind(row.phone.clone())
+        .bind(texts.text(Some(&row.id)))
+        .bind(texts.text(row.name.as_deref()))
+        .bind(texts.text(row.email.as_deref()))
+        .bind(texts.text(row.phone.as_deref()))
         .bind(texts.text(row.tags.as_deref().map(RawValue::get)))
         .bind(texts.text(row.custom_fields.as_deref().map(RawValue::get)))
         .bind(texts.time(row.created_at))
         .bind(texts.time(row.updated_at))
         .bind(texts.text(row.extra.as_deref().map(RawValue::get)))
-        .bind(texts.text(Some(row.content_hash.digits(&mut [0; 32]))))
+        .bind(texts.text(Some(&row.content_hash.to_string())))
 }
 
 pub(super) async fn write_postgres(
     conn: &mut PgConnection,
     account: &str,
     writes: &[Write<'_>],
-    only_new: bool,
 ) -> Result<Vec<(String, i64)>, sqlx::Error> {
     let superseded: Vec<_> = writes.iter().filter(|write| write.supersedes).collect();
     if !superseded.is_empty() {
@@ -161,7 +149,7 @@ pub(super) async fn write_postgres(
             .map(|row| of(row).map(|json| json.get()))
             .collect::<Vec<_>>()
     };
-    sqlx::query_as(if only_new { ADD.postgres } else { PUT.postgres })
+    sqlx::query_as(PUT.postgres)
         .bind(account)
         .bind(text(|row| Some(&row.id)))
         .bind(text(|row| row.name.as_deref()))

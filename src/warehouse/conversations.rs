@@ -1,7 +1,5 @@
 //! Conversations and their superseded versions.
 
-use std::sync::Arc;
-
 use serde_json::value::RawValue;
 use sqlx::postgres::PgConnection;
 
@@ -35,28 +33,19 @@ macro_rules! or_update {
     };
 }
 
-macro_rules! write_page {
-    ($conflict:expr) => {
-        Statement::postgres_only(concat!(
-            "INSERT INTO conversations (",
-            columns!(),
-            ") SELECT $1, id, chatbot_id, contact_id, visitor_name, visitor_email, visitor::jsonb, channel, ",
-            "status, resolution, metadata::jsonb, created_at, updated_at, closed_at, extra::jsonb, content_hash, ",
-            "raw_hash, changed_at, changed_at FROM UNNEST($2::text[], $3::text[], $4::text[], $5::text[], ",
-            "$6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], ",
-            "$13::timestamptz[], $14::timestamptz[], $15::text[], $16::text[], $17::bytea[], $18::timestamptz[]) ",
-            "AS page (id, chatbot_id, contact_id, visitor_name, visitor_email, visitor, channel, status, ",
-            "resolution, metadata, created_at, updated_at, closed_at, extra, content_hash, raw_hash, changed_at)",
-            $conflict,
-            " RETURNING id, row_num"
-        ))
-    };
-}
-
-const PUT: Statement = write_page!(or_update!());
-
-/// For rows that are probably not there; those that are stay as they are, and are not returned.
-const ADD: Statement = write_page!(" ON CONFLICT (account, id) DO NOTHING");
+const PUT: Statement = Statement::postgres_only(concat!(
+    "INSERT INTO conversations (",
+    columns!(),
+    ") SELECT $1, id, chatbot_id, contact_id, visitor_name, visitor_email, visitor::jsonb, channel, ",
+    "status, resolution, metadata::jsonb, created_at, updated_at, closed_at, extra::jsonb, content_hash, ",
+    "raw_hash, changed_at, changed_at FROM UNNEST($2::text[], $3::text[], $4::text[], $5::text[], ",
+    "$6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], ",
+    "$13::timestamptz[], $14::timestamptz[], $15::text[], $16::text[], $17::bytea[], $18::timestamptz[]) ",
+    "AS page (id, chatbot_id, contact_id, visitor_name, visitor_email, visitor, channel, status, ",
+    "resolution, metadata, created_at, updated_at, closed_at, extra, content_hash, raw_hash, changed_at)",
+    or_update!(),
+    " RETURNING id, row_num"
+));
 
 /// What [`bind`] binds of a row.
 const COLUMNS: usize = 15;
@@ -120,7 +109,7 @@ pub(super) static KEEP_MANY: Repeated = Repeated::new(|rows| {
     )
 });
 
-pub(super) const STATEMENTS: &[Statement] = &[PUT, ADD, KEEP];
+pub(super) const STATEMENTS: &[Statement] = &[PUT, KEEP];
 
 /// Binds the columns of one row that the API fills.
 pub(super) fn bind<'q>(query: Query<'q>, write: &Write<'_>, texts: &mut Texts) -> Query<'q> {
@@ -128,28 +117,27 @@ pub(super) fn bind<'q>(query: Query<'q>, write: &Write<'_>, texts: &mut Texts) -
         return query;
     };
     query
-        .bind(Arc::clone(&row.id))
-        .bind(row.chatbot_id.clone())
-        .bind(row.contact_id.clone())
-        .bind(row.visitor_name.clone())
-        .bind(row.visitor_email.clone())
+        .bind(texts.text(Some(&row.id)))
+        .bind(texts.text(row.chatbot_id.as_deref()))
+        .bind(texts.text(row.contact_id.as_deref()))
+        .bind(texts.text(row.visitor_name.as_deref()))
+        .bind(texts.text(row.visitor_email.as_deref()))
         .bind(texts.text(row.visitor.as_deref().map(RawValue::get)))
-        .bind(row.channel.clone())
-        .bind(row.status.clone())
-        .bind(row.resolution.clone())
+        .bind(texts.text(row.channel.as_deref()))
+        .bind(texts.text(row.status.as_deref()))
+        .bind(texts.text(row.resolution.as_deref()))
         .bind(texts.text(row.metadata.as_deref().map(RawValue::get)))
         .bind(texts.time(row.created_at))
         .bind(texts.time(row.updated_at))
         .bind(texts.time(row.closed_at))
         .bind(texts.text(row.extra.as_deref().map(RawValue::get)))
-        .bind(texts.text(Some(row.content_hash.digits(&mut [0; 32]))))
+        .bind(texts.text(Some(&row.content_hash.to_string())))
 }
 
 pub(super) async fn write_postgres(
     conn: &mut PgConnection,
     account: &str,
     writes: &[Write<'_>],
-    only_new: bool,
 ) -> Result<Vec<(String, i64)>, sqlx::Error> {
     let superseded: Vec<_> = writes.iter().filter(|write| write.supersedes).collect();
     if !superseded.is_empty() {
@@ -173,7 +161,7 @@ pub(super) async fn write_postgres(
             .map(|row| of(row).map(|json| json.get()))
             .collect::<Vec<_>>()
     };
-    sqlx::query_as(if only_new { ADD.postgres } else { PUT.postgres })
+    sqlx::query_as(PUT.postgres)
         .bind(account)
         .bind(text(|row| Some(&row.id)))
         .bind(text(|row| row.chatbot_id.as_deref()))

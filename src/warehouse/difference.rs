@@ -215,12 +215,6 @@ impl<'a> Difference<'a> {
         self.compare(conn, Entry::is_to_write).await
     }
 
-    /// Whether there are rows that the database cannot hold, as far as that can be foreseen.
-    pub(super) fn foresees_problems(&self) -> bool {
-        let foreseen = |entry: &Entry<'_>| quarantine::foreseeable_problem(entry.row.record()).is_some();
-        self.choosy && self.entries.iter().any(foreseen)
-    }
-
     /// Compares rows with some that were just added. Nobody else can have written since.
     pub(super) fn recall(&mut self, added: &[Added]) {
         for entry in &mut self.entries {

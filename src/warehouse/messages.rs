@@ -1,7 +1,5 @@
 //! Messages. They have no history: a message is not expected to change.
 
-use std::sync::Arc;
-
 use serde_json::value::RawValue;
 use sqlx::postgres::PgConnection;
 
@@ -32,26 +30,17 @@ macro_rules! or_update {
     };
 }
 
-macro_rules! write_page {
-    ($conflict:expr) => {
-        Statement::postgres_only(concat!(
-            "INSERT INTO messages (",
-            columns!(),
-            ") SELECT $1, id, conversation_id, role, type, content, confidence, sources::jsonb, sent_at, ",
-            "extra::jsonb, content_hash, raw_hash, changed_at, changed_at FROM UNNEST($2::text[], $3::text[], ",
-            "$4::text[], $5::text[], $6::text[], $7::float8[], $8::text[], $9::timestamptz[], $10::text[], ",
-            "$11::text[], $12::bytea[], $13::timestamptz[]) AS page (id, conversation_id, role, type, content, ",
-            "confidence, sources, sent_at, extra, content_hash, raw_hash, changed_at)",
-            $conflict,
-            " RETURNING id, row_num"
-        ))
-    };
-}
-
-const PUT: Statement = write_page!(or_update!());
-
-/// For rows that are probably not there; those that are stay as they are, and are not returned.
-const ADD: Statement = write_page!(" ON CONFLICT (account, conversation_id, id) DO NOTHING");
+const PUT: Statement = Statement::postgres_only(concat!(
+    "INSERT INTO messages (",
+    columns!(),
+    ") SELECT $1, id, conversation_id, role, type, content, confidence, sources::jsonb, sent_at, ",
+    "extra::jsonb, content_hash, raw_hash, changed_at, changed_at FROM UNNEST($2::text[], $3::text[], ",
+    "$4::text[], $5::text[], $6::text[], $7::float8[], $8::text[], $9::timestamptz[], $10::text[], ",
+    "$11::text[], $12::bytea[], $13::timestamptz[]) AS page (id, conversation_id, role, type, content, ",
+    "confidence, sources, sent_at, extra, content_hash, raw_hash, changed_at)",
+    or_update!(),
+    " RETURNING id, row_num"
+));
 
 /// What [`bind`] binds of a row.
 const COLUMNS: usize = 10;
@@ -82,7 +71,7 @@ pub(super) static PUT_MANY: Repeated = Repeated::new(|rows| {
     )
 });
 
-pub(super) const STATEMENTS: &[Statement] = &[PUT, ADD];
+pub(super) const STATEMENTS: &[Statement] = &[PUT];
 
 /// Binds the columns of one row that the API fills.
 pub(super) fn bind<'q>(query: Query<'q>, write: &Write<'_>, texts: &mut Texts) -> Query<'q> {
@@ -90,23 +79,22 @@ pub(super) fn bind<'q>(query: Query<'q>, write: &Write<'_>, texts: &mut Texts) -
         return query;
     };
     query
-        .bind(Arc::clone(&row.id))
-        .bind(Arc::clone(&row.conversation_id))
-        .bind(row.role.clone())
-        .bind(row.kind.clone())
-        .bind(row.content.clone())
+        .bind(texts.text(Some(&row.id)))
+        .bind(texts.text(Some(&row.conversation_id)))
+        .bind(texts.text(row.role.as_deref()))
+        .bind(texts.text(row.kind.as_deref()))
+        .bind(texts.text(row.content.as_deref()))
         .bind(row.confidence)
         .bind(texts.text(row.sources.as_deref().map(RawValue::get)))
         .bind(texts.time(row.sent_at))
         .bind(texts.text(row.extra.as_deref().map(RawValue::get)))
-        .bind(texts.text(Some(row.content_hash.digits(&mut [0; 32]))))
+        .bind(texts.text(Some(&row.content_hash.to_string())))
 }
 
 pub(super) async fn write_postgres(
     conn: &mut PgConnection,
     account: &str,
     writes: &[Write<'_>],
-    only_new: bool,
 ) -> Result<Vec<(String, i64)>, sqlx::Error> {
     let (rows, writes): (Vec<&Message>, Vec<&Write<'_>>) = writes
         .iter()
@@ -121,7 +109,7 @@ pub(super) async fn write_postgres(
             .map(|row| of(row).map(|json| json.get()))
             .collect::<Vec<_>>()
     };
-    sqlx::query_as(if only_new { ADD.postgres } else { PUT.postgres })
+    sqlx::query_as(PUT.postgres)
         .bind(account)
         .bind(text(|row| Some(&row.id)))
         .bind(text(|row| Some(&row.conversation_id)))

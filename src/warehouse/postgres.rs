@@ -243,7 +243,7 @@ pub(super) async fn lock(conn: &mut PgConnection, account: &str, resource: Resou
 }
 
 /// Writes rows that are new, changed or back, with the versions they supersede; returns their row numbers, or why the
-/// server cannot hold a row. If `only_new`, rows that are there already stay as they are, and have no number.
+/// server cannot hold a row.
 ///
 /// What Postgres refuses cannot all be foreseen (numbers JSONB has no room for, ids too long for an index), so a batch
 /// that is refused is halved until the row is found.
@@ -252,9 +252,8 @@ pub(super) async fn write_rows(
     account: &str,
     resource: Resource,
     writes: &[Write<'_>],
-    only_new: bool,
-) -> Result<Vec<Result<Option<i64>, String>>, Error> {
-    let mut results = vec![Ok(None); writes.len()];
+) -> Result<Vec<Result<i64, String>>, Error> {
+    let mut results = vec![Err(String::new()); writes.len()];
     let mut pending = vec![(0, writes.len())];
     while let Some((from, to)) = pending.pop() {
         let part = &writes[from..to];
@@ -263,9 +262,9 @@ pub(super) async fn write_rows(
         }
         let mut savepoint = conn.begin().await.doing("writing rows")?;
         let written = match resource {
-            Resource::Contacts => contacts::write_postgres(&mut savepoint, account, part, only_new).await,
-            Resource::Conversations => conversations::write_postgres(&mut savepoint, account, part, only_new).await,
-            Resource::Messages => messages::write_postgres(&mut savepoint, account, part, only_new).await,
+            Resource::Contacts => contacts::write_postgres(&mut savepoint, account, part).await,
+            Resource::Conversations => conversations::write_postgres(&mut savepoint, account, part).await,
+            Resource::Messages => messages::write_postgres(&mut savepoint, account, part).await,
             Resource::Analytics => Ok(Vec::new()),
         };
         match written {
@@ -273,7 +272,10 @@ pub(super) async fn write_rows(
                 savepoint.commit().await.doing("writing rows")?;
                 let nums: std::collections::HashMap<_, _> = rows.into_iter().collect();
                 for (result, write) in results[from..to].iter_mut().zip(part) {
-                    *result = Ok(nums.get(write.record.id()).copied());
+                    *result = nums
+                        .get(write.record.id())
+                        .copied()
+                        .ok_or_else(|| format!("not a row of {resource}"));
                 }
             }
             Err(error) if is_unstorable(&error) => {

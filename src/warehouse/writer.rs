@@ -202,41 +202,23 @@ impl PageWriter {
         last_added: &mut Vec<Added>,
         difference: &mut Difference<'_>,
     ) -> Result<bool, Error> {
-        if !self.expects_new || !self.quarantine_is_empty || difference.foresees_problems() {
+        if !self.expects_new || !self.quarantine_is_empty || !matches!(conn, Conn::Sqlite(_)) {
             return Ok(false);
         }
         difference.recall(last_added);
         last_added.clear();
         let (slots, mut writes) = difference.writes(self.warehouse.now());
-        let (account, resource) = (self.account.as_str(), self.resource);
-        if matches!(conn, Conn::Sqlite(_)) {
-            let before = self.number(conn, highest, &mut writes).await?;
-            let Conn::Sqlite(sqlite) = conn else { return Ok(false) };
-            let added = sqlite::add_rows(sqlite, account, resource, &writes).await?;
-            if added < writes.len() as u64 {
-                difference.find_added(conn, before).await?;
-                return Ok(true);
-            }
-            for (slot, write) in slots.into_iter().zip(&writes) {
-                difference.written(slot, write.num.ok_or_else(String::new));
-            }
-        } else if let Conn::Postgres(postgres) = conn {
-            let added = postgres::write_rows(postgres, account, resource, &writes, true).await?;
-            let mut all_were_new = true;
-            for ((slot, write), result) in slots.into_iter().zip(&mut writes).zip(added) {
-                match result.transpose() {
-                    Some(result) => {
-                        write.num = result.as_ref().ok().copied();
-                        difference.written(slot, result);
-                    }
-                    None => all_were_new = false,
-                }
-            }
-            if !all_were_new {
-                difference.find_again(conn).await?;
-            }
+        let before = self.number(conn, highest, &mut writes).await?;
+        let Conn::Sqlite(sqlite) = conn else { return Ok(false) };
+        let added = sqlite::add_rows(sqlite, &self.account, self.resource, &writes).await?;
+        if added < writes.len() as u64 {
+            difference.find_added(conn, before).await?;
+            return Ok(true);
         }
         last_added.extend(writes.iter().rev().take(OVERLAP).filter_map(Added::of));
+        for (slot, write) in slots.into_iter().zip(writes) {
+            difference.written(slot, write.num.ok_or_else(String::new));
+        }
         Ok(true)
     }
 
@@ -282,10 +264,9 @@ impl PageWriter {
                     }
                 }
                 Conn::Postgres(conn) => {
-                    let written = postgres::write_rows(conn, account, resource, &writes, false).await?;
+                    let written = postgres::write_rows(conn, account, resource, &writes).await?;
                     for (slot, result) in slots.into_iter().zip(written) {
-                        let not_a_row = || format!("not a row of {resource}");
-                        difference.written(slot, result.and_then(|num| num.ok_or_else(not_a_row)));
+                        difference.written(slot, result);
                     }
                 }
             }

@@ -188,7 +188,9 @@ impl Life<'_> {
             let mut options = sync::Options { full, ..options };
             for record in self.complete(&mut options).await? {
                 let written = record.inserted + record.updated + record.deleted + record.restored + record.quarantined;
-                if written > 0 || (full && !record.verified) {
+                // Pages of one row share none with the next: they are read, and prove nothing.
+                let provable = self.scenario.clamp != 1;
+                if written > 0 || (full && provable && !record.verified) {
                     return Err(format!(
                         "expected: once the mirror is exact, a sync (full: {full}) changes nothing and, if full, is \
                          verified; found: {record:?}"

@@ -390,10 +390,10 @@ async fn the_answer_of_the_bot_is_read_as_the_guide_shows_it() {
         .send_message("c", &NewMessage::from_visitor("Hello"))
         .await
         .unwrap();
-    assert_eq!(&*sent.message.unwrap().id, "msg_001");
+    assert_eq!(sent.message.unwrap().id, "msg_001");
     let answer = sent.bot_response.unwrap();
     assert_eq!(
-        (&*answer.id, answer.confidence, &*answer.conversation_id),
+        (answer.id.as_str(), answer.confidence, answer.conversation_id.as_str()),
         ("msg_002", Some(0.94), "c")
     );
 }
@@ -469,7 +469,7 @@ async fn over_real_http_cut_answers_are_asked_for_again() {
     .await;
     let client = Client::builder(url, "k".into()).retry(fast()).build().unwrap();
     let page = client.list_contacts(&ListQuery::default()).await.unwrap();
-    assert_eq!(&*page.items[0].id, "a");
+    assert_eq!(page.items[0].id, "a");
     assert_eq!(client.counters(), counters(4, 3, 0));
 }
 

@@ -69,11 +69,8 @@ impl Client {
         self.execute(&call, |body| {
             let raw = single(body, "session")?;
             let mut members = Members::parse(&raw).ok_or("it is not an object")?;
-            let token = members
-                .get("session_token")
-                .map(|raw| serde_json::from_str::<String>(raw.get()));
             Ok(SessionToken {
-                session_token: token.and_then(Result::ok).ok_or("it has no session_token")?.into(),
+                session_token: members.text("session_token").ok_or("it has no session_token")?.into(),
                 expires_at: members.time("expires_at"),
             })
         })

@@ -1,7 +1,5 @@
 //! `/webhooks`: where the API sends its events.
 
-use std::sync::Arc;
-
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -28,7 +26,7 @@ pub struct NewWebhook {
 #[derive(Clone)]
 pub struct Webhook {
     /// The server's id, if it gives one.
-    pub id: Option<Arc<str>>,
+    pub id: Option<String>,
     /// The whole answer of the API, which may hold the secret.
     pub raw: Json,
 }

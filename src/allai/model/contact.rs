@@ -1,7 +1,5 @@
 //! A contact: somebody the chatbot talked to, or a lead.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 
 use super::{ContentHash, Json};
@@ -10,13 +8,13 @@ use super::{ContentHash, Json};
 #[derive(Clone, Debug)]
 pub struct Contact {
     /// The server's id.
-    pub id: Arc<str>,
+    pub id: String,
     /// Full name.
-    pub name: Option<Arc<str>>,
+    pub name: Option<String>,
     /// E-mail address, as entered.
-    pub email: Option<Arc<str>>,
+    pub email: Option<String>,
     /// Telephone number, as entered.
-    pub phone: Option<Arc<str>>,
+    pub phone: Option<String>,
     /// Labels, a JSON array of strings.
     pub tags: Option<Json>,
     /// The account's own members, a JSON object.

@@ -1,7 +1,5 @@
 //! A conversation between a visitor and a chatbot.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 
 use super::{ContentHash, Json};
@@ -10,23 +8,23 @@ use super::{ContentHash, Json};
 #[derive(Clone, Debug)]
 pub struct Conversation {
     /// The server's id.
-    pub id: Arc<str>,
+    pub id: String,
     /// The chatbot that answers.
-    pub chatbot_id: Option<Arc<str>>,
+    pub chatbot_id: Option<String>,
     /// The contact the visitor is known as.
-    pub contact_id: Option<Arc<str>>,
+    pub contact_id: Option<String>,
     /// `visitor.name`.
-    pub visitor_name: Option<Arc<str>>,
+    pub visitor_name: Option<String>,
     /// `visitor.email`.
-    pub visitor_email: Option<Arc<str>>,
+    pub visitor_email: Option<String>,
     /// The whole `visitor` object.
     pub visitor: Option<Json>,
     /// `website`, `whatsapp`, `messenger`, `api`, …
-    pub channel: Option<Arc<str>>,
+    pub channel: Option<String>,
     /// `active`, `closed`, …
-    pub status: Option<Arc<str>>,
+    pub status: Option<String>,
     /// How it ended, e.g. `resolved_by_bot`.
-    pub resolution: Option<Arc<str>>,
+    pub resolution: Option<String>,
     /// Free-form data given at creation, a JSON object.
     pub metadata: Option<Json>,
     /// When the conversation started.

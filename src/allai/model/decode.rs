@@ -1,7 +1,5 @@
 //! From a row as the server wrote it to a [`Record`].
 
-use std::sync::Arc;
-
 use serde_json::value::RawValue;
 
 use super::canonical;
@@ -79,7 +77,7 @@ impl Message {
             .find_map(|name| members.time(name));
         Ok(Self {
             id,
-            conversation_id: conversation_id.into(),
+            conversation_id: conversation_id.to_owned(),
             role: members.text("role"),
             kind: members.text("type"),
             content: members.text("content"),
@@ -92,7 +90,7 @@ impl Message {
     }
 }
 
-fn open(raw: &RawValue) -> Result<(Arc<str>, Members<'_>), Rejected> {
+fn open(raw: &RawValue) -> Result<(String, Members<'_>), Rejected> {
     let rejected = |reason: &str| Rejected {
         id: None,
         reason: reason.to_owned(),

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -107,7 +106,7 @@ impl<'a> Members<'a> {
     }
 
     /// A text column. Numbers and booleans give their text, and stay in `extra` as what they are.
-    pub(crate) fn text(&mut self, name: &str) -> Option<Arc<str>> {
+    pub(crate) fn text(&mut self, name: &str) -> Option<String> {
         self.read(name, |raw| {
             let text = text(raw);
             let whole = Kind::of(raw) == Kind::Text && text.is_some();
@@ -116,14 +115,14 @@ impl<'a> Members<'a> {
     }
 
     /// The row's own id: a text that is not blank, or a whole number.
-    pub(crate) fn id(&mut self) -> Result<Arc<str>, &'static str> {
+    pub(crate) fn id(&mut self) -> Result<String, &'static str> {
         let Some(raw) = self.get("id") else {
             return Err("it has no id");
         };
         let id = match Kind::of(raw) {
             Kind::Null => return Err("its id is null"),
             Kind::Text => text(raw).ok_or("its id is not valid Unicode")?,
-            Kind::Number if raw.get().bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') => raw.get().into(),
+            Kind::Number if raw.get().bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') => raw.get().to_owned(),
             _ => return Err("its id is neither a text nor a whole number"),
         };
         if id.trim().is_empty() {
@@ -185,13 +184,10 @@ impl<'a> Members<'a> {
 }
 
 /// The text a scalar stands for: `"x"` → x, 17.50 → 17.50, true → true.
-pub(super) fn text(raw: &RawValue) -> Option<Arc<str>> {
+pub(super) fn text(raw: &RawValue) -> Option<String> {
     match Kind::of(raw) {
-        Kind::Text => {
-            let Name(text) = serde_json::from_str(raw.get()).ok()?;
-            Some(text.into())
-        }
-        Kind::Number | Kind::Bool => Some(raw.get().into()),
+        Kind::Text => serde_json::from_str(raw.get()).ok(),
+        Kind::Number | Kind::Bool => Some(raw.get().to_owned()),
         Kind::Null | Kind::Array | Kind::Object => None,
     }
 }

@@ -1,7 +1,5 @@
 //! A message of a conversation.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 
 use super::{ContentHash, Json};
@@ -10,15 +8,15 @@ use super::{ContentHash, Json};
 #[derive(Clone, Debug)]
 pub struct Message {
     /// The server's id.
-    pub id: Arc<str>,
+    pub id: String,
     /// The conversation it belongs to.
-    pub conversation_id: Arc<str>,
+    pub conversation_id: String,
     /// `visitor`, `bot`, `agent`, …
-    pub role: Option<Arc<str>>,
+    pub role: Option<String>,
     /// `text`, `image`, … (the member `type`).
-    pub kind: Option<Arc<str>>,
+    pub kind: Option<String>,
     /// What was said.
-    pub content: Option<Arc<str>>,
+    pub content: Option<String>,
     /// How sure the bot was of its answer, 0 to 1.
     pub confidence: Option<f64>,
     /// The knowledge-base articles an answer came from, a JSON array of strings.

@@ -15,7 +15,6 @@ mod row;
 mod timestamp;
 
 use std::fmt;
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -38,20 +37,11 @@ pub type Json = Box<RawValue>;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ContentHash(pub [u8; 16]);
 
-impl ContentHash {
-    /// Its 32 hexadecimal digits, written into `digits`.
-    pub(crate) fn digits<'a>(&self, digits: &'a mut [u8; 32]) -> &'a str {
-        // Neither can fail: there is room for 32 digits, and digits are text.
-        match hex::encode_to_slice(self.0, digits) {
-            Ok(()) => str::from_utf8(digits).unwrap_or_default(),
-            Err(_) => "",
-        }
-    }
-}
-
 impl fmt::Display for ContentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.digits(&mut [0; 32]))
+        let mut digits = [0; 32];
+        hex::encode_to_slice(self.0, &mut digits).map_err(|_| fmt::Error)?;
+        f.write_str(str::from_utf8(&digits).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -95,10 +85,6 @@ impl Record {
 
     /// The row's id, unique within the account and the resource.
     pub fn id(&self) -> &str {
-        self.shared_id()
-    }
-
-    const fn shared_id(&self) -> &Arc<str> {
         match self {
             Self::Contact(row) => &row.id,
             Self::Conversation(row) => &row.id,

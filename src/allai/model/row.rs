@@ -5,7 +5,7 @@
 //! text is another one.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -43,7 +43,7 @@ pub struct Row {
     listing: Listing,
     raw: Json,
     raw_hash: RawHash,
-    id: Arc<str>,
+    id: String,
     created_at: Option<DateTime<Utc>>,
     updated_at: Option<DateTime<Utc>>,
     record: OnceLock<Record>,
@@ -81,7 +81,7 @@ impl Row {
                 Ok(Self {
                     listing: listing.clone(),
                     raw_hash: RawHash::of(&raw),
-                    id: glance.id.into(),
+                    id: glance.id.to_owned(),
                     created_at,
                     updated_at,
                     record: OnceLock::new(),
@@ -103,7 +103,7 @@ impl Row {
         Self {
             listing,
             raw_hash: RawHash::of(&raw),
-            id: Arc::clone(record.shared_id()),
+            id: record.id().to_owned(),
             created_at: record.created_at(),
             updated_at: record.updated_at(),
             record: OnceLock::from(record),
@@ -114,11 +114,6 @@ impl Row {
     /// The row's id, unique within the account and the resource; a message's within its conversation.
     pub fn id(&self) -> &str {
         &self.id
-    }
-
-    /// The same, to be kept.
-    pub fn shared_id(&self) -> Arc<str> {
-        Arc::clone(&self.id)
     }
 
     /// Whose message it is, if it is one.

@@ -134,7 +134,7 @@ async fn a_server_that_writes_rows_now_so_now_so_is_not_asked_twice(database: Da
     let requests = |runs: &Runs| runs.of(Resource::Contacts).requests;
     // Once it is found out, what was on its way is asked for again.
     assert!(
-        requests(&shuffled) <= requests(&plain) + 12,
+        requests(&shuffled) <= requests(&plain) + 24,
         "{} requests instead of {}",
         requests(&shuffled),
         requests(&plain)

@@ -192,7 +192,7 @@ pub(crate) fn hashed(record: Record) -> Record {
 /// A contact of which everything but the id is empty.
 pub(crate) fn bare_contact(id: &str) -> Contact {
     Contact {
-        id: id.into(),
+        id: id.to_owned(),
         name: None,
         email: None,
         phone: None,
@@ -207,14 +207,14 @@ pub(crate) fn bare_contact(id: &str) -> Contact {
 
 pub(crate) fn contact(id: &str, name: &str) -> Record {
     hashed(Record::Contact(Contact {
-        name: Some(name.into()),
+        name: Some(name.to_owned()),
         ..bare_contact(id)
     }))
 }
 
 pub(crate) fn bare_conversation(id: &str) -> Conversation {
     Conversation {
-        id: id.into(),
+        id: id.to_owned(),
         chatbot_id: None,
         contact_id: None,
         visitor_name: None,
@@ -234,18 +234,18 @@ pub(crate) fn bare_conversation(id: &str) -> Conversation {
 
 pub(crate) fn conversation(id: &str, status: &str) -> Record {
     hashed(Record::Conversation(Conversation {
-        status: Some(status.into()),
+        status: Some(status.to_owned()),
         ..bare_conversation(id)
     }))
 }
 
 pub(crate) fn message(id: &str, conversation_id: &str, role: &str, sent_at: &str) -> Record {
     hashed(Record::Message(Message {
-        id: id.into(),
-        conversation_id: conversation_id.into(),
-        role: Some(role.into()),
-        kind: Some("text".into()),
-        content: Some("Bună ziua! 👋 “Aveți” stoc?".into()),
+        id: id.to_owned(),
+        conversation_id: conversation_id.to_owned(),
+        role: Some(role.to_owned()),
+        kind: Some("text".to_owned()),
+        content: Some("Bună ziua! 👋 “Aveți” stoc?".to_owned()),
         confidence: None,
         sources: None,
         sent_at: Some(time(sent_at)),
@@ -274,7 +274,7 @@ pub(crate) fn rows(records: &[Record]) -> Vec<Row> {
             Record::Contact(_) => Listing::Contacts,
             Record::Conversation(_) => Listing::Conversations,
             Record::Message(message) => Listing::Messages {
-                conversation_id: message.conversation_id.as_ref().to_owned(),
+                conversation_id: message.conversation_id.clone(),
             },
         };
         let text = serde_json::json!({ "id": record.id(), "says": format!("{record:?}") });

@@ -55,9 +55,9 @@ async fn messages_of_two_conversations_may_share_an_id(place: Place) {
 async fn every_member_of_a_new_row_is_stored(place: Place) {
     let warehouse = place.migrated().await;
     let contact = Contact {
-        name: Some("Ștefan O'Neil \"🦀\"".into()),
-        email: Some("stefan@exemplu.ro".into()),
-        phone: Some("+40722123456".into()),
+        name: Some("Ștefan O'Neil \"🦀\"".to_owned()),
+        email: Some("stefan@exemplu.ro".to_owned()),
+        phone: Some("+40722123456".to_owned()),
         tags: json(r#"["lead"]"#),
         custom_fields: json(r#"{"n": 1.50}"#),
         created_at: Some(time("2026-01-19T10:30:00Z")),
@@ -66,14 +66,14 @@ async fn every_member_of_a_new_row_is_stored(place: Place) {
         ..bare_contact("c1")
     };
     let conversation = Conversation {
-        chatbot_id: Some("cb".into()),
-        contact_id: Some("c1".into()),
-        visitor_name: Some("Ion".into()),
-        visitor_email: Some("ion@exemplu.ro".into()),
+        chatbot_id: Some("cb".to_owned()),
+        contact_id: Some("c1".to_owned()),
+        visitor_name: Some("Ion".to_owned()),
+        visitor_email: Some("ion@exemplu.ro".to_owned()),
         visitor: json(r#"{"name": "Ion"}"#),
-        channel: Some("api".into()),
-        status: Some("closed".into()),
-        resolution: Some("resolved_by_bot".into()),
+        channel: Some("api".to_owned()),
+        status: Some("closed".to_owned()),
+        resolution: Some("resolved_by_bot".to_owned()),
         metadata: json(r#"{"page": "/x"}"#),
         created_at: Some(time("2026-01-01T00:00:00Z")),
         updated_at: Some(time("2026-01-02T00:00:00Z")),

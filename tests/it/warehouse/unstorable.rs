@@ -23,7 +23,7 @@ fn odd_contacts() -> Vec<Record> {
     };
     vec![
         with("nul\0id", |_| {}),
-        with("nul-name", |contact| contact.name = Some("A\0na".into())),
+        with("nul-name", |contact| contact.name = Some("A\0na".to_owned())),
         with("nul-json", |contact| contact.extra = json(r#"{"a": "\u0000"}"#)),
         with("surrogate", |contact| contact.tags = json(r#"["\ud800"]"#)),
         with("number", |contact| contact.custom_fields = json(r#"{"n": 1e999999}"#)),

@@ -18,16 +18,16 @@ async fn the_views_count_live_rows(place: Place) {
     let warehouse = place.migrated().await;
     let ended = |id: &str, resolution: &str, minutes: u32| {
         hashed(Record::Conversation(Conversation {
-            channel: Some("website".into()),
-            status: Some("closed".into()),
-            resolution: Some(resolution.into()),
+            channel: Some("website".to_owned()),
+            status: Some("closed".to_owned()),
+            resolution: Some(resolution.to_owned()),
             created_at: Some(time("2026-01-18T23:30:00Z")),
             closed_at: Some(time(&format!("2026-01-18T23:{}:00Z", 30 + minutes))),
             ..bare_conversation(id)
         }))
     };
     let open = hashed(Record::Conversation(Conversation {
-        status: Some("active".into()),
+        status: Some("active".to_owned()),
         created_at: Some(time("2026-01-19T00:00:00.5Z")),
         ..bare_conversation("v5")
     }));
@@ -96,7 +96,7 @@ async fn leads_are_counted_by_tag_and_source(place: Place) {
     .await;
     let from = |id: &str, created_at: &str, metadata: &str| {
         hashed(Record::Conversation(Conversation {
-            contact_id: Some("c3".into()),
+            contact_id: Some("c3".to_owned()),
             created_at: Some(time(created_at)),
             metadata: json(metadata),
             ..bare_conversation(id)

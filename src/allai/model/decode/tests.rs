@@ -28,7 +28,7 @@ fn a_contact_as_the_guide_shows_it_fills_its_columns() {
             "tags":["lead", "interested-product-x"],"custom_fields":{"company":"SRL Example","vat":19.00},
             "created_at":"2026-01-19T10:30:00Z","updated_at":1768818600123}"#,
     );
-    assert_eq!(&*contact.id, "cont_1");
+    assert_eq!(contact.id, "cont_1");
     assert_eq!(contact.name.as_deref(), Some("Ion Popescu"));
     assert_eq!(contact.phone.as_deref(), Some("+40722123456"));
     assert_eq!(contact.tags.unwrap().get(), r#"["lead","interested-product-x"]"#);
@@ -50,7 +50,7 @@ fn what_does_not_fit_or_is_unknown_is_kept_as_it_came() {
         r#"{"id":7,"name":12.50,"email":{"work":"a@b.ro"},"phone":null,"tags":"lead","custom_fields":[],
             "created_at":"yesterday","score":1.10,"owner":null}"#,
     );
-    assert_eq!((&*contact.id, contact.name.as_deref()), ("7", Some("12.50")));
+    assert_eq!((contact.id.as_str(), contact.name.as_deref()), ("7", Some("12.50")));
     assert!(contact.email.is_none() && contact.phone.is_none() && contact.tags.is_none());
     assert!(contact.custom_fields.is_none() && contact.created_at.is_none());
     assert_eq!(
@@ -62,7 +62,7 @@ fn what_does_not_fit_or_is_unknown_is_kept_as_it_came() {
 #[test]
 fn the_last_of_two_members_with_one_name_counts() {
     let contact = contact(r#"{"id":"a","name":"old","x":1,"id":"b","name":"new","x":2}"#);
-    assert_eq!((&*contact.id, contact.name.as_deref()), ("b", Some("new")));
+    assert_eq!((contact.id.as_str(), contact.name.as_deref()), ("b", Some("new")));
     assert_eq!(contact.extra.unwrap().get(), r#"{"x":2}"#);
 }
 
@@ -137,7 +137,7 @@ fn the_list_decides_which_conversation_a_message_belongs_to() {
     let same = message(&json!({"id": "m", "conversation_id": "conv_1"}));
     assert!(same.extra.is_none());
     let other = message(&json!({"id": "m", "conversation_id": "conv_2"}));
-    assert_eq!(&*other.conversation_id, "conv_1");
+    assert_eq!(other.conversation_id, "conv_1");
     assert_eq!(extra(other.extra.as_deref()), json!({"conversation_id": "conv_2"}));
 }
 
