@@ -63,6 +63,8 @@ pub(super) struct Ahead<'a> {
     window: usize,
     /// The rows on the largest page so far; a smaller one is probably the list's last.
     largest_page: usize,
+    /// Whether the page taken last may be the end: it is a smaller one, or an incremental run's.
+    may_be_over: bool,
     ticks: u64,
     /// Rows of the pages taken last, by key: their version, and when it arrived.
     latest: HashMap<u64, (u64, u64)>,
@@ -85,6 +87,7 @@ impl<'a> Ahead<'a> {
             arrived: BTreeMap::new(),
             window: FIRST_WINDOW.min(reader.run.job.account.concurrency).max(1),
             largest_page: 0,
+            may_be_over: false,
             ticks: 0,
             latest: HashMap::new(),
             latest_allowed: FEWEST_LATEST,
@@ -117,7 +120,11 @@ impl<'a> Ahead<'a> {
             }
         })
         .await
-        .inspect(|page| self.largest_page = self.largest_page.max(page.rows.items.len()))
+        .inspect(|page| {
+            let rows = page.rows.items.len();
+            self.may_be_over = rows < self.largest_page || sweep.mode() != Mode::Full;
+            self.largest_page = self.largest_page.max(rows);
+        })
     }
 
     /// At most so many pages are fetched and not yet stored: what a run that is killed has to fetch again.
@@ -207,10 +214,8 @@ impl<'a> Ahead<'a> {
                 return Poll::Ready(done);
             }
             if !self.reader.run.job.account.in_lockstep {
-                // What is being stored may be what an incremental run ends with.
-                let goes_on = sweep.mode() == Mode::Full;
                 loop {
-                    if goes_on {
+                    if !self.may_be_over {
                         self.look_further(sweep, unstored, context);
                     }
                     if self.poll_arrival(context).is_pending() {

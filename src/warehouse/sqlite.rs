@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use sqlx::Sqlite as Driver;
@@ -27,6 +27,9 @@ use crate::allai::Resource;
 use crate::clock::SharedClock;
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long it is tried to open a file that another program is about to make, and how far apart.
+const OPENING: Duration = Duration::from_secs(2);
+const BETWEEN_OPENINGS: Duration = Duration::from_millis(50);
 const READERS: u32 = 4;
 /// What the writer keeps of the file in memory, in KiB (negative: SQLite's own words). Ids arrive in no order, so that
 /// a page of a list is written all over the index: it should be in memory.
@@ -86,15 +89,21 @@ impl Sqlite {
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
-            .acquire_timeout(BUSY_TIMEOUT * 2)
-            .connect_with(
-                options
-                    .clone()
-                    .pragma("cache_size", CACHE)
-                    .pragma("wal_autocheckpoint", CHECKPOINT_PAGES),
-            )
-            .await
-            .map_err(refused)?;
+            .acquire_timeout(BUSY_TIMEOUT * 2);
+        let with_settings = options
+            .clone()
+            .pragma("cache_size", CACHE)
+            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
+        // Where several programs make the file at once, switching to WAL fails at once instead of waiting its turn.
+        let since = Instant::now();
+        let writer = loop {
+            match writer.clone().connect_with(with_settings.clone()).await {
+                Err(sqlx::Error::Database(refusal)) if is_busy(&*refusal) && since.elapsed() < OPENING => {
+                    tokio::time::sleep(BETWEEN_OPENINGS).await;
+                }
+                opened => break opened.map_err(refused)?,
+            }
+        };
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .idle_timeout(None)

@@ -392,7 +392,7 @@ impl Life<'_> {
         }
         let foreseeable = counts.over_limit - counts.unforeseeable;
         // Whoever is refused for no reason, or is told nothing, cannot know what is left.
-        let allowed = self.scenario.rate.unforeseeable() + counts.spurious + counts.faults;
+        let allowed = self.scenario.rate.unforeseeable() + 2 * (counts.spurious + counts.faults);
         if foreseeable > allowed {
             return Err(format!(
                 "expected: at most {allowed} requests beyond the rate limit in a run; found: {foreseeable} of {}",
