@@ -75,9 +75,10 @@ pub(super) async fn sample(auditor: &Auditor<'_>, stated: Option<u64>, known_unl
     if surplus == 0 && shortage == 0 {
         return Ok(found);
     }
-    if job.depth == Depth::Glance && surplus > 0 {
-        // A verified sweep leaves rows that the API has and does not list.
+    if job.depth == Depth::Glance {
+        // The sweep has just counted the rows. It leaves those that the API has and does not list, and more may have come.
         found.unlisted = surplus;
+        found.pending += shortage;
         return Ok(found);
     }
     let again = auditor.stated_total(&listing).await?;
