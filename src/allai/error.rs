@@ -1,6 +1,5 @@
 //! What can go wrong between here and the API.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -220,7 +219,7 @@ pub(super) fn api_message(body: &[u8], secret: &str) -> String {
         .and_then(|body| message_in(&body));
     message.map_or_else(
         || "it gave no reason".to_owned(),
-        |message| tidy(&message.replace(secret, "[key]"), LONGEST_MESSAGE),
+        |message| tidy(&message.replace(secret, "[key]")),
     )
 }
 
@@ -239,27 +238,21 @@ fn message_in(body: &Value) -> Option<String> {
     }
 }
 
-/// One line, no control characters, nobody's address or number, at most `longest` characters.
-fn tidy(message: &str, longest: usize) -> String {
+/// One line, no control characters, nobody's address or number, not too long.
+fn tidy(message: &str) -> String {
     let words = message.split(|c: char| c.is_whitespace() || c.is_control());
-    let mut tidy: Vec<Cow<'_, str>> = Vec::new();
-    // The words since the last that is not of a number.
-    let mut number: Vec<Cow<'_, str>> = Vec::new();
-    for word in words.filter(|word| !word.is_empty()) {
-        if is_of_a_number(word) {
-            number.push(word.into());
-            continue;
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    let mut tidy = Vec::with_capacity(words.len());
+    // A number may be written as several words.
+    for group in words.chunk_by(|one, next| is_of_a_number(one) && is_of_a_number(next)) {
+        match group {
+            [word] if word.contains('@') => tidy.push("[address]"),
+            number if is_telephone_number(number) => tidy.push("[number]"),
+            words => tidy.extend(words),
         }
-        tidy.append(&mut struck_out(std::mem::take(&mut number)));
-        tidy.push(if word.contains('@') {
-            "[address]".into()
-        } else {
-            word.into()
-        });
     }
-    tidy.append(&mut struck_out(number));
     let mut tidy = tidy.join(" ");
-    if let Some((end, _)) = tidy.char_indices().nth(longest) {
+    if let Some((end, _)) = tidy.char_indices().nth(LONGEST_MESSAGE) {
         tidy.truncate(end);
         tidy.push('…');
     }
@@ -272,18 +265,13 @@ fn is_of_a_number(word: &str) -> bool {
         && word.chars().all(|c| c.is_ascii_digit() || "+-./(),;:!?'\"".contains(c))
 }
 
-/// The words of a number as they are, unless they are a telephone number.
-fn struck_out(words: Vec<Cow<'_, str>>) -> Vec<Cow<'_, str>> {
+/// Whether the words are a telephone number: seven digits or more, that begin as one does or are many in a row.
+fn is_telephone_number(words: &[&str]) -> bool {
     let digits = |word: &str| word.bytes().filter(u8::is_ascii_digit).count();
-    let all: usize = words.iter().map(|word| digits(word)).sum();
-    let starts_as_one = words
-        .first()
-        .is_some_and(|word| word.trim_start_matches(['(', '"', '\'']).starts_with(['+', '0']));
+    let starts_as_one = words[0].trim_start_matches(['(', '"', '\'']).starts_with(['+', '0']);
     let is_long = words.iter().any(|word| digits(word) >= 9 && !word.contains(':'));
-    if all >= 7 && (starts_as_one || is_long) {
-        return vec!["[number]".into()];
-    }
-    words
+    let all: usize = words.iter().map(|word| digits(word)).sum();
+    words.iter().all(|word| is_of_a_number(word)) && all >= 7 && (starts_as_one || is_long)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Fetching pages before the sweep asks for them.
 //!
 //! While one page is stored, the next ones are on their way: as many as the rate budget lets through at once, within a
-//! window that halves whenever the list is found to have changed too much for a page to be used. They are futures of
+//! window that widens while pages have to be waited for, narrows while they pile up, and halves whenever the list is
+//! found to have changed too much for a page to be used. They are futures of
 //! the run's own task, so that dropping the run drops them.
 //!
 //! The sweep is complete whenever pages were fetched (see [`Sweep::ahead`](super::sweep::Sweep::ahead)), but pages

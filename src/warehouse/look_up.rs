@@ -62,36 +62,44 @@ struct LookUp {
     same: Repeated,
     /// How the rows of some ids are there.
     stored: Repeated,
-    /// The same in Postgres, row by row whatever it believes: of a table that was empty when the statement was planned,
-    /// or was never analyzed, it would rather read all rows of the account, page after page.
+    /// The same in Postgres.
     postgres: &'static str,
+}
+
+/// Has Postgres look rows up one by one, whatever it believes: of a table that was empty when the statement was planned, or
+/// was never analyzed, it would rather read all rows of the account, page after page.
+macro_rules! row_by_row {
+    ($table:literal, $and:literal) => {
+        concat!(
+            "SELECT t.* FROM UNNEST($2::text[]) AS page (page_id) CROSS JOIN LATERAL (SELECT id, row_num, content_hash, ",
+            "raw_hash, changed_at, deleted_at, missing_since IS NOT NULL FROM ",
+            $table,
+            " WHERE account = $1 AND id = page_id",
+            $and,
+            " LIMIT 1) t"
+        )
+    };
 }
 
 static CONTACTS: LookUp = LookUp {
     same: Repeated::new(|rows| same("contacts", rows)),
     stored: Repeated::new(|rows| stored("contacts", rows)),
-    postgres: "SELECT t.* FROM UNNEST($2::text[]) AS page (page_id) CROSS JOIN LATERAL \
-               (SELECT id, row_num, content_hash, raw_hash, changed_at, deleted_at, missing_since IS NOT NULL \
-               FROM contacts WHERE account = $1 AND id = page_id LIMIT 1) t",
+    postgres: row_by_row!("contacts", ""),
 };
 static CONVERSATIONS: LookUp = LookUp {
     same: Repeated::new(|rows| same("conversations", rows)),
     stored: Repeated::new(|rows| stored("conversations", rows)),
-    postgres: "SELECT t.* FROM UNNEST($2::text[]) AS page (page_id) CROSS JOIN LATERAL \
-               (SELECT id, row_num, content_hash, raw_hash, changed_at, deleted_at, missing_since IS NOT NULL \
-               FROM conversations WHERE account = $1 AND id = page_id LIMIT 1) t",
+    postgres: row_by_row!("conversations", ""),
 };
 /// The API gives examples such as `msg_001`: a message's id need not be unique beyond its conversation.
 static MESSAGES: LookUp = LookUp {
     same: Repeated::new(|rows| same("messages", rows) + &format!(" AND t.conversation_id = ${}", rows + 3)),
     stored: Repeated::new(|rows| stored("messages", rows) + &format!(" AND conversation_id = ${}", rows + 2)),
-    postgres: "SELECT t.* FROM UNNEST($2::text[]) AS page (page_id) CROSS JOIN LATERAL \
-               (SELECT id, row_num, content_hash, raw_hash, changed_at, deleted_at, missing_since IS NOT NULL \
-               FROM messages WHERE account = $1 AND id = page_id AND conversation_id = $3 LIMIT 1) t",
+    postgres: row_by_row!("messages", " AND conversation_id = $3"),
 };
 
 fn same(table: &str, rows: usize) -> String {
-    // The fingerprints come in one value, one after the other: each value bound costs as much as comparing it.
+    // The fingerprints come in one value, one after the other: each value bound is copied twice on its way.
     let slot = |slot: usize| {
         format!(
             "({slot}, ?, substr(${}, {}, {RAW_HASH}))",

@@ -69,7 +69,7 @@ pub(super) fn rows_with_numbers(rows: usize, columns: usize) -> String {
 
 /// The values of rows that are new. Bound after their columns are the account, the fingerprints in one value, the time,
 /// and the number that theirs follow: `($3, ?, substr($4, 1, 16), $5, $5, $6 + 1), ($3, ?, substr($4, 17, 16), …)`.
-/// Each value bound costs as much as a column.
+/// Each value bound is copied twice on its way.
 pub(super) fn new_rows(rows: usize, columns: usize) -> String {
     let account = rows * columns + 1;
     let (hashes, now, number) = (account + 1, account + 2, account + 3);

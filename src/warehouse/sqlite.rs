@@ -94,7 +94,8 @@ impl Sqlite {
             .clone()
             .pragma("cache_size", CACHE)
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
-        // Where several programs make the file at once, switching to WAL fails at once instead of waiting its turn.
+        // Where several programs make the file at once, switching to WAL fails at once instead of waiting its turn. What is
+        // waited for is another program: real time, whatever clock the warehouse has.
         let since = Instant::now();
         let writer = loop {
             match writer.clone().connect_with(with_settings.clone()).await {
@@ -486,7 +487,7 @@ pub(super) type Query<'q> = sqlx::query::Query<'q, Driver, SqliteArguments>;
 type Bind = for<'q> fn(Query<'q>, &Write<'_>, &mut Texts) -> Query<'q>;
 
 /// Texts on their way into a statement. The thread that executes it would free them one by one, each under the lock of
-/// the thread that made them, which costs both of them as much as the statement; so they are kept here until it is done.
+/// the thread that made them, and the two would wait for each other; so they are kept here until it is done.
 #[derive(Default)]
 pub(super) struct Texts {
     kept: Vec<Arc<str>>,

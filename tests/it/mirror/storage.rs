@@ -225,6 +225,30 @@ async fn a_server_restarted_during_a_sync_is_waited_for() {
     }
 }
 
+/// Away for longer than a connection may take to be made: the user reads what is waited for, and that it is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_outage_that_lasts_is_told_of() {
+    let server = Server::own();
+    let database = Database::Postgres {
+        url: server.url().to_owned(),
+        schema: "away".to_owned(),
+    };
+    let mirror = slow(database).await;
+    mirror.say(&["migrate"]).expect(0);
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut command = mirror.command(&["sync", "contacts"]);
+    command.stdout(Stdio::null()).stderr(log.reopen().unwrap());
+    let mut running = command.spawn().unwrap();
+    let told = |words: &str| std::fs::read_to_string(log.path()).unwrap().contains(words);
+    eventually("some requests", || mirror.sandbox.stats().requests >= 8).await;
+    server.stop("fast");
+    eventually("it is told", || told("waiting up to 2 minutes")).await;
+    server.start();
+    assert!(running.wait().unwrap().success());
+    assert!(told("the database is back"));
+    assert_recovers(&mirror).await;
+}
+
 /// The journal's line is worth waiting for as well, and is written once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_sync_that_starts_while_the_server_does_is_done() {

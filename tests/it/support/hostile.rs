@@ -15,12 +15,24 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 use super::database::Database;
+use super::simulation::account_in_lockstep;
 
 /// What is asked for.
 pub(crate) struct Asked {
     pub(crate) path: String,
     pub(crate) offset: usize,
     pub(crate) limit: usize,
+}
+
+impl Asked {
+    /// The same with another limit.
+    pub(crate) fn limited_to(&self, limit: usize) -> Self {
+        Self {
+            path: self.path.clone(),
+            offset: self.offset,
+            limit,
+        }
+    }
 }
 
 /// A server that is a function, and the mirror of what it says.
@@ -69,15 +81,8 @@ impl Hostile {
             .build()
             .unwrap();
         let account = sync::Account {
-            name: "main".to_owned(),
-            client,
-            page_size: 20,
-            concurrency: 1,
-            in_lockstep: true,
-            contact_fields: Vec::new(),
-            conversation_fields: Vec::new(),
-            message_fields: Vec::new(),
             periods: vec!["30d".to_owned()],
+            ..account_in_lockstep(client)
         };
         let (url, schema) = (database.url(), database.schema());
         let warehouse = Warehouse::open(&Location { url, schema }, clock.shared())

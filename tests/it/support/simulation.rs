@@ -61,18 +61,7 @@ impl Simulation {
             .transport(transport)
             .build()
             .unwrap();
-        let account = sync::Account {
-            name: "main".to_owned(),
-            client,
-            page_size: 20,
-            // A virtual clock is exact for one task at a time.
-            concurrency: 1,
-            in_lockstep: true,
-            contact_fields: Vec::new(),
-            conversation_fields: Vec::new(),
-            message_fields: Vec::new(),
-            periods: Vec::new(),
-        };
+        let account = account_in_lockstep(client);
         let (url, schema) = (database.url(), database.schema());
         let warehouse = Warehouse::open(&Location { url, schema }, clock.shared())
             .await
@@ -106,5 +95,20 @@ impl Simulation {
             assert_eq!(record.rate_limited, 0, "{record:#?}");
         }
         self.clock.monotonic().saturating_sub(started)
+    }
+}
+
+/// The account `main`, read by one task: a virtual clock is exact for no more.
+pub(crate) fn account_in_lockstep(client: Client) -> sync::Account {
+    sync::Account {
+        name: "main".to_owned(),
+        client,
+        page_size: 20,
+        concurrency: 1,
+        in_lockstep: true,
+        contact_fields: Vec::new(),
+        conversation_fields: Vec::new(),
+        message_fields: Vec::new(),
+        periods: Vec::new(),
     }
 }

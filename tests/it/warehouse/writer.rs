@@ -11,6 +11,7 @@ use super::on_both;
 on_both! {
     pages_of_one_transaction_are_stored_together_or_not_at_all,
     a_page_on_which_nothing_differs_begins_no_transaction,
+    rows_that_are_there_already_are_told_from_new_ones_among_many,
     the_same_rows_in_another_member_order_write_nothing,
     the_fingerprint_of_the_text_is_kept_with_the_row,
     any_number_of_rows_is_stored_found_and_superseded,
@@ -87,6 +88,44 @@ async fn pages_of_one_transaction_are_stored_together_or_not_at_all(place: Place
     writer.commit(None).await.unwrap();
     assert_eq!(checkpoint(&warehouse).await.as_deref(), Some("60 rows"));
     assert_eq!(place.rows("SELECT count(DISTINCT row_num) FROM contacts").await, ["80"]);
+}
+
+/// After a page of new rows the next one is expected to be new as well, which it is in part only.
+async fn rows_that_are_there_already_are_told_from_new_ones_among_many(place: Place) {
+    let warehouse = place.migrated().await;
+    let mut writer = writer(&warehouse).await;
+    let first = store(&mut writer, &contacts(0..50, "Ana")).await.unwrap();
+    writer.commit(None).await.unwrap();
+    store(&mut writer, &contacts(100..150, "Ana")).await.unwrap();
+
+    // Of both pages, one of them changed, and new ones.
+    let mut page = contacts(30..50, "Ana");
+    page.extend(contacts(50..80, "Bogdan"));
+    page.extend(contacts(145..150, "Ana"));
+    page.extend(contacts(0..1, "Mihai"));
+    let outcomes = store(&mut writer, &page).await.unwrap();
+    writer.commit(None).await.unwrap();
+    let mut expected = vec![Change::Unchanged; 20];
+    expected.extend([Change::Inserted; 30]);
+    expected.extend([Change::Unchanged; 5]);
+    expected.push(Change::Updated);
+    assert_eq!(changes(&outcomes), expected);
+    let (nums, before) = (nums(&outcomes), nums(&first));
+    assert_eq!(nums[..20], before[30..]);
+    assert_eq!(nums[55], before[0]);
+    assert_eq!(
+        place
+            .rows("SELECT count(*), count(DISTINCT row_num) FROM contacts")
+            .await,
+        ["130|130"]
+    );
+    assert_eq!(
+        place
+            .rows("SELECT name FROM contacts WHERE id IN ('c0', 'c49', 'c79') ORDER BY id")
+            .await,
+        ["Mihai", "Ana", "Bogdan"]
+    );
+    assert_eq!(place.rows("SELECT id FROM contacts_history").await, ["c0"]);
 }
 
 async fn a_page_on_which_nothing_differs_begins_no_transaction(place: Place) {

@@ -100,14 +100,7 @@ async fn a_server_that_misunderstands_offset_and_limit_loses_nothing() {
         }),
         ("clamps the limit to 7", 150, true, |rows, asked| {
             let limit = asked.limit.min(7);
-            page(
-                rows,
-                &Asked {
-                    path: String::new(),
-                    offset: asked.offset,
-                    limit,
-                },
-            )
+            page(rows, &asked.limited_to(limit))
         }),
         ("clamps the limit to 3 and states no total", 150, true, |rows, asked| {
             let from = asked.offset.min(rows.len());
@@ -115,14 +108,7 @@ async fn a_server_that_misunderstands_offset_and_limit_loses_nothing() {
         }),
         ("returns more than was asked for", 150, true, |rows, asked| {
             let limit = asked.limit * 3;
-            page(
-                rows,
-                &Asked {
-                    path: String::new(),
-                    offset: asked.offset,
-                    limit,
-                },
-            )
+            page(rows, &asked.limited_to(limit))
         }),
         ("brings its last page behind the end", 150, true, |rows, asked| {
             let from = asked.offset.min(rows.len() - asked.limit);
