@@ -1,9 +1,9 @@
 //! Conversations and their superseded versions.
 
 use serde_json::value::RawValue;
-use sqlx::postgres::PgConnection;
 
 use super::mirrored::Write;
+use super::postgres;
 use super::repeated::{Repeated, new_rows, parameters, rows_with_numbers};
 use super::sqlite::{Query, Texts};
 use super::statement::Statement;
@@ -33,19 +33,27 @@ macro_rules! or_update {
     };
 }
 
-const PUT: Statement = Statement::postgres_only(concat!(
-    "INSERT INTO conversations (",
-    columns!(),
-    ") SELECT $1, id, chatbot_id, contact_id, visitor_name, visitor_email, visitor::jsonb, channel, ",
-    "status, resolution, metadata::jsonb, created_at, updated_at, closed_at, extra::jsonb, content_hash, ",
-    "raw_hash, changed_at, changed_at FROM UNNEST($2::text[], $3::text[], $4::text[], $5::text[], ",
-    "$6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], ",
-    "$13::timestamptz[], $14::timestamptz[], $15::text[], $16::text[], $17::bytea[], $18::timestamptz[]) ",
-    "AS page (id, chatbot_id, contact_id, visitor_name, visitor_email, visitor, channel, status, ",
-    "resolution, metadata, created_at, updated_at, closed_at, extra, content_hash, raw_hash, changed_at)",
-    or_update!(),
-    " RETURNING id, row_num"
-));
+macro_rules! insert {
+    () => {
+        concat!(
+            "INSERT INTO conversations (",
+            columns!(),
+            ", row_num) SELECT $1, id, chatbot_id, contact_id, visitor_name, visitor_email, visitor::jsonb, channel, ",
+            "status, resolution, metadata::jsonb, created_at, updated_at, closed_at, extra::jsonb, content_hash, ",
+            "raw_hash, changed_at, changed_at, row_num FROM UNNEST($2::text[], $3::text[], $4::text[], $5::text[], ",
+            "$6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::timestamptz[], ",
+            "$13::timestamptz[], $14::timestamptz[], $15::text[], $16::text[], $17::bytea[], $18::timestamptz[], ",
+            "$19::bigint[]) AS page (id, chatbot_id, contact_id, visitor_name, visitor_email, visitor, channel, status, ",
+            "resolution, metadata, created_at, updated_at, closed_at, extra, content_hash, raw_hash, changed_at, row_num)"
+        )
+    };
+}
+
+/// Rows that are not there.
+pub(super) const ADD: Statement = Statement::postgres_only(insert!());
+
+/// Rows that are there already.
+pub(super) const PUT: Statement = Statement::postgres_only(concat!(insert!(), or_update!()));
 
 /// What [`bind`] binds of a row.
 const COLUMNS: usize = 15;
@@ -92,12 +100,13 @@ macro_rules! keep {
     };
 }
 
-const KEEP: Statement = Statement::postgres_only(keep!(
+/// The parameters are the rows' ids and ends.
+pub(super) const KEEP: Statement = Statement::postgres_only(keep!(
     "UNNEST($2::text[], $3::timestamptz[]) AS page (id, valid_to) CROSS JOIN LATERAL \
     (SELECT * FROM conversations WHERE account = $1 AND id = page.id LIMIT 1) c"
 ));
 
-/// The parameters are the rows' ids and ends.
+/// The same.
 pub(super) static KEEP_MANY: Repeated = Repeated::new(|rows| {
     format!(
         concat!(
@@ -109,7 +118,7 @@ pub(super) static KEEP_MANY: Repeated = Repeated::new(|rows| {
     )
 });
 
-pub(super) const STATEMENTS: &[Statement] = &[PUT, KEEP];
+pub(super) const STATEMENTS: &[Statement] = &[ADD, PUT, KEEP];
 
 /// Binds the columns of one row that the API fills.
 pub(super) fn bind<'q>(query: Query<'q>, write: &Write<'_>, texts: &mut Texts) -> Query<'q> {
@@ -134,24 +143,12 @@ pub(super) fn bind<'q>(query: Query<'q>, write: &Write<'_>, texts: &mut Texts) -
         .bind(texts.text(Some(&row.content_hash.to_string())))
 }
 
-pub(super) async fn write_postgres(
-    conn: &mut PgConnection,
-    account: &str,
-    writes: &[Write<'_>],
-) -> Result<Vec<(String, i64)>, sqlx::Error> {
-    let superseded: Vec<_> = writes.iter().filter(|write| write.supersedes).collect();
-    if !superseded.is_empty() {
-        sqlx::query(KEEP.postgres)
-            .bind(account)
-            .bind(superseded.iter().map(|write| write.record.id()).collect::<Vec<_>>())
-            .bind(superseded.iter().map(|write| write.changed_at).collect::<Vec<_>>())
-            .execute(&mut *conn)
-            .await?;
-    }
+/// Binds the columns of rows, each as an array.
+pub(super) fn bind_arrays<'q>(query: postgres::Query<'q>, writes: &[&Write<'_>]) -> postgres::Query<'q> {
     let (rows, writes): (Vec<&Conversation>, Vec<&Write<'_>>) = writes
         .iter()
         .filter_map(|write| match write.record {
-            Record::Conversation(row) => Some((row, write)),
+            Record::Conversation(row) => Some((row, *write)),
             _ => None,
         })
         .unzip();
@@ -161,8 +158,7 @@ pub(super) async fn write_postgres(
             .map(|row| of(row).map(|json| json.get()))
             .collect::<Vec<_>>()
     };
-    sqlx::query_as(PUT.postgres)
-        .bind(account)
+    query
         .bind(text(|row| Some(&row.id)))
         .bind(text(|row| row.chatbot_id.as_deref()))
         .bind(text(|row| row.contact_id.as_deref()))
@@ -180,6 +176,5 @@ pub(super) async fn write_postgres(
         .bind(rows.iter().map(|row| row.content_hash.to_string()).collect::<Vec<_>>())
         .bind(writes.iter().map(|write| &write.raw_hash.0[..]).collect::<Vec<_>>())
         .bind(writes.iter().map(|write| write.changed_at).collect::<Vec<_>>())
-        .fetch_all(conn)
-        .await
+        .bind(writes.iter().map(|write| write.num).collect::<Vec<_>>())
 }

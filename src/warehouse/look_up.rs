@@ -1,13 +1,13 @@
 //! What the warehouse knows of the rows of a page.
 //!
-//! Most rows of most pages are there as they are, which this is made for. SQLite compares the fingerprints itself and
-//! answers with one text for a hundred rows: handing over rows and columns one by one costs it more than finding them.
-//! Postgres has them on their way at once.
+//! Most rows of most pages are there as they are, which this is made for. The database compares the fingerprints itself
+//! and answers for all rows at once, SQLite with one text, Postgres with a few arrays: handing over rows and columns one
+//! by one costs more than finding them. Only the rows that are otherwise are read.
 
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use sqlx::sqlite::SqliteConnection;
+use sqlx::{PgConnection, SqliteConnection};
 
 use super::error::{Doing as _, Error};
 use super::repeated::{MOST, RAW_HASH, Repeated};
@@ -56,23 +56,32 @@ type StoredRow = (
     bool,
 );
 
+/// Postgres's answer: slots from 1, numbers (none where the row is otherwise) and times.
+type SameRows = (Option<Vec<i64>>, Option<Vec<Option<i64>>>, Option<Vec<DateTime<Utc>>>);
+
 /// The statements of a table.
 struct LookUp {
     /// Which rows are the same: `slot number time` of each that is, `slot` of each that is otherwise.
     same: Repeated,
     /// How the rows of some ids are there.
     stored: Repeated,
-    /// The same in Postgres.
-    postgres: &'static str,
+    /// The same two in Postgres, the first with [`SameRows`].
+    postgres_same: &'static str,
+    postgres_stored: &'static str,
 }
 
 /// Has Postgres look rows up one by one, whatever it believes: of a table that was empty when the statement was planned, or
 /// was never analyzed, it would rather read all rows of the account, page after page.
 macro_rules! row_by_row {
-    ($table:literal, $and:literal) => {
+    ($select:literal, $page:literal, $columns:literal, $table:literal, $and:literal) => {
         concat!(
-            "SELECT t.* FROM UNNEST($2::text[]) AS page (page_id) CROSS JOIN LATERAL (SELECT id, row_num, content_hash, ",
-            "raw_hash, changed_at, deleted_at, missing_since IS NOT NULL FROM ",
+            "SELECT ",
+            $select,
+            " FROM UNNEST(",
+            $page,
+            " CROSS JOIN LATERAL (SELECT ",
+            $columns,
+            " FROM ",
             $table,
             " WHERE account = $1 AND id = page_id",
             $and,
@@ -81,21 +90,49 @@ macro_rules! row_by_row {
     };
 }
 
+macro_rules! same_in_postgres {
+    ($table:literal, $and:literal) => {
+        row_by_row!(
+            "array_agg(slot), array_agg(CASE WHEN t.raw_hash = page_hash AND deleted_at IS NULL AND missing_since IS \
+             NULL THEN row_num END), array_agg(changed_at)",
+            "$2::text[], $3::bytea[]) WITH ORDINALITY AS page (page_id, page_hash, slot)",
+            "raw_hash, deleted_at, missing_since, row_num, changed_at",
+            $table,
+            $and
+        )
+    };
+}
+
+macro_rules! stored_in_postgres {
+    ($table:literal, $and:literal) => {
+        row_by_row!(
+            "t.*",
+            "$2::text[]) AS page (page_id)",
+            "id, row_num, content_hash, raw_hash, changed_at, deleted_at, missing_since IS NOT NULL",
+            $table,
+            $and
+        )
+    };
+}
+
 static CONTACTS: LookUp = LookUp {
     same: Repeated::new(|rows| same("contacts", rows)),
     stored: Repeated::new(|rows| stored("contacts", rows)),
-    postgres: row_by_row!("contacts", ""),
+    postgres_same: same_in_postgres!("contacts", ""),
+    postgres_stored: stored_in_postgres!("contacts", ""),
 };
 static CONVERSATIONS: LookUp = LookUp {
     same: Repeated::new(|rows| same("conversations", rows)),
     stored: Repeated::new(|rows| stored("conversations", rows)),
-    postgres: row_by_row!("conversations", ""),
+    postgres_same: same_in_postgres!("conversations", ""),
+    postgres_stored: stored_in_postgres!("conversations", ""),
 };
 /// The API gives examples such as `msg_001`: a message's id need not be unique beyond its conversation.
 static MESSAGES: LookUp = LookUp {
     same: Repeated::new(|rows| same("messages", rows) + &format!(" AND t.conversation_id = ${}", rows + 3)),
     stored: Repeated::new(|rows| stored("messages", rows) + &format!(" AND conversation_id = ${}", rows + 2)),
-    postgres: row_by_row!("messages", " AND conversation_id = $3"),
+    postgres_same: same_in_postgres!("messages", " AND conversation_id = $4"),
+    postgres_stored: stored_in_postgres!("messages", " AND conversation_id = $3"),
 };
 
 fn same(table: &str, rows: usize) -> String {
@@ -132,7 +169,8 @@ pub(super) fn all_statements() -> Vec<Statement> {
         .into_iter()
         .flat_map(|table| {
             let sized = table.same.all().chain(table.stored.all());
-            sized.chain([Statement::postgres_only(table.postgres)])
+            let postgres = [table.postgres_same, table.postgres_stored];
+            sized.chain(postgres.map(Statement::postgres_only))
         })
         .collect()
 }
@@ -160,20 +198,64 @@ pub(super) async fn look_up(
             }
             Ok(known)
         }
-        Conn::Postgres(conn) => {
-            let ids: Vec<&str> = rows.iter().map(|(id, _)| *id).collect();
-            let query = sqlx::query_as(table.postgres).bind(of.account).bind(&ids);
-            let found: Vec<StoredRow> = match of.conversation {
-                Some(conversation) => query.bind(conversation),
-                None => query,
+        Conn::Postgres(conn) => in_postgres(conn, table, of, rows).await,
+    }
+}
+
+async fn in_postgres(
+    conn: &mut PgConnection,
+    table: &LookUp,
+    of: Of<'_>,
+    rows: &[(&str, RawHash)],
+) -> Result<Vec<Option<Known>>, Error> {
+    let (ids, hashes): (Vec<&str>, Vec<&[u8]>) = rows.iter().map(|(id, raw_hash)| (*id, &raw_hash.0[..])).unzip();
+    let query = sqlx::query_as(table.postgres_same)
+        .bind(of.account)
+        .bind(&ids)
+        .bind(&hashes);
+    let (slots, nums, times): SameRows = match of.conversation {
+        Some(conversation) => query.bind(conversation),
+        None => query,
+    }
+    .fetch_one(&mut *conn)
+    .await
+    .doing("looking up rows")?;
+    let found = slots
+        .iter()
+        .flatten()
+        .zip(nums.iter().flatten())
+        .zip(times.iter().flatten());
+    let mut known: Vec<Option<Known>> = vec![None; rows.len()];
+    let mut others = Vec::new();
+    for ((slot, num), changed_at) in found {
+        let slot = usize::try_from(slot - 1).unwrap_or(usize::MAX);
+        match (known.get_mut(slot), *num) {
+            (Some(known), Some(num)) => {
+                let changed_at = *changed_at;
+                *known = Some(Known::Same { num, changed_at });
             }
-            .fetch_all(&mut **conn)
-            .await
-            .doing("looking up rows")?;
-            let mut found = by_id(found);
-            Ok(ids.into_iter().map(|id| found.remove(id).map(Known::Stored)).collect())
+            (Some(_), None) => others.push(slot),
+            (None, _) => {}
         }
     }
+    if others.is_empty() {
+        return Ok(known);
+    }
+
+    let ids: Vec<&str> = others.iter().map(|&slot| rows[slot].0).collect();
+    let query = sqlx::query_as(table.postgres_stored).bind(of.account).bind(&ids);
+    let found: Vec<StoredRow> = match of.conversation {
+        Some(conversation) => query.bind(conversation),
+        None => query,
+    }
+    .fetch_all(conn)
+    .await
+    .doing("looking up rows")?;
+    let mut found = by_id(found);
+    for slot in others {
+        known[slot] = found.remove(rows[slot].0).map(Known::Stored);
+    }
+    Ok(known)
 }
 
 /// [`look_up`] of no more than [`MOST`] rows.

@@ -1,9 +1,9 @@
 //! Messages. They have no history: a message is not expected to change.
 
 use serde_json::value::RawValue;
-use sqlx::postgres::PgConnection;
 
 use super::mirrored::Write;
+use super::postgres;
 use super::repeated::{Repeated, new_rows, rows_with_numbers};
 use super::sqlite::{Query, Texts};
 use super::statement::Statement;
@@ -30,17 +30,25 @@ macro_rules! or_update {
     };
 }
 
-const PUT: Statement = Statement::postgres_only(concat!(
-    "INSERT INTO messages (",
-    columns!(),
-    ") SELECT $1, id, conversation_id, role, type, content, confidence, sources::jsonb, sent_at, ",
-    "extra::jsonb, content_hash, raw_hash, changed_at, changed_at FROM UNNEST($2::text[], $3::text[], ",
-    "$4::text[], $5::text[], $6::text[], $7::float8[], $8::text[], $9::timestamptz[], $10::text[], ",
-    "$11::text[], $12::bytea[], $13::timestamptz[]) AS page (id, conversation_id, role, type, content, ",
-    "confidence, sources, sent_at, extra, content_hash, raw_hash, changed_at)",
-    or_update!(),
-    " RETURNING id, row_num"
-));
+macro_rules! insert {
+    () => {
+        concat!(
+            "INSERT INTO messages (",
+            columns!(),
+            ", row_num) SELECT $1, id, conversation_id, role, type, content, confidence, sources::jsonb, sent_at, ",
+            "extra::jsonb, content_hash, raw_hash, changed_at, changed_at, row_num FROM UNNEST($2::text[], $3::text[], ",
+            "$4::text[], $5::text[], $6::text[], $7::float8[], $8::text[], $9::timestamptz[], $10::text[], ",
+            "$11::text[], $12::bytea[], $13::timestamptz[], $14::bigint[]) AS page (id, conversation_id, role, type, ",
+            "content, confidence, sources, sent_at, extra, content_hash, raw_hash, changed_at, row_num)"
+        )
+    };
+}
+
+/// Rows that are not there.
+pub(super) const ADD: Statement = Statement::postgres_only(insert!());
+
+/// Rows that are there already.
+pub(super) const PUT: Statement = Statement::postgres_only(concat!(insert!(), or_update!()));
 
 /// What [`bind`] binds of a row.
 const COLUMNS: usize = 10;
@@ -71,7 +79,7 @@ pub(super) static PUT_MANY: Repeated = Repeated::new(|rows| {
     )
 });
 
-pub(super) const STATEMENTS: &[Statement] = &[PUT];
+pub(super) const STATEMENTS: &[Statement] = &[ADD, PUT];
 
 /// Binds the columns of one row that the API fills.
 pub(super) fn bind<'q>(query: Query<'q>, write: &Write<'_>, texts: &mut Texts) -> Query<'q> {
@@ -91,15 +99,12 @@ pub(super) fn bind<'q>(query: Query<'q>, write: &Write<'_>, texts: &mut Texts) -
         .bind(texts.text(Some(&row.content_hash.to_string())))
 }
 
-pub(super) async fn write_postgres(
-    conn: &mut PgConnection,
-    account: &str,
-    writes: &[Write<'_>],
-) -> Result<Vec<(String, i64)>, sqlx::Error> {
+/// Binds the columns of rows, each as an array.
+pub(super) fn bind_arrays<'q>(query: postgres::Query<'q>, writes: &[&Write<'_>]) -> postgres::Query<'q> {
     let (rows, writes): (Vec<&Message>, Vec<&Write<'_>>) = writes
         .iter()
         .filter_map(|write| match write.record {
-            Record::Message(row) => Some((row, write)),
+            Record::Message(row) => Some((row, *write)),
             _ => None,
         })
         .unzip();
@@ -109,8 +114,7 @@ pub(super) async fn write_postgres(
             .map(|row| of(row).map(|json| json.get()))
             .collect::<Vec<_>>()
     };
-    sqlx::query_as(PUT.postgres)
-        .bind(account)
+    query
         .bind(text(|row| Some(&row.id)))
         .bind(text(|row| Some(&row.conversation_id)))
         .bind(text(|row| row.role.as_deref()))
@@ -123,6 +127,5 @@ pub(super) async fn write_postgres(
         .bind(rows.iter().map(|row| row.content_hash.to_string()).collect::<Vec<_>>())
         .bind(writes.iter().map(|write| &write.raw_hash.0[..]).collect::<Vec<_>>())
         .bind(writes.iter().map(|write| write.changed_at).collect::<Vec<_>>())
-        .fetch_all(conn)
-        .await
+        .bind(writes.iter().map(|write| write.num).collect::<Vec<_>>())
 }

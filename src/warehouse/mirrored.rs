@@ -36,7 +36,7 @@ pub(super) struct Write<'a> {
     pub(super) record: &'a Record,
     /// What the row was decoded from.
     pub(super) raw_hash: RawHash,
-    /// The number it has already, or in SQLite is given.
+    /// The number it has already, or is given.
     pub(super) num: Option<i64>,
     /// From when this version is valid.
     pub(super) changed_at: DateTime<Utc>,

@@ -4,7 +4,7 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Postgres as Driver, Transaction};
 
 use super::error::{Doing as _, Error, explain};
@@ -32,6 +32,8 @@ const SCHEMA_EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nsp
 /// No row where there is no such schema.
 const SCHEMA_IS_OPEN: &str = "SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = $1";
 const SET_READ_ONLY: &str = "SELECT set_config('default_transaction_read_only', 'on', false)";
+const SAVEPOINT: &str = "SAVEPOINT page";
+const ROLL_BACK: &str = "ROLLBACK TO SAVEPOINT page; RELEASE SAVEPOINT page";
 const SET_SEARCH_PATH: &str = "SELECT set_config('search_path', $1, false)";
 
 /// What a warehouse is opened for.
@@ -242,8 +244,8 @@ pub(super) async fn lock(conn: &mut PgConnection, account: &str, resource: Resou
     Ok(())
 }
 
-/// Writes rows that are new, changed or back, with the versions they supersede; returns their row numbers, or why the
-/// server cannot hold a row.
+/// Writes rows that are new, changed or back, with the versions they supersede. Each has its number. Says of each why the
+/// server cannot hold it.
 ///
 /// What Postgres refuses cannot all be foreseen (numbers JSONB has no room for, ids too long for an index), so a batch
 /// that is refused is halved until the row is found.
@@ -252,47 +254,135 @@ pub(super) async fn write_rows(
     account: &str,
     resource: Resource,
     writes: &[Write<'_>],
-) -> Result<Vec<Result<i64, String>>, Error> {
-    let mut results = vec![Err(String::new()); writes.len()];
+) -> Result<Vec<Result<(), String>>, Error> {
+    let mut results = vec![Ok(()); writes.len()];
     let mut pending = vec![(0, writes.len())];
     while let Some((from, to)) = pending.pop() {
         let part = &writes[from..to];
-        if part.is_empty() {
+        let Some(refusal) = tried(conn, is_unstorable, async |conn| {
+            write(conn, account, resource, part).await
+        })
+        .await?
+        else {
             continue;
-        }
-        let mut savepoint = conn.begin().await.doing("writing rows")?;
-        let written = match resource {
-            Resource::Contacts => contacts::write_postgres(&mut savepoint, account, part).await,
-            Resource::Conversations => conversations::write_postgres(&mut savepoint, account, part).await,
-            Resource::Messages => messages::write_postgres(&mut savepoint, account, part).await,
-            Resource::Analytics => Ok(Vec::new()),
         };
-        match written {
-            Ok(rows) => {
-                savepoint.commit().await.doing("writing rows")?;
-                let nums: std::collections::HashMap<_, _> = rows.into_iter().collect();
-                for (result, write) in results[from..to].iter_mut().zip(part) {
-                    *result = nums
-                        .get(write.record.id())
-                        .copied()
-                        .ok_or_else(|| format!("not a row of {resource}"));
-                }
-            }
-            Err(error) if is_unstorable(&error) => {
-                savepoint.rollback().await.doing("writing rows")?;
-                if part.len() == 1 {
-                    results[from] = Err(format!("PostgreSQL cannot hold it: {}", explain(&error)));
-                } else {
-                    let middle = from + part.len() / 2;
-                    pending.push((middle, to));
-                    pending.push((from, middle));
-                }
-            }
-            Err(error) => return Err(error).doing("writing rows"),
+        if part.len() == 1 {
+            results[from] = Err(format!("PostgreSQL cannot hold it: {}", explain(&refusal)));
+        } else {
+            let middle = from + part.len() / 2;
+            pending.push((middle, to));
+            pending.push((from, middle));
         }
     }
     Ok(results)
 }
+
+/// Adds rows that are probably not there, and says whether it did: none is added if one of them is there, or cannot be
+/// held.
+pub(super) async fn add_rows(
+    conn: &mut PgConnection,
+    account: &str,
+    resource: Resource,
+    writes: &[Write<'_>],
+) -> Result<bool, Error> {
+    let is_expected = |error: &sqlx::Error| is_unstorable(error) || is_there_already(error);
+    let refusal = tried(conn, is_expected, async |conn| {
+        write(conn, account, resource, writes).await
+    })
+    .await?;
+    Ok(refusal.is_none())
+}
+
+/// Writes rows all together. Those without a predecessor are plainly inserted: to look out for rows that are there costs
+/// Postgres a third more, and they were looked up.
+async fn write(
+    conn: &mut PgConnection,
+    account: &str,
+    resource: Resource,
+    writes: &[Write<'_>],
+) -> Result<(), sqlx::Error> {
+    let Some(table) = Table::of(resource) else {
+        return Ok(());
+    };
+    let (known, new): (Vec<&Write<'_>>, Vec<&Write<'_>>) = writes.iter().partition(|write| write.supersedes);
+    if let (false, Some(keep)) = (known.is_empty(), table.keep) {
+        sqlx::query(keep)
+            .bind(account)
+            .bind(known.iter().map(|write| write.record.id()).collect::<Vec<_>>())
+            .bind(known.iter().map(|write| write.changed_at).collect::<Vec<_>>())
+            .execute(&mut *conn)
+            .await?;
+    }
+    for (statement, rows) in [(table.put, known), (table.add, new)] {
+        if !rows.is_empty() {
+            let query = sqlx::query(statement).bind(account);
+            (table.bind)(query, &rows).execute(&mut *conn).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Does `work` so that it leaves nothing behind, and can be followed by more, if the server refuses it for a reason that
+/// `is_expected`; that reason.
+async fn tried(
+    conn: &mut PgConnection,
+    is_expected: impl Fn(&sqlx::Error) -> bool,
+    work: impl AsyncFnOnce(&mut PgConnection) -> Result<(), sqlx::Error>,
+) -> Result<Option<sqlx::Error>, Error> {
+    conn.execute(SAVEPOINT).await.doing("writing rows")?;
+    match work(conn).await {
+        // Savepoints last until the transaction ends; to release one would take as long as to make it.
+        Ok(()) => Ok(None),
+        Err(error) if is_expected(&error) => {
+            conn.execute(ROLL_BACK).await.doing("writing rows")?;
+            Ok(Some(error))
+        }
+        Err(error) => Err(error).doing("writing rows"),
+    }
+}
+
+/// The statements that write a table.
+struct Table {
+    /// Copies rows into the history, where there is one.
+    keep: Option<&'static str>,
+    /// Replaces rows.
+    put: &'static str,
+    /// Adds rows.
+    add: &'static str,
+    bind: Bind,
+}
+
+impl Table {
+    fn of(resource: Resource) -> Option<Self> {
+        match resource {
+            Resource::Contacts => Some(Self {
+                keep: Some(contacts::KEEP.postgres),
+                put: contacts::PUT.postgres,
+                add: contacts::ADD.postgres,
+                bind: contacts::bind_arrays,
+            }),
+            Resource::Conversations => Some(Self {
+                keep: Some(conversations::KEEP.postgres),
+                put: conversations::PUT.postgres,
+                add: conversations::ADD.postgres,
+                bind: conversations::bind_arrays,
+            }),
+            Resource::Messages => Some(Self {
+                keep: None,
+                put: messages::PUT.postgres,
+                add: messages::ADD.postgres,
+                bind: messages::bind_arrays,
+            }),
+            Resource::Analytics => None,
+        }
+    }
+}
+
+/// A statement whose parameters are being bound.
+pub(super) type Query<'q> = sqlx::query::Query<'q, Driver, PgArguments>;
+
+/// Binds the columns of rows, each as an array.
+type Bind = for<'q> fn(Query<'q>, &[&Write<'_>]) -> Query<'q>;
 
 /// Whether the fault is in the values: data exceptions (22), limits such as an index entry's length or the nesting of
 /// JSON (54), or a value that has no encoding at all. <https://www.postgresql.org/docs/15/errcodes-appendix.html>
@@ -304,6 +394,11 @@ pub(super) fn is_unstorable(error: &sqlx::Error) -> bool {
             .is_some_and(|code| code.starts_with("22") || code.starts_with("54")),
         _ => false,
     }
+}
+
+/// Whether a row is there already. <https://www.postgresql.org/docs/15/errcodes-appendix.html>
+fn is_there_already(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some("23505"))
 }
 
 /// Connects; a server that says that it is starting up or shutting down is waited for.

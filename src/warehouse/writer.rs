@@ -33,6 +33,8 @@ pub struct PageWriter {
     lost: bool,
     /// Whether most rows of the last page were new.
     expects_new: bool,
+    /// Whether there was no row of the account when the first was written; `None` before that.
+    began_empty: Option<bool>,
     quarantine_is_empty: bool,
 }
 
@@ -73,6 +75,7 @@ impl Warehouse {
             open: None,
             lost: false,
             expects_new: false,
+            began_empty: None,
             quarantine_is_empty,
         })
     }
@@ -195,25 +198,38 @@ impl PageWriter {
 
     /// Where most rows are new, adds those that are without asking which. Says whether it did, and so knows of all rows
     /// how they are there.
+    ///
+    /// SQLite passes over rows that are there. Postgres fails, and logs it; so it is tried where nothing was there before.
     async fn add_all(
-        &self,
+        &mut self,
         conn: &mut Conn<'_>,
         highest: &mut Option<i64>,
         last_added: &mut Vec<Added>,
         difference: &mut Difference<'_>,
     ) -> Result<bool, Error> {
-        if !self.expects_new || !self.quarantine_is_empty || !matches!(conn, Conn::Sqlite(_)) {
+        let worth_trying = matches!(conn, Conn::Sqlite(_)) || self.began_empty == Some(true);
+        if !self.expects_new || !self.quarantine_is_empty || !worth_trying {
             return Ok(false);
         }
         difference.recall(last_added);
         last_added.clear();
         let (slots, mut writes) = difference.writes(self.warehouse.now());
         let before = self.number(conn, highest, &mut writes).await?;
-        let Conn::Sqlite(sqlite) = conn else { return Ok(false) };
-        let added = sqlite::add_rows(sqlite, &self.account, self.resource, &writes).await?;
-        if added < writes.len() as u64 {
-            difference.find_added(conn, before).await?;
-            return Ok(true);
+        let (account, resource) = (self.account.as_str(), self.resource);
+        match conn {
+            Conn::Sqlite(conn) => {
+                let added = sqlite::add_rows(conn, account, resource, &writes).await?;
+                if added < writes.len() as u64 {
+                    difference.find_added(&mut Conn::Sqlite(conn), before).await?;
+                    return Ok(true);
+                }
+            }
+            Conn::Postgres(conn) => {
+                if !postgres::add_rows(conn, account, resource, &writes).await? {
+                    *highest = Some(before);
+                    return Ok(false);
+                }
+            }
         }
         last_added.extend(writes.iter().rev().take(OVERLAP).filter_map(Added::of));
         for (slot, write) in slots.into_iter().zip(writes) {
@@ -224,7 +240,7 @@ impl PageWriter {
 
     /// Gives numbers to new rows; says what the highest was before.
     async fn number(
-        &self,
+        &mut self,
         conn: &mut Conn<'_>,
         highest: &mut Option<i64>,
         writes: &mut [Write<'_>],
@@ -233,6 +249,7 @@ impl PageWriter {
             Some(number) => number,
             None => mirrored::highest(conn, self.resource, &self.account).await?,
         };
+        self.began_empty.get_or_insert(before == 0);
         let new = writes.iter_mut().filter(|write| write.num.is_none());
         let mut number = before;
         for write in new {
@@ -249,27 +266,23 @@ impl PageWriter {
         highest: &mut Option<i64>,
         difference: &mut Difference<'_>,
     ) -> Result<(), Error> {
-        let (account, resource) = (self.account.as_str(), self.resource);
         let now = self.warehouse.now();
         let (slots, mut writes) = difference.writes(now);
         if !writes.is_empty() {
-            if matches!(conn, Conn::Sqlite(_)) {
-                self.number(conn, highest, &mut writes).await?;
+            self.number(conn, highest, &mut writes).await?;
+        }
+        let (account, resource) = (self.account.as_str(), self.resource);
+        let results = match conn {
+            _ if writes.is_empty() => Vec::new(),
+            Conn::Sqlite(conn) => {
+                sqlite::write_rows(conn, account, resource, &writes).await?;
+                vec![Ok(()); writes.len()]
             }
-            match conn {
-                Conn::Sqlite(conn) => {
-                    sqlite::write_rows(conn, account, resource, &writes).await?;
-                    for (slot, write) in slots.into_iter().zip(writes) {
-                        difference.written(slot, write.num.ok_or_else(String::new));
-                    }
-                }
-                Conn::Postgres(conn) => {
-                    let written = postgres::write_rows(conn, account, resource, &writes).await?;
-                    for (slot, result) in slots.into_iter().zip(written) {
-                        difference.written(slot, result);
-                    }
-                }
-            }
+            Conn::Postgres(conn) => postgres::write_rows(conn, account, resource, &writes).await?,
+        };
+        for ((slot, write), result) in slots.into_iter().zip(writes).zip(results) {
+            let number = result.and_then(|()| write.num.ok_or_else(String::new));
+            difference.written(slot, number);
         }
         mirrored::note_present(conn, resource, account, &difference.back()).await?;
         quarantine::release(conn, account, resource, &difference.resolved()).await?;

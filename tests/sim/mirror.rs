@@ -84,11 +84,6 @@ const CONTENT: [&str; 3] = [
     "SELECT conversation_id, id, role, type, content, CAST(confidence AS TEXT), CAST(sources AS TEXT), \
      CAST(sent_at AS TEXT), CAST(extra AS TEXT) FROM messages WHERE account = $1 AND deleted_at IS NULL",
 ];
-const RESTART: [&str; 3] = [
-    "ALTER TABLE contacts ALTER COLUMN row_num RESTART",
-    "ALTER TABLE conversations ALTER COLUMN row_num RESTART",
-    "ALTER TABLE messages ALTER COLUMN row_num RESTART",
-];
 const QUARANTINED: &str = "SELECT count(*) FROM quarantine WHERE account = $1";
 
 const fn at(kind: Kind) -> usize {
@@ -112,15 +107,6 @@ impl Reader {
             .await
             .unwrap();
         Self::Postgres(conn)
-    }
-
-    /// Has rows numbered from 1 again, which a new account of SQLite's has anyway: what is read first, and what is
-    /// sampled, goes by these numbers.
-    pub(crate) async fn number_from_one(&mut self) {
-        let Self::Postgres(conn) = self else { return };
-        for sql in RESTART {
-            sqlx::query(sql).execute(&mut *conn).await.unwrap();
-        }
     }
 
     /// What the mirror holds of a resource.

@@ -69,7 +69,6 @@ impl Place {
         }
         self.lives += 1;
         self.clock.start_over();
-        self.reader.number_from_one().await;
         format!("account {}", self.lives)
     }
 

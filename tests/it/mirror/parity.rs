@@ -141,17 +141,12 @@ async fn plant_extra(mirror: &Mirror, resource: Resource, id: &str) {
         ""
     };
     let names = format!("{of_conversation}{}", names.join(", "));
-    // PostgreSQL numbers rows by itself.
-    let (row_num, next) = if mirror.database.is_sqlite() {
-        (", row_num", format!(", (SELECT max(row_num) + 1 FROM {resource})"))
-    } else {
-        ("", String::new())
-    };
     mirror
         .database
         .execute(&format!(
-            "INSERT INTO {resource} (account, id, {names}, content_hash, first_seen_at, changed_at{row_num}) \
-             SELECT account, '{id}', {names}, content_hash, first_seen_at, changed_at{next} \
+            "INSERT INTO {resource} (account, id, {names}, content_hash, first_seen_at, changed_at, row_num) \
+             SELECT account, '{id}', {names}, content_hash, first_seen_at, changed_at, \
+             (SELECT max(row_num) + 1 FROM {resource}) \
              FROM {resource} ORDER BY id LIMIT 1"
         ))
         .await;
