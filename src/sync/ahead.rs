@@ -60,6 +60,8 @@ pub(super) struct Ahead<'a> {
     /// Their offsets, and when they were asked for.
     expected: BTreeMap<u64, u64>,
     arrived: BTreeMap<u64, Result<Arrival, Error>>,
+    /// The offset of the page taken last.
+    last_taken: u64,
     /// At most so many pages are fetched and not yet taken.
     window: usize,
     /// The rows on the largest page so far; a smaller one is probably the list's last.
@@ -86,6 +88,7 @@ impl<'a> Ahead<'a> {
             on_their_way: FuturesUnordered::new(),
             expected: BTreeMap::new(),
             arrived: BTreeMap::new(),
+            last_taken: 0,
             window: FIRST_WINDOW.min(reader.run.job.account.concurrency).max(1),
             largest_page: 0,
             may_be_over: false,
@@ -111,6 +114,7 @@ impl<'a> Ahead<'a> {
         } else if self.window > FIRST_WINDOW && 2 * self.arrived.len() > self.window {
             self.window -= 1;
         }
+        self.last_taken = request.offset;
         poll_fn(|context| {
             loop {
                 self.look_further(sweep, unstored, context);
@@ -121,11 +125,31 @@ impl<'a> Ahead<'a> {
             }
         })
         .await
-        .inspect(|page| {
-            let rows = page.rows.items.len();
-            self.may_be_over = rows < self.largest_page || sweep.mode() != Mode::Full;
-            self.largest_page = self.largest_page.max(rows);
-        })
+        .inspect(|page| self.note_taken(page, sweep))
+    }
+
+    /// The page behind those that were taken together so far, if it is here, continues them whatever becomes of them, and is
+    /// what is known now.
+    pub(super) fn page_behind(&mut self, taken: &[Arrival], sweep: &Sweep) -> Option<Arrival> {
+        let last = taken.last()?;
+        let offset = sweep.ahead().nth(taken.len() - 1)?.offset;
+        let here = self.arrived.get(&offset)?.as_ref().ok()?;
+        if !last.view(|view| sweep.goes_on_behind(view)) || !here.rows.go_on_from(&last.rows) {
+            return None;
+        }
+        let page = self.arrived.remove(&offset)?.ok()?;
+        if self.is_outdated(&page) {
+            return None;
+        }
+        self.last_taken = offset;
+        self.note_taken(&page, sweep);
+        Some(page)
+    }
+
+    fn note_taken(&mut self, page: &Arrival, sweep: &Sweep) {
+        let rows = page.rows.items.len();
+        self.may_be_over = rows < self.largest_page || sweep.mode() != Mode::Full;
+        self.largest_page = self.largest_page.max(rows);
     }
 
     /// At most so many pages are fetched and not yet stored: what a run that is killed has to fetch again.
@@ -262,7 +286,9 @@ impl<'a> Ahead<'a> {
             return;
         }
         let budget = self.reader.run.client.budget();
-        for request in sweep.ahead() {
+        let last_taken = self.last_taken;
+        let to_come = sweep.next().into_iter().chain(sweep.ahead());
+        for request in to_come.filter(|request| request.offset > last_taken) {
             let ahead = self.expected.len() + self.arrived.len();
             if ahead >= self.window || unstored + ahead >= self.most() {
                 return;

@@ -20,6 +20,9 @@ pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 /// want to write.
 const PAGES_A_COMMIT: usize = 8;
 
+/// At most so many pages are stored at once, which takes the database fewer steps.
+const PAGES_AT_ONCE: usize = 4;
+
 /// Nobody's list is so long. A server that returns rows here would do so for ever.
 pub(super) const ENDLESS: u64 = 1_000_000_000;
 
@@ -67,7 +70,13 @@ impl Reader<'_> {
                 pages.broke();
                 continue;
             }
-            store.take(&page, sweep, &mut pages).await?;
+            let mut taken = vec![page];
+            while taken.len() < store.room()
+                && let Some(page) = pages.page_behind(&taken, sweep)
+            {
+                taken.push(page);
+            }
+            store.take(&taken, sweep, &mut pages).await?;
             if !is_known_to_end && sweep.pages() >= LONG {
                 store.commit(sweep, &mut pages).await?;
                 self.check_that_it_ends().await?;
@@ -179,26 +188,42 @@ impl<'a> Store<'a> {
 
     /// Whether what was taken is to be committed before more is.
     fn is_full(&self) -> bool {
-        self.pages >= PAGES_A_COMMIT.min(self.reader.run.job.account.concurrency)
+        self.room() == 0
     }
 
-    /// Stores an anchored page, and tells the sweep what it was.
-    async fn take(&mut self, page: &Arrival, sweep: &mut Sweep, pages: &mut Ahead<'_>) -> Result<(), Error> {
+    /// How many pages may be taken together.
+    fn room(&self) -> usize {
+        let allowed = PAGES_A_COMMIT.min(self.reader.run.job.account.concurrency);
+        allowed.saturating_sub(self.pages).min(PAGES_AT_ONCE)
+    }
+
+    /// Stores anchored pages, and tells the sweep what they were.
+    async fn take(&mut self, taken: &[Arrival], sweep: &mut Sweep, pages: &mut Ahead<'_>) -> Result<(), Error> {
         let reader = self.reader;
-        let commit = PageCommit {
-            account: reader.run.account(),
-            resource: reader.resource,
-            rows: &page.rows.usable,
-            rejected: &page.rows.rejected,
-        };
-        let unstored = self.pages + 1;
-        let outcomes = pages.meanwhile(sweep, unstored, self.writer.store(&commit)).await?;
-        let marks = page.rows.marks(&outcomes, reader.settled_at);
-        let first_seen = page.view(|view| sweep.absorb(view, &marks));
-        self.counted
-            .add(&page.rows.tally(&outcomes, &first_seen, reader.counted));
-        self.pages += 1;
-        pages.used(marks.iter().filter(|mark| mark.changed).count(), marks.len());
+        let commits: Vec<_> = taken
+            .iter()
+            .map(|page| PageCommit {
+                account: reader.run.account(),
+                resource: reader.resource,
+                rows: &page.rows.usable,
+                rejected: &page.rows.rejected,
+            })
+            .collect();
+        let unstored = self.pages + taken.len();
+        let outcomes = pages
+            .meanwhile(sweep, unstored, self.writer.store_all(&commits))
+            .await?;
+        let mut outcomes = &outcomes[..];
+        for page in taken {
+            let (of_page, rest) = outcomes.split_at(page.rows.usable.len());
+            outcomes = rest;
+            debug_assert_eq!(page.view(|view| sweep.offer(view)), Verdict::Anchored);
+            let marks = page.rows.marks(of_page, reader.settled_at);
+            let first_seen = page.view(|view| sweep.absorb(view, &marks));
+            self.counted.add(&page.rows.tally(of_page, &first_seen, reader.counted));
+            self.pages += 1;
+            pages.used(marks.iter().filter(|mark| mark.changed).count(), marks.len());
+        }
         Ok(())
     }
 

@@ -12,6 +12,9 @@ use crate::allai::Listing;
 use crate::allai::model::{ContentHash, Json, Rejected, Row};
 use crate::warehouse::{Change, RowOutcome};
 
+/// How many rows count as the end of a page.
+const ENDS: usize = 5;
+
 /// The rows of a page; `slots` keeps the page's order.
 pub(super) struct Rows {
     pub(super) items: Vec<Item>,
@@ -96,6 +99,19 @@ impl Rows {
             Slot::Rejected(at) => &self.rejected[at].raw,
         };
         leading_u64(&ContentHash::of(raw).0)
+    }
+
+    /// Whether the page repeats one of the last rows of `before`, the very same, and then goes on.
+    pub(super) fn go_on_from(&self, before: &Self) -> bool {
+        let size = before.items.len();
+        let end = size.saturating_sub(ENDS)..size;
+        let is_repeated = |end: usize| {
+            let key = before.items[end].key;
+            let here = self.items.iter().position(|item| item.key == key);
+            here.is_some_and(|here| self.text_version(here) == before.text_version(end))
+        };
+        let is_new = |last: &Item| before.items.iter().all(|item| item.key != last.key);
+        self.items.last().is_some_and(is_new) && end.into_iter().any(is_repeated)
     }
 
     /// What the sweep is told of the rows; those written after `settled_at` are recent.

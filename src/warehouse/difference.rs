@@ -11,6 +11,7 @@ use super::quarantine::{self, Bad, Held};
 use super::statement::Conn;
 use super::values::from_db;
 use super::{Error, Warehouse};
+use crate::allai::Resource;
 use crate::allai::model::{RawHash, Row};
 
 /// A distinct row of a page, and what becomes of it.
@@ -114,15 +115,15 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// A row that was just added.
-pub(super) struct Added {
+/// A row that was just written.
+pub(super) struct Written {
     id: String,
     num: i64,
     raw_hash: RawHash,
     changed_at: DateTime<Utc>,
 }
 
-impl Added {
+impl Written {
     pub(super) fn of(write: &Write<'_>) -> Option<Self> {
         Some(Self {
             id: write.record.id().to_owned(),
@@ -133,26 +134,26 @@ impl Added {
     }
 }
 
-/// A page with each id once (the last of it), and what differs from what is there.
+/// Pages with each id once (the last of it), and what differs from what is there.
 pub(super) struct Difference<'a> {
     of: Of<'a>,
     /// Whether the database is the one that cannot hold everything.
     choosy: bool,
     entries: Vec<Entry<'a>>,
-    /// Where each row of the page went.
+    /// Where each row of the pages went.
     slots: Vec<usize>,
     rejected: Vec<Bad>,
     held: Held,
 }
 
 impl<'a> Difference<'a> {
-    pub(super) fn new(warehouse: &Warehouse, page: &PageCommit<'a>) -> Self {
+    pub(super) fn new(warehouse: &Warehouse, account: &'a str, resource: Resource, pages: &[PageCommit<'a>]) -> Self {
         let choosy = matches!(warehouse, Warehouse::Postgres(_));
-        let mut entries: Vec<Entry<'a>> = Vec::with_capacity(page.rows.len());
-        let mut by_id: HashMap<&str, usize> = HashMap::with_capacity(page.rows.len());
-        let slots = page
-            .rows
-            .iter()
+        let count = pages.iter().map(|page| page.rows.len()).sum();
+        let rows = || pages.iter().flat_map(|page| page.rows);
+        let mut entries: Vec<Entry<'a>> = Vec::with_capacity(count);
+        let mut by_id: HashMap<&str, usize> = HashMap::with_capacity(count);
+        let slots = rows()
             .map(|row| {
                 let slot = *by_id.entry(row.id()).or_insert(entries.len());
                 let entry = Entry::new(row, None);
@@ -166,14 +167,18 @@ impl<'a> Difference<'a> {
             .collect();
         Self {
             of: Of {
-                account: page.account,
-                resource: page.resource,
-                conversation: page.rows.first().and_then(Row::conversation_id),
+                account,
+                resource,
+                conversation: rows().next().and_then(Row::conversation_id),
             },
             choosy,
             entries,
             slots,
-            rejected: page.rejected.iter().map(Bad::from_rejected).collect(),
+            rejected: pages
+                .iter()
+                .flat_map(|page| page.rejected)
+                .map(Bad::from_rejected)
+                .collect(),
             held: Held::default(),
         }
     }
@@ -215,14 +220,20 @@ impl<'a> Difference<'a> {
         self.compare(conn, Entry::is_to_write).await
     }
 
-    /// Compares rows with some that were just added. Nobody else can have written since.
-    pub(super) fn recall(&mut self, added: &[Added]) {
+    /// Compares rows with some that were just written, in the same transaction: nobody else can have written since.
+    pub(super) fn recall(&mut self, written: &[Written]) {
         for entry in &mut self.entries {
-            let same = |added: &&Added| added.id == entry.row.id() && added.raw_hash == entry.row.raw_hash();
-            if let Some(&Added { num, changed_at, .. }) = added.iter().find(same) {
+            let same = |written: &&Written| written.id == entry.row.id() && written.raw_hash == entry.row.raw_hash();
+            if let Some(&Written { num, changed_at, .. }) = written.iter().find(same) {
                 entry.compare(Some(Known::Same { num, changed_at }));
             }
         }
+    }
+
+    /// Compares the rows that were written before, in another transaction, with what is there now.
+    pub(super) async fn find_those(&mut self, conn: &mut Conn<'_>, written: &[Written]) -> Result<(), Error> {
+        self.compare(conn, |entry| written.iter().any(|written| written.id == entry.row.id()))
+            .await
     }
 
     /// Compares all rows, after those that were not there have been added under numbers above `highest`.
@@ -263,7 +274,7 @@ impl<'a> Difference<'a> {
         self.entries.iter().any(|entry| entry.is_written)
     }
 
-    /// Whether most rows of the page are new.
+    /// Whether most rows are new.
     pub(super) fn is_mostly_new(&self) -> bool {
         let new = self.entries.iter().filter(|entry| entry.change == Change::Inserted);
         2 * new.count() > self.entries.len()
@@ -319,7 +330,7 @@ impl<'a> Difference<'a> {
             .collect()
     }
 
-    /// What became of each row of the page.
+    /// What became of each row of the pages.
     pub(super) fn outcomes(&self) -> Vec<RowOutcome> {
         self.slots.iter().map(|&slot| self.entries[slot].outcome()).collect()
     }

@@ -10,8 +10,9 @@ use std::sync::OnceLock;
 
 use super::statement::Statement;
 
-/// For how many rows there is a statement; a full page needs one, with or without the rows it shares with the one before.
-const SIZES: [usize; 8] = [1, 2, 5, 10, 20, 50, 95, 100];
+/// For how many rows there is a statement. One to four full pages need one, with or without the rows that each shares with
+/// the one before.
+const SIZES: [usize; 14] = [1, 2, 5, 10, 20, 50, 95, 100, 190, 200, 285, 300, 380, 400];
 
 /// The most rows one statement deals with.
 pub(super) const MOST: usize = SIZES[SIZES.len() - 1];

@@ -8,7 +8,7 @@
 //! One transaction may hold many pages. The ids of a list are in no order, so that each page is written all over the
 //! index; the more pages a transaction holds, the fewer blocks are written twice.
 
-use super::difference::{Added, Difference};
+use super::difference::{Difference, Written};
 use super::error::Error;
 use super::mirrored::{self, Write};
 use super::page::{PageCommit, RowOutcome};
@@ -35,6 +35,8 @@ pub struct PageWriter {
     expects_new: bool,
     /// Whether there was no row of the account when the first was written; `None` before that.
     began_empty: Option<bool>,
+    /// The last rows that were written: those that the next page overlaps, if they were new.
+    last_written: Vec<Written>,
     quarantine_is_empty: bool,
 }
 
@@ -43,8 +45,8 @@ struct Open {
     tx: Tx,
     /// The highest row number, once it was asked for. Nobody else gives numbers while the transaction is open.
     highest: Option<i64>,
-    /// The last rows of the page before, if all of it was new: those that the next one overlaps.
-    added: Vec<Added>,
+    /// Whether [`PageWriter::last_written`] were written in it.
+    has_written: bool,
 }
 
 impl std::fmt::Debug for PageWriter {
@@ -76,6 +78,7 @@ impl Warehouse {
             lost: false,
             expects_new: false,
             began_empty: None,
+            last_written: Vec::new(),
             quarantine_is_empty,
         })
     }
@@ -94,14 +97,28 @@ impl PageWriter {
     /// there was something, the writer refuses to go on ([`Error::RolledBack`]): go on from the last checkpoint. A row
     /// the database cannot hold is an outcome, not an error.
     pub async fn store(&mut self, page: &PageCommit<'_>) -> Result<Vec<RowOutcome>, Error> {
-        debug_assert!(page.account == self.account && page.resource == self.resource);
+        self.store_all(&[*page]).await
+    }
+
+    /// Stores pages as [`store`](Self::store) does, in fewer steps: as if they were one page. The outcomes are those of
+    /// all rows, in order.
+    ///
+    /// # Errors
+    ///
+    /// As for [`store`](Self::store).
+    pub async fn store_all(&mut self, pages: &[PageCommit<'_>]) -> Result<Vec<RowOutcome>, Error> {
+        debug_assert!(
+            pages
+                .iter()
+                .all(|page| page.account == self.account && page.resource == self.resource)
+        );
         self.check_not_lost()?;
         let mut reconnects = 0;
         loop {
             // While this is pending nobody holds the transaction but this call: given up half-way, it is rolled back.
             let mut open = self.open.take();
             self.lost = open.is_some();
-            match self.store_in(&mut open, page).await {
+            match self.store_in(&mut open, pages).await {
                 Ok(outcomes) => {
                     self.open = open;
                     self.lost = false;
@@ -152,8 +169,9 @@ impl PageWriter {
         Ok(())
     }
 
-    async fn store_in(&mut self, open: &mut Option<Open>, page: &PageCommit<'_>) -> Result<Vec<RowOutcome>, Error> {
-        let mut difference = Difference::new(&self.warehouse, page);
+    async fn store_in(&mut self, open: &mut Option<Open>, pages: &[PageCommit<'_>]) -> Result<Vec<RowOutcome>, Error> {
+        let account = self.account.clone();
+        let mut difference = Difference::new(&self.warehouse, &account, self.resource, pages);
         let mut is_found = false;
         if open.is_none() && !self.expects_new {
             let mut reader = self.warehouse.reader().await?;
@@ -171,28 +189,35 @@ impl PageWriter {
             *open = Some(Open {
                 tx,
                 highest: None,
-                added: Vec::new(),
+                has_written: false,
             });
         }
-        let Some(Open { tx, highest, added }) = open else {
+        let Some(Open {
+            tx,
+            highest,
+            has_written,
+        }) = open
+        else {
             return Ok(difference.outcomes());
         };
         let conn = &mut tx.conn();
         if is_found {
             difference.find_again(conn).await?;
         } else {
-            if !self.add_all(conn, highest, added, &mut difference).await? {
+            if !self.add_all(conn, highest, *has_written, &mut difference).await? {
                 difference.find(conn, self.quarantine_is_empty).await?;
             }
             self.expects_new = difference.is_mostly_new();
         }
         if difference.is_none() {
+            *has_written |= difference.has_written();
             if !was_open && !difference.has_written() {
                 *open = None;
             }
             return Ok(difference.outcomes());
         }
         self.write(conn, highest, &mut difference).await?;
+        *has_written |= difference.has_written();
         Ok(difference.outcomes())
     }
 
@@ -204,22 +229,29 @@ impl PageWriter {
         &mut self,
         conn: &mut Conn<'_>,
         highest: &mut Option<i64>,
-        last_added: &mut Vec<Added>,
+        has_written: bool,
         difference: &mut Difference<'_>,
     ) -> Result<bool, Error> {
         let worth_trying = matches!(conn, Conn::Sqlite(_)) || self.began_empty == Some(true);
         if !self.expects_new || !self.quarantine_is_empty || !worth_trying {
             return Ok(false);
         }
-        difference.recall(last_added);
-        last_added.clear();
+        if has_written {
+            difference.recall(&self.last_written);
+        } else {
+            difference.find_those(conn, &self.last_written).await?;
+        }
         let (slots, mut writes) = difference.writes(self.warehouse.now());
+        if writes.iter().any(|write| write.supersedes) {
+            return Ok(false);
+        }
         let before = self.number(conn, highest, &mut writes).await?;
         let (account, resource) = (self.account.as_str(), self.resource);
         match conn {
             Conn::Sqlite(conn) => {
                 let added = sqlite::add_rows(conn, account, resource, &writes).await?;
                 if added < writes.len() as u64 {
+                    self.last_written.clear();
                     difference.find_added(&mut Conn::Sqlite(conn), before).await?;
                     return Ok(true);
                 }
@@ -231,7 +263,7 @@ impl PageWriter {
                 }
             }
         }
-        last_added.extend(writes.iter().rev().take(OVERLAP).filter_map(Added::of));
+        self.last_written = writes.iter().rev().take(OVERLAP).filter_map(Written::of).collect();
         for (slot, write) in slots.into_iter().zip(writes) {
             difference.written(slot, write.num.ok_or_else(String::new));
         }
@@ -280,6 +312,11 @@ impl PageWriter {
             }
             Conn::Postgres(conn) => postgres::write_rows(conn, account, resource, &writes).await?,
         };
+        if !writes.is_empty() {
+            let written = writes.iter().zip(&results).filter(|(_, result)| result.is_ok());
+            let last = written.rev().take(OVERLAP);
+            self.last_written = last.filter_map(|(write, _)| Written::of(write)).collect();
+        }
         for ((slot, write), result) in slots.into_iter().zip(writes).zip(results) {
             let number = result.and_then(|()| write.num.ok_or_else(String::new));
             difference.written(slot, number);

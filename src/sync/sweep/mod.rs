@@ -473,6 +473,24 @@ impl Sweep {
         }
     }
 
+    /// Whether the sweep will go on behind an anchored page with what [`ahead`](Self::ahead) says, whatever becomes of its
+    /// rows. Pages of which all but the last do may be stored together, before they are absorbed one by one.
+    pub fn goes_on_behind(&self, page: &PageView<'_>) -> bool {
+        let size = page.items.len();
+        let keys = || page.items.iter().map(|item| item.key);
+        self.mode == Mode::Full
+            && matches!(self.phase, Phase::Forward { .. })
+            && !self.bridging
+            && !self.unanchored
+            && self.fruitless_pages == 0
+            && size > 1
+            && size as u64 == self.largest_page
+            && self
+                .previous
+                .as_ref()
+                .is_some_and(|previous| !previous.keys.iter().copied().eq(keys()))
+    }
+
     /// Takes in an anchored page; `marks` says for each of its rows what became of it. Returns for each row whether this
     /// sweep sees it for the first time.
     pub fn absorb(&mut self, page: &PageView<'_>, marks: &[Mark]) -> Vec<bool> {

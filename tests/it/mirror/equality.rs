@@ -14,6 +14,7 @@ on_both_databases!(
     every_form_of_answers_is_mirrored_exactly,
     every_order_of_lists_is_mirrored_exactly,
     a_server_that_writes_rows_now_so_now_so_is_not_asked_twice,
+    a_list_at_rest_takes_no_more_requests_than_it_has_pages,
     pages_of_any_size_are_mirrored_exactly,
     pages_of_one_row_are_mirrored,
     odd_rows_are_mirrored_or_in_quarantine,
@@ -139,6 +140,19 @@ async fn a_server_that_writes_rows_now_so_now_so_is_not_asked_twice(database: Da
         requests(&shuffled),
         requests(&plain)
     );
+    mirror.assert_exact().await;
+}
+
+async fn a_list_at_rest_takes_no_more_requests_than_it_has_pages(database: Database) {
+    let mirror = Mirror::start(database, Options::for_tests(3_000, 0)).await;
+    mirror.configure(&mirror.account_config(ACCOUNT, "page_size = 20\n"));
+    // Each page repeats a row of the one before; then come a look at the end, one at the head, and the audit.
+    let pages = 3_000_u64.div_ceil(19);
+    for _ in 0..2 {
+        let runs = mirror.run(&[Resource::Contacts], sync_options(true)).await;
+        let requests = runs.complete().verified().of(Resource::Contacts).requests;
+        assert!(requests <= pages + 12, "{requests} requests for {pages} pages");
+    }
     mirror.assert_exact().await;
 }
 

@@ -1,7 +1,10 @@
 //! Runs of pages: several in a transaction, what a failure leaves, what is told apart without being decoded.
 
+use std::time::Duration;
+
 use allai_sync::allai::Resource;
 use allai_sync::allai::model::{Record, Row};
+use allai_sync::clock::SystemClock;
 use allai_sync::warehouse::{Change, Error, PageCommit, PageWriter, RowOutcome, Warehouse};
 use futures_util::FutureExt as _;
 
@@ -12,6 +15,8 @@ on_both! {
     pages_of_one_transaction_are_stored_together_or_not_at_all,
     a_page_on_which_nothing_differs_begins_no_transaction,
     rows_that_are_there_already_are_told_from_new_ones_among_many,
+    pages_stored_together_are_as_good_as_pages_stored_one_by_one,
+    new_pages_that_overlap_are_added_at_the_first_attempt,
     the_same_rows_in_another_member_order_write_nothing,
     the_fingerprint_of_the_text_is_kept_with_the_row,
     any_number_of_rows_is_stored_found_and_superseded,
@@ -126,6 +131,81 @@ async fn rows_that_are_there_already_are_told_from_new_ones_among_many(place: Pl
         ["Mihai", "Ana", "Bogdan"]
     );
     assert_eq!(place.rows("SELECT id FROM contacts_history").await, ["c0"]);
+}
+
+async fn pages_stored_together_are_as_good_as_pages_stored_one_by_one(place: Place) {
+    let warehouse = place.migrated().await;
+    let mut writer = writer(&warehouse).await;
+    store(&mut writer, &contacts(0..20, "Ana")).await.unwrap();
+    writer.commit(None).await.unwrap();
+
+    // What they share is the same but for one row, of which the later page has the last word.
+    let pages = [contacts(15..120, "Ana"), contacts(110..230, "Ana"), {
+        let mut page = contacts(225..226, "Bogdan");
+        page.extend(contacts(226..300, "Ana"));
+        page
+    }];
+    let bad = [rejected(None, r#"{"name": "nobody"}"#)];
+    let commits = pages.each_ref().map(|rows| PageCommit {
+        account: ACCOUNT,
+        resource: Resource::Contacts,
+        rows,
+        rejected: &bad,
+    });
+    let outcomes = sendable(writer.store_all(&commits)).await.unwrap();
+    writer.commit(None).await.unwrap();
+
+    assert_eq!(outcomes.len(), 105 + 120 + 75);
+    let mut expected = vec![Change::Unchanged; 5];
+    expected.extend([Change::Inserted; 295]);
+    assert_eq!(changes(&outcomes), expected);
+    let nums = nums(&outcomes);
+    assert_eq!((&nums[95..105], &nums[220..225]), (&nums[105..115], &nums[225..230]));
+    assert_eq!(
+        place
+            .rows("SELECT count(*), count(DISTINCT row_num), max(row_num) FROM contacts")
+            .await,
+        ["300|300|300"]
+    );
+    assert_eq!(
+        place.rows("SELECT name FROM contacts WHERE id = 'c225'").await,
+        ["Bogdan"]
+    );
+    assert_eq!(place.rows("SELECT count(*) FROM contacts_history").await, ["0"]);
+    assert_eq!(place.rows("SELECT count(*) FROM quarantine").await, ["1"]);
+}
+
+/// PostgreSQL would log each row that is refused as an error, and keep the dead rows for its vacuum.
+async fn new_pages_that_overlap_are_added_at_the_first_attempt(place: Place) {
+    let warehouse = place.migrated().await;
+    let mut writer = writer(&warehouse).await;
+    for page in 0..12 {
+        let at = page * 45;
+        store(&mut writer, &contacts(at..at + 50, "Ana")).await.unwrap();
+        if page % 4 == 3 {
+            writer.commit(None).await.unwrap();
+        }
+    }
+    assert_eq!(
+        place.rows("SELECT count(*), max(row_num) FROM contacts").await,
+        ["545|545"]
+    );
+    if place.is_sqlite() {
+        return;
+    }
+    drop(writer);
+    warehouse.close().await;
+    // Sessions tell what they did when they end.
+    let tried =
+        "SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'contacts' AND schemaname = current_schema()";
+    let clock = SystemClock::shared();
+    for _ in 0..100 {
+        if place.rows(tried).await == ["545"] {
+            break;
+        }
+        clock.sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(place.rows(tried).await, ["545"]);
 }
 
 async fn a_page_on_which_nothing_differs_begins_no_transaction(place: Place) {
