@@ -97,15 +97,17 @@ impl List {
         number
     }
 
-    /// A deleted row is there again, where it was, as it was.
+    /// A deleted row is there again, where it was, as it was, unless another has its place now.
     pub(crate) fn bring_back(&mut self, number: usize, event: u64) {
-        let row = &mut self.rows[number];
-        if row.alive {
+        let place = self.rows[number].place;
+        let slot = self.slot(place);
+        let is_taken = self.listed.get(slot).is_some_and(|there| self.rows[*there].place == place);
+        if self.rows[number].alive || is_taken {
             return;
         }
+        let row = &mut self.rows[number];
         row.alive = true;
         row.born = event;
-        let slot = self.slot(self.rows[number].place);
         self.listed.insert(slot, number);
     }
 
