@@ -17,7 +17,7 @@ use super::reader::{CHECKPOINT_EVERY, Reader};
 use super::sweep::{Mode, Proof, Sweep, bitmap};
 use super::{Error, Finding, Run};
 use crate::allai::{self, Listing, Resource};
-use crate::warehouse::{ConversationToRead, StateUpdate, UnseenRow};
+use crate::warehouse::{ConversationToRead, RunStatus, StateUpdate, UnseenRow};
 
 /// Conversations taken from the warehouse at a time.
 const BATCH: u32 = 200;
@@ -323,15 +323,17 @@ impl MessagesRun<'_> {
     async fn conclude(self) -> Result<Finding, Error> {
         let (job, account) = (self.run.job, self.run.account());
         let found = self.shared().found.clone();
-        let conversations = job.warehouse.recent_runs(account, Resource::Conversations, 1).await?;
-        let conversations_proven = conversations.first().is_some_and(|run| run.verified);
-        let mut incomplete = Vec::new();
-        if job
+        let conversations = job
             .warehouse
             .state(account, Resource::Conversations)
             .await?
-            .is_none_or(|state| state.last_complete_at.is_none())
-        {
+            .unwrap_or_default();
+        let last_run = job.warehouse.recent_runs(account, Resource::Conversations, 1).await?;
+        let conversations_proven = conversations.last_verified_at.is_some()
+            && conversations.last_verified_at == conversations.last_complete_at
+            && last_run.iter().all(|run| run.status == RunStatus::Complete);
+        let mut incomplete = Vec::new();
+        if conversations.last_complete_at.is_none() {
             incomplete.push(format!(
                 "the conversations were never synced completely, so that messages are missing; run: allai-sync sync \
                  conversations messages --account {account}"

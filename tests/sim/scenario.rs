@@ -404,10 +404,14 @@ impl Rate {
         }
         let told = self.reset != Reset::Nothing && clock_known && self.jump_at == 0;
         match (told, self.kind) {
+            // Nobody says when there is room in a log that slides: it is tried after a second, two, four, …
+            (_, WindowKind::Sliding) if !self.retry_after => 6,
             (true, WindowKind::Tiled) => 0,
             // Two of its ends, rounded to seconds, may be as far apart as those of tiles: once.
             (true, WindowKind::FirstRequest) => 1,
             (false, WindowKind::Sliding) if self.jump_at > 0 => 4,
+            // The window that was, and what its end is taken for on each of two clocks that are set.
+            (false, _) if self.jump_at > 0 => 3,
             _ => 2,
         }
     }

@@ -11,6 +11,8 @@ const SHORT_PAGES_TO_END: u32 = 8;
 const FRUITLESS_PAGES_TO_END: u32 = 100;
 /// How often a list of unknown order is read over before the run is called complete, but not verified.
 const PASSES_OF_UNKNOWN_ORDER: u32 = 4;
+/// Pages at the head, one after the other, that reach no further, after which it is taken to grow as fast as it is read.
+const FRUITLESS_PAGES_TO_SETTLE: u32 = 20;
 /// How often the head of a list whose rows move is read over, likewise.
 const SETTLING_PASSES: u32 = 12;
 
@@ -168,12 +170,20 @@ impl Sweep {
 
     pub(super) fn settle(&mut self, page: &PageView<'_>, found: &Found, pass: u32, quiet: u32, added: u64) {
         let size = page.items.len() as u64;
-        let quiet = if found.new == 0 && found.changed == 0 {
-            quiet + 1
-        } else {
-            0
+        // Where the list grows as fast as it is read, a page shows what the one before did: that is no sign of quiet.
+        let reaches_further = self.previous.as_ref().is_none_or(|previous| {
+            let last = page.items.last().map(|item| item.key);
+            last.is_none_or(|last| !previous.keys.contains(&last))
+        });
+        self.fruitless_pages = if reaches_further { 0 } else { self.fruitless_pages + 1 };
+        let quiet = match found.new + found.changed {
+            0 => quiet + u32::from(reaches_further),
+            _ => 0,
         };
-        if quiet < 2 && size == self.largest_page && size > 0 {
+        if self.fruitless_pages > FRUITLESS_PAGES_TO_SETTLE {
+            self.unproven.get_or_insert(Doubt::NeverSettled);
+            self.phase = Phase::Done;
+        } else if quiet < 2 && size == self.largest_page && size > 0 {
             self.phase = Phase::Settle { pass, quiet, added };
             self.advance(page);
         } else if added == 0 {
@@ -197,5 +207,6 @@ impl Sweep {
         self.short_pages = 0;
         self.furthest = 0;
         self.breaks = 0;
+        self.fruitless_pages = 0;
     }
 }

@@ -101,7 +101,10 @@ impl List {
     pub(crate) fn bring_back(&mut self, number: usize, event: u64) {
         let place = self.rows[number].place;
         let slot = self.slot(place);
-        let is_taken = self.listed.get(slot).is_some_and(|there| self.rows[*there].place == place);
+        let is_taken = self
+            .listed
+            .get(slot)
+            .is_some_and(|there| self.rows[*there].place == place);
         if self.rows[number].alive || is_taken {
             return;
         }
