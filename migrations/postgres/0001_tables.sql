@@ -247,6 +247,7 @@ CREATE TABLE quarantine (
     resource TEXT NOT NULL,
     raw_hash TEXT NOT NULL,
     id TEXT,
+    conversation_id TEXT,
     reason TEXT NOT NULL,
     raw JSON NOT NULL,
     seen_at TIMESTAMPTZ NOT NULL,

@@ -249,6 +249,7 @@ CREATE TABLE quarantine (
     resource TEXT NOT NULL,
     raw_hash TEXT NOT NULL,
     id TEXT,
+    conversation_id TEXT,
     reason TEXT NOT NULL,
     raw TEXT NOT NULL,
     seen_at TEXT NOT NULL,

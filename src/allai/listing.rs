@@ -22,6 +22,14 @@ pub enum Listing {
 }
 
 impl Listing {
+    /// The conversation whose messages are listed.
+    pub(crate) fn conversation_id(&self) -> Option<&str> {
+        match self {
+            Self::Messages { conversation_id } => Some(conversation_id),
+            _ => None,
+        }
+    }
+
     /// What the rows of the list are.
     pub const fn resource(&self) -> Resource {
         match self {

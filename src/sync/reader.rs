@@ -142,6 +142,7 @@ impl Reader<'_> {
         let commit = PageCommit {
             account: self.run.account(),
             resource: Resource::Conversations,
+            conversation: None,
             rows: &rows.usable,
             rejected: &rows.rejected,
         };
@@ -205,6 +206,7 @@ impl<'a> Store<'a> {
             .map(|page| PageCommit {
                 account: reader.run.account(),
                 resource: reader.resource,
+                conversation: reader.listing.conversation_id(),
                 rows: &page.rows.usable,
                 rejected: &page.rows.rejected,
             })

@@ -219,7 +219,7 @@ impl Warehouse {
             mark_captured(&mut tx.conn(), key, Report::Satisfaction, None).await?;
         }
         counts.quarantined = bad.len() as u64;
-        let bad: Vec<Bad> = bad.iter().map(Bad::from_rejected).collect();
+        let bad: Vec<Bad> = bad.iter().map(|rejected| Bad::from_rejected(rejected, None)).collect();
         quarantine::hold(&mut tx.conn(), account, Resource::Analytics, now, &bad).await?;
         tx.commit().await?;
         Ok(counts)

@@ -27,6 +27,8 @@ pub(super) struct Entry<'a> {
     was_missing: bool,
     changed_at: Option<DateTime<Utc>>,
     deleted_at: Option<DateTime<Utc>>,
+    /// When it was written.
+    written_at: Option<DateTime<Utc>>,
 }
 
 impl<'a> Entry<'a> {
@@ -40,6 +42,7 @@ impl<'a> Entry<'a> {
             was_missing: false,
             changed_at: None,
             deleted_at: None,
+            written_at: None,
         }
     }
 
@@ -84,6 +87,19 @@ impl<'a> Entry<'a> {
                 self.change
             },
             changed_at: self.changed_at,
+        }
+    }
+
+    /// What a later page that has the row as well finds.
+    fn outcome_again(&self) -> RowOutcome {
+        let outcome = self.outcome();
+        match outcome.change {
+            Change::Quarantined => outcome,
+            _ => RowOutcome {
+                change: Change::Unchanged,
+                changed_at: self.written_at.or(outcome.changed_at),
+                ..outcome
+            },
         }
     }
 
@@ -140,8 +156,8 @@ pub(super) struct Difference<'a> {
     /// Whether the database is the one that cannot hold everything.
     choosy: bool,
     entries: Vec<Entry<'a>>,
-    /// Where each row of the pages went.
-    slots: Vec<usize>,
+    /// Where each row of each page went.
+    slots: Vec<Vec<usize>>,
     rejected: Vec<Bad>,
     held: Held,
 }
@@ -150,26 +166,28 @@ impl<'a> Difference<'a> {
     pub(super) fn new(warehouse: &Warehouse, account: &'a str, resource: Resource, pages: &[PageCommit<'a>]) -> Self {
         let choosy = matches!(warehouse, Warehouse::Postgres(_));
         let count = pages.iter().map(|page| page.rows.len()).sum();
-        let rows = || pages.iter().flat_map(|page| page.rows);
         let mut entries: Vec<Entry<'a>> = Vec::with_capacity(count);
         let mut by_id: HashMap<&str, usize> = HashMap::with_capacity(count);
-        let slots = rows()
-            .map(|row| {
-                let slot = *by_id.entry(row.id()).or_insert(entries.len());
-                let entry = Entry::new(row, None);
-                if slot == entries.len() {
-                    entries.push(entry);
-                } else {
-                    entries[slot] = entry;
-                }
-                slot
-            })
+        let mut place = |row: &'a Row| {
+            let slot = *by_id.entry(row.id()).or_insert(entries.len());
+            let entry = Entry::new(row, None);
+            if slot == entries.len() {
+                entries.push(entry);
+            } else {
+                entries[slot] = entry;
+            }
+            slot
+        };
+        let slots = pages
+            .iter()
+            .map(|page| page.rows.iter().map(&mut place).collect())
             .collect();
+        let conversation = pages.iter().find_map(PageCommit::conversation);
         Self {
             of: Of {
                 account,
                 resource,
-                conversation: rows().next().and_then(Row::conversation_id),
+                conversation,
             },
             choosy,
             entries,
@@ -177,10 +195,14 @@ impl<'a> Difference<'a> {
             rejected: pages
                 .iter()
                 .flat_map(|page| page.rejected)
-                .map(Bad::from_rejected)
+                .map(|rejected| Bad::from_rejected(rejected, conversation))
                 .collect(),
             held: Held::default(),
         }
+    }
+
+    pub(super) const fn of(&self) -> Of<'a> {
+        self.of
     }
 
     /// Compares all rows with what is there, and looks into the quarantine unless that is known to be empty.
@@ -206,7 +228,7 @@ impl<'a> Difference<'a> {
         // The quarantine may hold what is foreseen as bad under no id, or under one that was made presentable.
         let unstorable = self.entries.iter().filter_map(Entry::bad);
         let foreseen: Vec<Bad> = self.rejected.iter().cloned().chain(unstorable).collect();
-        self.held = quarantine::held(conn, self.of.account, self.of.resource, &ids, &foreseen).await?;
+        self.held = quarantine::held(conn, self.of, &ids, &foreseen).await?;
         for entry in self.entries.iter_mut().filter(|entry| entry.is_to_write()) {
             if self.held.holds_record(entry.row.record()) {
                 entry.problem = Some("as before".to_owned());
@@ -241,7 +263,7 @@ impl<'a> Difference<'a> {
         self.compare(conn, |_| true).await?;
         for entry in self.entries.iter_mut().filter(|entry| entry.num > Some(highest)) {
             entry.change = Change::Inserted;
-            entry.changed_at = None;
+            entry.written_at = entry.changed_at.take();
             entry.is_written = true;
         }
         Ok(())
@@ -291,11 +313,12 @@ impl<'a> Difference<'a> {
     }
 
     /// Notes the number a row was written under, or why it could not be.
-    pub(super) fn written(&mut self, slot: usize, result: Result<i64, String>) {
+    pub(super) fn written(&mut self, slot: usize, at: DateTime<Utc>, result: Result<i64, String>) {
         match result {
             Ok(num) => {
                 self.entries[slot].num = Some(num);
                 self.entries[slot].is_written = true;
+                self.entries[slot].written_at = Some(at);
             }
             Err(problem) => self.entries[slot].problem = Some(problem),
         }
@@ -332,6 +355,20 @@ impl<'a> Difference<'a> {
 
     /// What became of each row of the pages.
     pub(super) fn outcomes(&self) -> Vec<RowOutcome> {
-        self.slots.iter().map(|&slot| self.entries[slot].outcome()).collect()
+        let mut seen_before = vec![false; self.entries.len()];
+        let mut outcomes = Vec::new();
+        for page in &self.slots {
+            outcomes.extend(page.iter().map(|&slot| {
+                if seen_before[slot] {
+                    self.entries[slot].outcome_again()
+                } else {
+                    self.entries[slot].outcome()
+                }
+            }));
+            for &slot in page {
+                seen_before[slot] = true;
+            }
+        }
+        outcomes
     }
 }

@@ -166,7 +166,7 @@ const QUARANTINED: Statement = in_list!(
     "SELECT DISTINCT id FROM quarantine WHERE account = $1 AND resource = $2 AND ",
     "id",
     "$3",
-    ""
+    " AND conversation_id IS NOT DISTINCT FROM $4"
 );
 
 /// A fingerprint no content has, so that the next sweep writes the row whatever it holds.
@@ -261,11 +261,12 @@ impl Warehouse {
         .doing("reading rows back")
     }
 
-    /// Those of these ids that are in quarantine.
+    /// Those of these ids that are in quarantine; for messages, `conversation` says whose.
     pub async fn quarantined_among(
         &self,
         account: &str,
         resource: Resource,
+        conversation: Option<&str>,
         ids: &[&str],
     ) -> Result<Vec<String>, Error> {
         let ids = self.askable(ids);
@@ -276,6 +277,7 @@ impl Warehouse {
             .bind(account)
             .bind(resource.as_str())
             .bind(List(&ids))
+            .bind(conversation)
             .fetch_all(pool)
             .await)
         .doing("looking into the quarantine")?;

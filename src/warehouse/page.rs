@@ -14,10 +14,18 @@ pub struct PageCommit<'a> {
     pub account: &'a str,
     /// What the page lists. Every row must be of this resource.
     pub resource: Resource,
-    /// The rows, in the order of the page; messages are all of one conversation.
+    /// For messages: the conversation, of which all of them are.
+    pub conversation: Option<&'a str>,
+    /// The rows, in the order of the page.
     pub rows: &'a [Row],
     /// What is no row.
     pub rejected: &'a [Rejected],
+}
+
+impl<'a> PageCommit<'a> {
+    pub(super) fn conversation(&self) -> Option<&'a str> {
+        self.conversation.or_else(|| self.rows.first()?.conversation_id())
+    }
 }
 
 /// What became of a row of a page.

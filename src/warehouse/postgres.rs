@@ -34,7 +34,9 @@ const SCHEMA_IS_OPEN: &str = "SELECT has_schema_privilege(oid, 'USAGE') FROM pg_
 const SET_READ_ONLY: &str = "SELECT set_config('default_transaction_read_only', 'on', false)";
 const SAVEPOINT: &str = "SAVEPOINT page";
 const ROLL_BACK: &str = "ROLLBACK TO SAVEPOINT page; RELEASE SAVEPOINT page";
-const SET_SEARCH_PATH: &str = "SELECT set_config('search_path', $1, false)";
+/// Whatever the database's default: what is looked up under a lock must be what is there once the lock is held.
+const SET_UP: &str = "SELECT set_config('search_path', $1, false), \
+                               set_config('default_transaction_isolation', 'read committed', false)";
 
 /// What a warehouse is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +118,7 @@ impl Postgres {
             .after_connect(move |conn, _| {
                 let quoted = quoted.clone();
                 Box::pin(async move {
-                    sqlx::query(SET_SEARCH_PATH).bind(quoted).execute(&mut *conn).await?;
+                    sqlx::query(SET_UP).bind(quoted).execute(&mut *conn).await?;
                     if access == Access::Read {
                         sqlx::query(SET_READ_ONLY).execute(conn).await?;
                     }
@@ -216,7 +218,7 @@ impl Postgres {
                     ),
                 })?;
         }
-        sqlx::query(SET_SEARCH_PATH)
+        sqlx::query(SET_UP)
             .bind(quoted)
             .execute(&mut conn)
             .await

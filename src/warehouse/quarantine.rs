@@ -1,7 +1,7 @@
 //! What could not be stored, with the reason and the raw JSON: nothing is lost.
 //!
 //! A bad row is known by a hash of what it says, so that meeting it again writes nothing. It leaves the
-//! quarantine when a row of its id is stored.
+//! quarantine when a row of its id is stored; for messages, whose ids are their conversation's own, of both ids.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Warehouse;
 use super::error::{Doing as _, Error};
+use super::look_up::Of;
 use super::statement::{Conn, Statement, in_list, on, reading};
 use super::values::{List, Stamp, from_db};
 use crate::allai::Resource;
@@ -20,26 +21,28 @@ use crate::allai::model::{Json, Record, Rejected};
 /// Two searches rather than one with OR, for which SQLite would read the whole quarantine of the resource.
 const HELD: Statement = Statement {
     sqlite: "SELECT raw_hash, id FROM quarantine WHERE account = $1 AND resource = $2 AND \
-             id IN (SELECT value FROM json_each($3)) \
+             id IN (SELECT value FROM json_each($3)) AND conversation_id IS NOT DISTINCT FROM $5 \
              UNION ALL SELECT raw_hash, id FROM quarantine WHERE account = $1 AND resource = $2 AND \
              raw_hash IN (SELECT value FROM json_each($4))",
     postgres: "SELECT raw_hash, id FROM quarantine WHERE account = $1 AND resource = $2 AND id = ANY($3) \
+               AND conversation_id IS NOT DISTINCT FROM $5 \
                UNION ALL SELECT raw_hash, id FROM quarantine WHERE account = $1 AND resource = $2 AND \
                raw_hash = ANY($4)",
 };
 const HOLD: Statement = Statement {
-    sqlite: "INSERT INTO quarantine (account, resource, raw_hash, id, reason, raw, seen_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
-    postgres: "INSERT INTO quarantine (account, resource, raw_hash, id, reason, raw, seen_at) \
-               SELECT $1, $2, raw_hash, id, reason, raw::json, $7 \
-               FROM UNNEST($3::text[], $4::text[], $5::text[], $6::text[]) AS bad (raw_hash, id, reason, raw) \
+    sqlite: "INSERT INTO quarantine (account, resource, raw_hash, id, conversation_id, reason, raw, seen_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+    postgres: "INSERT INTO quarantine (account, resource, raw_hash, id, conversation_id, reason, raw, seen_at) \
+               SELECT $1, $2, raw_hash, id, conversation_id, reason, raw::json, $8 \
+               FROM UNNEST($3::text[], $4::text[], $5::text[], $6::text[], $7::text[]) \
+               AS bad (raw_hash, id, conversation_id, reason, raw) \
                ON CONFLICT DO NOTHING",
 };
 const RELEASE: Statement = in_list!(
     "DELETE FROM quarantine WHERE account = $1 AND resource = $2 AND ",
     "id",
     "$3",
-    ""
+    " AND conversation_id IS NOT DISTINCT FROM $4"
 );
 const IS_EMPTY: Statement =
     Statement::shared("SELECT NOT EXISTS (SELECT 1 FROM quarantine WHERE account = $1 AND resource = $2)");
@@ -59,16 +62,23 @@ const DEEPEST: usize = 1_000;
 pub(super) struct Bad {
     raw_hash: String,
     id: Option<String>,
+    /// Whose message it is, if it is one.
+    conversation: Option<String>,
     reason: String,
     raw: String,
 }
 
 impl Bad {
-    pub(super) fn from_rejected(rejected: &Rejected) -> Self {
-        let hash = Sha256::digest(rejected.raw.get());
+    pub(super) fn from_rejected(rejected: &Rejected, conversation: Option<&str>) -> Self {
+        let mut hash = Sha256::new_with_prefix(rejected.raw.get());
+        if let Some(conversation) = conversation {
+            hash.update(" of ");
+            hash.update(conversation);
+        }
         Self::new(
-            hex::encode(hash),
+            hex::encode(hash.finalize()),
             rejected.id.as_deref(),
+            conversation,
             &rejected.reason,
             &rejected.raw,
         )
@@ -76,14 +86,15 @@ impl Bad {
 
     /// A record that was understood but that the database cannot hold.
     pub(super) fn from_record(record: &Record, raw: &RawValue, reason: &str) -> Self {
-        Self::new(hash_of(record), Some(record.id()), reason, raw)
+        Self::new(hash_of(record), Some(record.id()), conversation_of(record), reason, raw)
     }
 
-    fn new(raw_hash: String, id: Option<&str>, reason: &str, raw: &RawValue) -> Self {
+    fn new(raw_hash: String, id: Option<&str>, conversation: Option<&str>, reason: &str, raw: &RawValue) -> Self {
         let visible = |text: &str| text.replace('\0', "\u{2400}");
         Self {
             raw_hash,
             id: id.filter(|id| id.len() <= LONGEST_ID).map(visible),
+            conversation: conversation.map(visible),
             reason: visible(reason),
             raw: shallow(raw.get()).into_owned(),
         }
@@ -99,7 +110,18 @@ fn hash_of(record: &Record) -> String {
     let mut hash = Sha256::new_with_prefix("record ");
     hash.update(record.id());
     hash.update(record.content_hash().0);
+    if let Some(conversation) = conversation_of(record) {
+        hash.update(" of ");
+        hash.update(conversation);
+    }
     hex::encode(hash.finalize())
+}
+
+fn conversation_of(record: &Record) -> Option<&str> {
+    match record {
+        Record::Message(message) => Some(&message.conversation_id),
+        _ => None,
+    }
 }
 
 fn shallow(raw: &str) -> Cow<'_, str> {
@@ -210,19 +232,14 @@ impl Held {
     }
 }
 
-pub(super) async fn held(
-    conn: &mut Conn<'_>,
-    account: &str,
-    resource: Resource,
-    ids: &[&str],
-    bad: &[Bad],
-) -> Result<Held, Error> {
+pub(super) async fn held(conn: &mut Conn<'_>, of: Of<'_>, ids: &[&str], bad: &[Bad]) -> Result<Held, Error> {
     let hashes: Vec<&str> = bad.iter().map(|bad| bad.raw_hash.as_str()).collect();
     let rows: Vec<(String, Option<String>)> = on!(conn, inner, dialect => sqlx::query_as(HELD.of(dialect))
-        .bind(account)
-        .bind(resource.as_str())
+        .bind(of.account)
+        .bind(of.resource.as_str())
         .bind(List(ids))
         .bind(List(&hashes))
+        .bind(of.conversation)
         .fetch_all(inner)
         .await)
     .doing("looking into the quarantine")?;
@@ -252,6 +269,7 @@ pub(super) async fn hold(
                     .bind(resource.as_str())
                     .bind(&bad.raw_hash)
                     .bind(&bad.id)
+                    .bind(&bad.conversation)
                     .bind(&bad.reason)
                     .bind(&bad.raw)
                     .bind(Stamp(now))
@@ -266,6 +284,7 @@ pub(super) async fn hold(
             .bind(resource.as_str())
             .bind(bad.iter().map(|bad| bad.raw_hash.as_str()).collect::<Vec<_>>())
             .bind(bad.iter().map(|bad| bad.id.as_deref()).collect::<Vec<_>>())
+            .bind(bad.iter().map(|bad| bad.conversation.as_deref()).collect::<Vec<_>>())
             .bind(bad.iter().map(|bad| bad.reason.as_str()).collect::<Vec<_>>())
             .bind(bad.iter().map(|bad| bad.raw.as_str()).collect::<Vec<_>>())
             .bind(Stamp(now))
@@ -276,19 +295,15 @@ pub(super) async fn hold(
     }
 }
 
-pub(super) async fn release(
-    conn: &mut Conn<'_>,
-    account: &str,
-    resource: Resource,
-    ids: &[String],
-) -> Result<(), Error> {
+pub(super) async fn release(conn: &mut Conn<'_>, of: Of<'_>, ids: &[String]) -> Result<(), Error> {
     if ids.is_empty() {
         return Ok(());
     }
     on!(conn, inner, dialect => sqlx::query(RELEASE.of(dialect))
-        .bind(account)
-        .bind(resource.as_str())
+        .bind(of.account)
+        .bind(of.resource.as_str())
         .bind(List(ids))
+        .bind(of.conversation)
         .execute(inner)
         .await
         .map(drop))

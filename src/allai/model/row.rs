@@ -118,10 +118,7 @@ impl Row {
 
     /// Whose message it is, if it is one.
     pub fn conversation_id(&self) -> Option<&str> {
-        match &self.listing {
-            Listing::Messages { conversation_id } => Some(conversation_id),
-            _ => None,
-        }
+        self.listing.conversation_id()
     }
 
     /// The row as the server wrote it.

@@ -212,10 +212,7 @@ impl Auditor<'_> {
             .collect();
         let ids: Vec<&str> = decoded.iter().flatten().map(Record::id).collect();
         let (warehouse, account, resource) = (self.job.warehouse, self.account(), listing.resource());
-        let conversation = match listing {
-            Listing::Messages { conversation_id } => Some(conversation_id.as_str()),
-            _ => None,
-        };
+        let conversation = listing.conversation_id();
         let held = warehouse.held_rows(account, resource, conversation, &ids).await?;
         let held: HashMap<&str, &HeldRow> = held.iter().map(|row| (row.id.as_str(), row)).collect();
 
@@ -246,7 +243,9 @@ impl Auditor<'_> {
             .filter(|row| row.judgement.is_difference())
             .filter_map(|row| row.id.as_deref())
             .collect();
-        let quarantined = warehouse.quarantined_among(account, resource, &suspicious).await?;
+        let quarantined = warehouse
+            .quarantined_among(account, resource, conversation, &suspicious)
+            .await?;
         for row in &mut rows {
             if row.judgement.is_difference() && row.id.as_ref().is_some_and(|id| quarantined.contains(id)) {
                 row.judgement = Judgement::Quarantined;

@@ -134,7 +134,7 @@ pub struct Sweep {
     trust_total: bool,
     /// Whether the server is known to return several rows a page where it has them.
     several_a_page: bool,
-    /// Whether the same page from two offsets shows that the offset is ignored; else it takes three.
+    /// Whether the same page from two offsets shows that the offset is ignored; else it takes several.
     offset_doubtful: bool,
     /// By the server's clock: rows created later are not the sweep's business.
     started_at: DateTime<Utc>,

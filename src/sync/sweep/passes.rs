@@ -9,6 +9,9 @@ const LOOKS_BEHIND_THE_END: u32 = 20;
 const SHORT_PAGES_TO_END: u32 = 8;
 /// Pages behind everything seen, all without anything new, after which a server is taken to make up its pages.
 const FRUITLESS_PAGES_TO_END: u32 = 100;
+/// How often in a row the same page may come at another offset: a list that grows as fast as it is read looks like one of
+/// which the offset is ignored, but not for long.
+const SAME_PAGES: u32 = 6;
 /// How often a list of unknown order is read over before the run is called complete, but not verified.
 const PASSES_OF_UNKNOWN_ORDER: u32 = 4;
 /// Pages at the head, one after the other, that reach no further, after which it is taken to grow as fast as it is read.
@@ -26,7 +29,16 @@ impl Sweep {
                 .iter()
                 .all(|mark| mark.num.is_none() || is_settled(mark, watermark))
         {
-            self.phase = Phase::Done;
+            if self.offset > 0 && self.order().rows_may_move() {
+                // What moved to the head while several pages were read may have jumped over them.
+                self.restart(Phase::Settle {
+                    pass: 1,
+                    quiet: 0,
+                    added: 0,
+                });
+            } else {
+                self.phase = Phase::Done;
+            }
             return;
         }
         if self.offset_is_ignored(page, found) {
@@ -61,7 +73,8 @@ impl Sweep {
             0 if self.offset + page.items.len() as u64 >= self.furthest_ever => self.fruitless_pages + 1,
             _ => 0,
         };
-        self.same_pages > u32::from(!self.offset_doubtful) || self.fruitless_pages > FRUITLESS_PAGES_TO_END
+        let allowed = if self.offset_doubtful { 0 } else { SAME_PAGES };
+        self.same_pages > allowed || self.fruitless_pages > FRUITLESS_PAGES_TO_END
     }
 
     /// Whether the page is the list's last. A short page alone is not: servers clamp and filter.
@@ -155,11 +168,13 @@ impl Sweep {
     }
 
     /// Whether the list fits one page, read from its start, and the page after it only confirmed its last rows: the
-    /// first answer was the whole list at one moment, whatever its order.
+    /// first answer was the whole list at one moment, whatever its order. A full page may have been followed by rows that
+    /// are gone or elsewhere by now.
     fn pages_of_this_pass_fit_one(&self, page: &PageView<'_>) -> bool {
         let confirms = |previous: &Slice| {
             let skipped = usize::try_from(self.offset).unwrap_or(usize::MAX);
             previous.offset == 0
+                && previous.keys.len() < self.limit as usize
                 && previous
                     .keys
                     .get(skipped..)
@@ -175,6 +190,8 @@ impl Sweep {
             let last = page.items.last().map(|item| item.key);
             last.is_none_or(|last| !previous.keys.contains(&last))
         });
+        // What jumped over an incremental run's pages stands above all that it has read: a page without any is the end.
+        let enough = if self.mode == Mode::Full { 2 } else { 1 };
         self.fruitless_pages = if reaches_further { 0 } else { self.fruitless_pages + 1 };
         let quiet = match found.new + found.changed {
             0 => quiet + u32::from(reaches_further),
@@ -183,7 +200,7 @@ impl Sweep {
         if self.fruitless_pages > FRUITLESS_PAGES_TO_SETTLE {
             self.unproven.get_or_insert(Doubt::NeverSettled);
             self.phase = Phase::Done;
-        } else if quiet < 2 && size == self.largest_page && size > 0 {
+        } else if quiet < enough && size == self.largest_page && size > 0 {
             self.phase = Phase::Settle { pass, quiet, added };
             self.advance(page);
         } else if added == 0 {

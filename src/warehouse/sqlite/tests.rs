@@ -63,6 +63,7 @@ async fn store(writer: &mut PageWriter, number: usize) -> Result<Vec<RowOutcome>
     let page = PageCommit {
         account: "main",
         resource: Resource::Contacts,
+        conversation: None,
         rows: &page(number),
         rejected: &[],
     };

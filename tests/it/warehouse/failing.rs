@@ -14,6 +14,7 @@ async fn store(writer: &mut PageWriter, id: &str) -> Result<Vec<Change>, Error> 
     let page = PageCommit {
         account: ACCOUNT,
         resource: Resource::Contacts,
+        conversation: None,
         rows: &rows(&[contact(id, "Ana")]),
         rejected: &[],
     };

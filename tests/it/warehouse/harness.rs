@@ -293,6 +293,7 @@ pub(crate) async fn commit_with(warehouse: &Warehouse, records: &[Record], rejec
     let page = PageCommit {
         account: ACCOUNT,
         resource: records.first().map_or(Resource::Contacts, Record::resource),
+        conversation: None,
         rows: &rows(records),
         rejected,
     };

@@ -46,6 +46,7 @@ async fn messages_of_two_conversations_may_share_an_id(place: Place) {
     let empty = PageCommit {
         account: ACCOUNT,
         resource: Resource::Messages,
+        conversation: None,
         rows: &[],
         rejected: &[],
     };
@@ -270,6 +271,7 @@ async fn the_checkpoint_sees_the_numbers_of_new_rows(place: Place) {
     let page = PageCommit {
         account: ACCOUNT,
         resource: Resource::Contacts,
+        conversation: None,
         rows: &rows(&records),
         rejected: &[],
     };
@@ -297,6 +299,7 @@ async fn rows_and_checkpoint_commit_together_or_not_at_all(place: Place) {
     let page = PageCommit {
         account: ACCOUNT,
         resource: Resource::Contacts,
+        conversation: None,
         rows: &rows(&records),
         rejected: &[rejected(None, "{}")],
     };
@@ -315,6 +318,7 @@ async fn accounts_do_not_mix(place: Place) {
         let page = PageCommit {
             account,
             resource: Resource::Contacts,
+            conversation: None,
             rows: &rows(&records),
             rejected: &[],
         };

@@ -17,6 +17,7 @@ on_both! {
     rows_that_are_there_already_are_told_from_new_ones_among_many,
     pages_stored_together_are_as_good_as_pages_stored_one_by_one,
     new_pages_that_overlap_are_added_at_the_first_attempt,
+    a_message_in_quarantine_is_not_released_by_one_of_its_name_in_another_conversation,
     the_same_rows_in_another_member_order_write_nothing,
     the_fingerprint_of_the_text_is_kept_with_the_row,
     any_number_of_rows_is_stored_found_and_superseded,
@@ -38,6 +39,7 @@ async fn store(writer: &mut PageWriter, rows: &[Row]) -> Result<Vec<RowOutcome>,
     let page = PageCommit {
         account: ACCOUNT,
         resource: Resource::Contacts,
+        conversation: None,
         rows,
         rejected: &[],
     };
@@ -149,16 +151,28 @@ async fn pages_stored_together_are_as_good_as_pages_stored_one_by_one(place: Pla
     let commits = pages.each_ref().map(|rows| PageCommit {
         account: ACCOUNT,
         resource: Resource::Contacts,
+        conversation: None,
         rows,
         rejected: &bad,
     });
     let outcomes = sendable(writer.store_all(&commits)).await.unwrap();
     writer.commit(None).await.unwrap();
 
-    assert_eq!(outcomes.len(), 105 + 120 + 75);
-    let mut expected = vec![Change::Unchanged; 5];
-    expected.extend([Change::Inserted; 295]);
+    // What a page repeats is there already, as if they came one after the other.
+    let runs = |lengths: [(usize, Change); 6]| -> Vec<Change> {
+        let repeated = lengths.into_iter().map(|(length, change)| vec![change; length]);
+        repeated.collect::<Vec<_>>().concat()
+    };
+    let expected = runs([
+        (5, Change::Unchanged),
+        (100, Change::Inserted),
+        (10, Change::Unchanged),
+        (110, Change::Inserted),
+        (5, Change::Unchanged),
+        (70, Change::Inserted),
+    ]);
     assert_eq!(changes(&outcomes), expected);
+    assert!(outcomes[105..115].iter().all(|outcome| outcome.changed_at.is_some()));
     let nums = nums(&outcomes);
     assert_eq!((&nums[95..105], &nums[220..225]), (&nums[105..115], &nums[225..230]));
     assert_eq!(
@@ -173,6 +187,40 @@ async fn pages_stored_together_are_as_good_as_pages_stored_one_by_one(place: Pla
     );
     assert_eq!(place.rows("SELECT count(*) FROM contacts_history").await, ["0"]);
     assert_eq!(place.rows("SELECT count(*) FROM quarantine").await, ["1"]);
+}
+
+async fn a_message_in_quarantine_is_not_released_by_one_of_its_name_in_another_conversation(place: Place) {
+    let warehouse = place.migrated().await;
+    let bad = [rejected(Some("m1"), r#"{"id": "m1", "content": {}}"#)];
+    let good = |of: &str| rows(&[message("m1", of, "bot", "2026-01-19T09:00:00Z")]);
+    let mut writer = sendable(warehouse.page_writer(ACCOUNT, Resource::Messages))
+        .await
+        .unwrap();
+    for conversation in ["a", "b"] {
+        let page = PageCommit {
+            account: ACCOUNT,
+            resource: Resource::Messages,
+            conversation: Some(conversation),
+            rows: &[],
+            rejected: &bad,
+        };
+        sendable(writer.store(&page)).await.unwrap();
+        writer.commit(None).await.unwrap();
+    }
+    let held = "SELECT conversation_id FROM quarantine ORDER BY conversation_id";
+    assert_eq!(place.rows(held).await, ["a", "b"]);
+    for (conversation, left) in [("c", vec!["a", "b"]), ("a", vec!["b"])] {
+        let page = PageCommit {
+            account: ACCOUNT,
+            resource: Resource::Messages,
+            conversation: Some(conversation),
+            rows: &good(conversation),
+            rejected: &[],
+        };
+        sendable(writer.store(&page)).await.unwrap();
+        writer.commit(None).await.unwrap();
+        assert_eq!(place.rows(held).await, left, "{conversation}");
+    }
 }
 
 /// PostgreSQL would log each row that is refused as an error, and keep the dead rows for its vacuum.
@@ -298,6 +346,7 @@ async fn any_number_of_rows_is_stored_found_and_superseded(place: Place) {
             let page = PageCommit {
                 account: &account,
                 resource: Resource::Contacts,
+                conversation: None,
                 rows: &rows,
                 rejected: &[],
             };
@@ -327,6 +376,7 @@ async fn any_number_of_messages_is_stored_and_found(place: Place) {
         let page = PageCommit {
             account: ACCOUNT,
             resource: Resource::Messages,
+            conversation: None,
             rows: &rows(&records),
             rejected: &[],
         };
@@ -437,6 +487,7 @@ async fn what_comes_into_an_empty_quarantine_during_a_run_is_known_to_it(place: 
     let page = PageCommit {
         account: ACCOUNT,
         resource: Resource::Contacts,
+        conversation: None,
         rows: &[],
         rejected: &bad,
     };
