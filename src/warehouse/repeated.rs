@@ -104,7 +104,7 @@ mod tests {
                 left -= size;
                 statements += 1;
             }
-            assert!(statements <= rows / MOST + 6, "{rows}");
+            assert!(statements <= rows / MOST + 7, "{rows}");
         }
     }
 

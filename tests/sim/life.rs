@@ -189,7 +189,10 @@ impl Life<'_> {
             for record in self.complete(&mut options).await? {
                 let written = record.inserted + record.updated + record.deleted + record.restored + record.quarantined;
                 // Pages of one row share none with the next: they are read, and prove nothing.
-                let provable = self.scenario.clamp != 1;
+                let overlap = self.scenario.clamp != 1;
+                // Where the clock was set back, an earlier run may be taken for the conversations' last.
+                let told_apart = record.resource != Resource::Messages || self.scenario.rate.wall_jump >= 0;
+                let provable = overlap && told_apart;
                 if written > 0 || (full && provable && !record.verified) {
                     return Err(format!(
                         "expected: once the mirror is exact, a sync (full: {full}) changes nothing and, if full, is \

@@ -400,7 +400,7 @@ impl Rate {
         let clock_known = self.date || self.skew == 0 || self.reset == Reset::Delta;
         if self.jump_at > 0 && !self.date && self.reset != Reset::Delta {
             // An end on a clock that was just set, and nobody to tell: it asks until it is let through.
-            return 10;
+            return 20;
         }
         let told = self.reset != Reset::Nothing && clock_known && self.jump_at == 0;
         match (told, self.kind) {

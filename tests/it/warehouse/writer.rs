@@ -17,6 +17,8 @@ on_both! {
     rows_that_are_there_already_are_told_from_new_ones_among_many,
     pages_stored_together_are_as_good_as_pages_stored_one_by_one,
     new_pages_that_overlap_are_added_at_the_first_attempt,
+    a_long_id_is_held_back_wherever_it_is_met,
+    two_writers_of_one_list_take_turns_whatever_the_database_isolates,
     a_message_in_quarantine_is_not_released_by_one_of_its_name_in_another_conversation,
     the_same_rows_in_another_member_order_write_nothing,
     the_fingerprint_of_the_text_is_kept_with_the_row,
@@ -187,6 +189,46 @@ async fn pages_stored_together_are_as_good_as_pages_stored_one_by_one(place: Pla
     );
     assert_eq!(place.rows("SELECT count(*) FROM contacts_history").await, ["0"]);
     assert_eq!(place.rows("SELECT count(*) FROM quarantine").await, ["1"]);
+}
+
+/// PostgreSQL's index has room for some such ids, by chance.
+async fn a_long_id_is_held_back_wherever_it_is_met(place: Place) {
+    let warehouse = place.migrated().await;
+    let mut writer = writer(&warehouse).await;
+    for name in ["Ana", "Bogdan"] {
+        store(&mut writer, &contacts(0..50, name)).await.unwrap();
+        let mut page = contacts(50..100, name);
+        page.extend(rows(&[contact(&"x".repeat(1_500), name)]));
+        store(&mut writer, &page).await.unwrap();
+        writer.commit(None).await.unwrap();
+        let stale = format!("SELECT count(*) FROM contacts WHERE name <> '{name}'");
+        assert_eq!(place.rows(&stale).await, ["0"]);
+        let held = warehouse.quarantined(ACCOUNT, Resource::Contacts).await.unwrap() > 0;
+        assert_eq!(held, !place.is_sqlite());
+    }
+}
+
+async fn two_writers_of_one_list_take_turns_whatever_the_database_isolates(mut place: Place) {
+    place.migrated().await.close().await;
+    if !place.is_sqlite() {
+        place.location.url += if place.location.url.contains('?') { "&" } else { "?" };
+        place.location.url += "options[default_transaction_isolation]=serializable";
+    }
+    let (one, other) = (place.open().await, place.open().await);
+    let (mut first, mut second) = (writer(&one).await, writer(&other).await);
+    let page = contacts(0..50, "Ana");
+    store(&mut first, &page).await.unwrap();
+    let (waited, committed) = tokio::join!(store(&mut second, &page), async {
+        SystemClock::shared().sleep(Duration::from_millis(300)).await;
+        first.commit(None).await
+    });
+    committed.unwrap();
+    assert_eq!(changes(&waited.unwrap()), [Change::Unchanged; 50]);
+    second.commit(None).await.unwrap();
+    assert_eq!(
+        place.rows("SELECT count(*), max(row_num) FROM contacts").await,
+        ["50|50"]
+    );
 }
 
 async fn a_message_in_quarantine_is_not_released_by_one_of_its_name_in_another_conversation(place: Place) {
