@@ -520,13 +520,7 @@ impl Sweep {
         self.largest_page = self.largest_page.max(page.items.len() as u64);
         match self.phase {
             Phase::Forward { pass, added } => self.forward(page, marks, &found, pass, added + found.old),
-            Phase::Head => {
-                if found.new == 0 || page.items.is_empty() {
-                    self.phase = Phase::Done;
-                } else {
-                    self.advance(page);
-                }
-            }
+            Phase::Head => self.head(page, &found),
             Phase::Settle { pass, quiet, added } => self.settle(page, &found, pass, quiet, added + found.new),
             Phase::Done => {}
         }

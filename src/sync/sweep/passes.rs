@@ -29,16 +29,7 @@ impl Sweep {
                 .iter()
                 .all(|mark| mark.num.is_none() || is_settled(mark, watermark))
         {
-            if self.offset > 0 && self.order().rows_may_move() {
-                // What moved to the head while several pages were read may have jumped over them.
-                self.restart(Phase::Settle {
-                    pass: 1,
-                    quiet: 0,
-                    added: 0,
-                });
-            } else {
-                self.phase = Phase::Done;
-            }
+            self.finish_growing_end();
             return;
         }
         if self.offset_is_ignored(page, found) {
@@ -142,6 +133,9 @@ impl Sweep {
         let in_one_answer = self.pages_of_this_pass_fit_one(page);
         self.bridging = false;
         self.empty_at = None;
+        if self.mode != Mode::Full && !in_one_answer {
+            return self.finish_growing_end();
+        }
         if self.mode != Mode::Full || empty {
             self.phase = Phase::Done;
             return;
@@ -167,6 +161,20 @@ impl Sweep {
         }
     }
 
+    /// Ends an incremental run. What moved to the head while several pages were read may have jumped over them.
+    fn finish_growing_end(&mut self) {
+        let from_the_head = matches!(self.mode, Mode::Head { .. });
+        if from_the_head && self.offset > 0 && self.order().rows_may_move() {
+            self.restart(Phase::Settle {
+                pass: 1,
+                quiet: 0,
+                added: 0,
+            });
+        } else {
+            self.phase = Phase::Done;
+        }
+    }
+
     /// Whether the list fits one page, read from its start, and the page after it only confirmed its last rows: the
     /// first answer was the whole list at one moment, whatever its order. A full page may have been followed by rows that
     /// are gone or elsewhere by now.
@@ -185,14 +193,9 @@ impl Sweep {
 
     pub(super) fn settle(&mut self, page: &PageView<'_>, found: &Found, pass: u32, quiet: u32, added: u64) {
         let size = page.items.len() as u64;
-        // Where the list grows as fast as it is read, a page shows what the one before did: that is no sign of quiet.
-        let reaches_further = self.previous.as_ref().is_none_or(|previous| {
-            let last = page.items.last().map(|item| item.key);
-            last.is_none_or(|last| !previous.keys.contains(&last))
-        });
+        let reaches_further = self.reaches_further(page);
         // What jumped over an incremental run's pages stands above all that it has read: a page without any is the end.
         let enough = if self.mode == Mode::Full { 2 } else { 1 };
-        self.fruitless_pages = if reaches_further { 0 } else { self.fruitless_pages + 1 };
         let quiet = match found.new + found.changed {
             0 => quiet + u32::from(reaches_further),
             _ => 0,
@@ -215,6 +218,27 @@ impl Sweep {
                 added: 0,
             });
         }
+    }
+
+    /// A look at the head for what arrived meanwhile, as far as it goes.
+    pub(super) fn head(&mut self, page: &PageView<'_>, found: &Found) {
+        let is_over = found.new == 0 && self.reaches_further(page);
+        if is_over || page.items.is_empty() || self.fruitless_pages > FRUITLESS_PAGES_TO_SETTLE {
+            self.phase = Phase::Done;
+        } else {
+            self.advance(page);
+        }
+    }
+
+    /// Whether a page at the head ends behind the one before. Where the list grows as fast as it is read, it shows the same
+    /// rows again, which tells nothing of those behind.
+    fn reaches_further(&mut self, page: &PageView<'_>) -> bool {
+        let further = self.previous.as_ref().is_none_or(|previous| {
+            let last = page.items.last().map(|item| item.key);
+            last.is_none_or(|last| !previous.keys.contains(&last))
+        });
+        self.fruitless_pages = if further { 0 } else { self.fruitless_pages + 1 };
+        further
     }
 
     fn restart(&mut self, phase: Phase) {
