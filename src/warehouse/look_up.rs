@@ -251,10 +251,7 @@ async fn in_postgres(
     .fetch_all(conn)
     .await
     .doing("looking up rows")?;
-    let mut found = by_id(found);
-    for slot in others {
-        known[slot] = found.remove(rows[slot].0).map(Known::Stored);
-    }
+    note_stored(&mut known, rows, others, found);
     Ok(known)
 }
 
@@ -307,10 +304,7 @@ async fn in_sqlite(
     .fetch_all(conn)
     .await
     .doing("looking up rows")?;
-    let mut found = by_id(found);
-    for slot in others {
-        known[slot] = found.remove(rows[slot].0).map(Known::Stored);
-    }
+    note_stored(&mut known, rows, others, found);
     Ok(known)
 }
 
@@ -345,6 +339,14 @@ impl<'a> Times<'a> {
                 Ok(time)
             }
         }
+    }
+}
+
+/// Notes the rows that are there otherwise, by their slots.
+fn note_stored(known: &mut [Option<Known>], rows: &[(&str, RawHash)], slots: Vec<usize>, found: Vec<StoredRow>) {
+    let mut found = by_id(found);
+    for slot in slots {
+        known[slot] = found.remove(rows[slot].0).map(Known::Stored);
     }
 }
 

@@ -36,7 +36,7 @@ const SAVEPOINT: &str = "SAVEPOINT page";
 const ROLL_BACK: &str = "ROLLBACK TO SAVEPOINT page; RELEASE SAVEPOINT page";
 /// Whatever the database's default: what is looked up under a lock must be what is there once the lock is held.
 const SET_UP: &str = "SELECT set_config('search_path', $1, false), \
-                               set_config('default_transaction_isolation', 'read committed', false)";
+                      set_config('default_transaction_isolation', 'read committed', false)";
 
 /// What a warehouse is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
