@@ -57,10 +57,12 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
         .checkpoint
         .as_deref()
         .and_then(|text| serde_json::from_str(text).ok());
-    let first = job.warehouse.highest_row_num(account, Resource::Messages).await? == 0;
+    // That there are no messages does not make a run the first one: conversations may be empty.
+    let first =
+        state.last_complete_at.is_none() && job.warehouse.highest_row_num(account, Resource::Messages).await? == 0;
     let full = job.options.full || first || resumed.is_some();
     let found = resumed.unwrap_or_else(|| Checkpoint {
-        all: job.options.full,
+        all: job.options.full || first,
         started_at: Some(run.client.server_now()),
         ..Checkpoint::default()
     });
