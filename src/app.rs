@@ -2,19 +2,26 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use secrecy::SecretString;
+use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::allai::{self, Budget, Client, Limits, Resource, RetryPolicy};
 use crate::clock::SharedClock;
 use crate::config::{self, Config};
+use crate::schedule::{self, Claimed, Entry, Holder, Plan, Work};
 use crate::sync::{self, Job, Options, Progress, ProgressSnapshot};
-use crate::warehouse::{self, Location, RateBudget, RunRecord, Warehouse};
+use crate::warehouse::{self, Claim, Location, RunRecord, Warehouse};
 
 /// Requests under way at once, per API key.
 const CONCURRENCY: usize = 16;
+/// How long a sync that somebody started by hand keeps its claim to a job without a sign of life.
+const LEASE: Duration = Duration::from_secs(30);
+/// How often is looked whether a job is free.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The warehouse and the accounts that are mirrored into it.
 #[derive(Debug)]
@@ -25,6 +32,9 @@ pub struct App {
     pub accounts: Vec<sync::Account>,
     /// The time.
     pub clock: SharedClock,
+    /// Who claims the jobs that are synced.
+    holder: Holder,
+    keys: Keys,
 }
 
 /// Why the program cannot start.
@@ -52,7 +62,8 @@ pub enum Error {
 impl App {
     /// Opens the warehouse, creates or upgrades its tables unless that is switched off, and makes the clients.
     pub async fn open(config: &Config, clock: SharedClock) -> Result<Self, Error> {
-        let accounts = accounts(config, &clock, &RetryPolicy::default())?;
+        let mut keys = Keys::default();
+        let accounts = keys.accounts(config, &clock, &RetryPolicy::default())?;
         let warehouse = Warehouse::open(&location(config), Arc::clone(&clock)).await?;
         if config.warehouse.migrate {
             warehouse.migrate().await?;
@@ -63,7 +74,14 @@ impl App {
             warehouse,
             accounts,
             clock,
+            holder: Holder::new("sync"),
+            keys,
         })
+    }
+
+    /// The accounts of another configuration. What is known of the rate limit of a key stays known.
+    pub fn accounts_of(&mut self, config: &Config) -> Result<Vec<sync::Account>, Error> {
+        self.keys.accounts(config, &self.clock, &RetryPolicy::default())
     }
 
     /// Syncs the resources of the accounts that `watch` names: the accounts at the same time, the resources of each in
@@ -93,47 +111,128 @@ impl App {
         cancelled: &CancellationToken,
     ) -> Vec<RunRecord> {
         let mut runs = Vec::with_capacity(resources.len());
-        let mut can_be_written = true;
         for &resource in resources {
+            let claimed = self.claim(account, resource, options.full, cancelled).await;
             let progress = watched.begin(resource);
-            let job = Job {
-                account,
-                warehouse: &self.warehouse,
-                clock: &self.clock,
-                options,
-                trigger,
-                progress: &progress,
-                cancelled,
+            let run = async |token: CancellationToken| {
+                let job = Job {
+                    account,
+                    warehouse: &self.warehouse,
+                    clock: &self.clock,
+                    options,
+                    trigger,
+                    progress: &progress,
+                    cancelled: &token,
+                };
+                (schedule::run(&job, resource).await, token.is_cancelled())
             };
-            let outcome = sync::run(&job, resource).await;
+            let outcome = match claimed {
+                None => run(cancelled.clone()).await.0,
+                Some(claimed) => {
+                    let begun = self.clock.now();
+                    let (outcome, interrupted) = claimed.hold(cancelled, run).await;
+                    let work = Work {
+                        full: options.full,
+                        requested: true,
+                    };
+                    let release = schedule::release(&claimed.job, work, begun, &outcome.record, interrupted);
+                    if let Err(error) = claimed.release(&release).await {
+                        tracing::warn!(sync.account = account.name, sync.resource = %resource, %error, "a job was not given back; it is free when its claim expires");
+                    }
+                    outcome
+                }
+            };
             runs.push(outcome.record);
-            can_be_written = outcome.recorded;
             if outcome.stops_account {
                 break;
             }
         }
         watched.end();
-        if can_be_written {
-            self.keep_budget(account).await;
-        }
         runs
     }
 
-    /// Keeps what the API said of the rate limit, for `status`. Losing it costs nobody anything.
-    async fn keep_budget(&self, account: &sync::Account) {
-        let seen = account.client.budget().snapshot();
-        let now = self.clock.now();
-        let budget = RateBudget {
-            account: account.name.clone(),
-            rate_limit: seen.limit.map(i64::from),
-            remaining: seen.remaining.map(i64::from),
-            resets_at: seen.resets_in.map(|wait| now + wait),
-            observed_at: now,
-        };
-        if let Err(error) = self.warehouse.save_rate_budget(&budget).await {
-            tracing::warn!(sync.account = account.name, %error, "the rate budget was not kept");
+    /// Claims a job, waiting for the program that has it. `None` if the warehouse is in trouble, of which the run itself
+    /// will tell, or if `cancelled` comes first.
+    async fn claim(
+        &self,
+        account: &sync::Account,
+        resource: Resource,
+        full: bool,
+        cancelled: &CancellationToken,
+    ) -> Option<Claimed<'_>> {
+        let name = account.name.as_str();
+        self.warehouse
+            .add_jobs(&[(name, resource, key_group(&self.accounts, account))])
+            .await
+            .ok()?;
+        let mut waits_for: Option<String> = None;
+        loop {
+            let jobs = self.warehouse.jobs().await.ok()?;
+            let job = jobs
+                .into_iter()
+                .find(|job| job.account == name && job.resource == resource)?;
+            let held = job.held.as_ref().map(|held| held.holder.as_str());
+            let claim = Claim {
+                account: name,
+                resource,
+                holder: self.holder.as_str(),
+                lease: schedule::delta(LEASE),
+                fence: None,
+                full,
+                key_alone: false,
+                instead_of: held.filter(|holder| Holder::is_dead(holder)),
+            };
+            if let Some(job) = self.warehouse.claim_job(&claim).await.ok()? {
+                return Some(Claimed {
+                    job,
+                    holder: &self.holder,
+                    lease: LEASE,
+                    warehouse: &self.warehouse,
+                    clock: &self.clock,
+                });
+            }
+            let by = held.unwrap_or("another program").to_owned();
+            if waits_for.as_ref() != Some(&by) {
+                tracing::info!(sync.account = name, sync.resource = %resource, "{by} syncs this just now; waiting for it");
+                waits_for = Some(by);
+            }
+            tokio::select! {
+                () = cancelled.cancelled() => return None,
+                () = self.clock.sleep(LOOK_EVERY) => {}
+            }
         }
     }
+}
+
+/// The jobs that the configuration wants, each with its account.
+pub fn entries(config: &Config, accounts: &[sync::Account]) -> Vec<Entry> {
+    let shared: Vec<Arc<sync::Account>> = accounts.iter().cloned().map(Arc::new).collect();
+    let of_account = |account: &Arc<sync::Account>| {
+        let salt = config
+            .accounts
+            .get(&account.name)
+            .and_then(|settings| settings.api_key.as_ref());
+        let salt = salt.map_or("", |key| key.expose());
+        let jobs = Resource::ALL.into_iter().filter_map(|resource| {
+            let job = config.jobs.get(resource);
+            job.enabled.then(|| Entry {
+                plan: Plan::new(&account.name, resource, job, salt),
+                account: Arc::clone(account),
+                key_group: key_group(accounts, account).to_owned(),
+            })
+        });
+        jobs.collect::<Vec<_>>()
+    };
+    shared.iter().flat_map(of_account).collect()
+}
+
+/// The first account that has the same API key.
+fn key_group<'a>(accounts: &'a [sync::Account], account: &'a sync::Account) -> &'a str {
+    let same_key = |other: &&sync::Account| Arc::ptr_eq(other.client.budget(), account.client.budget());
+    accounts
+        .iter()
+        .find(same_key)
+        .map_or(&account.name, |first| &first.name)
 }
 
 /// Where the configuration puts the warehouse.
@@ -146,14 +245,30 @@ pub fn location(config: &Config) -> Location {
 
 /// The accounts that are enabled, each with its client. Accounts that use the same key of the same API share its budget.
 pub fn accounts(config: &Config, clock: &SharedClock, retry: &RetryPolicy) -> Result<Vec<sync::Account>, Error> {
-    let mut budgets: HashMap<(String, String), Arc<Budget>> = HashMap::new();
-    let enabled = config.accounts.iter().filter(|(_, account)| account.enabled);
-    enabled
-        .map(|(name, account)| {
+    Keys::default().accounts(config, clock, retry)
+}
+
+/// The budget of each API key, by a digest of the API's address and the key.
+#[derive(Debug, Default)]
+struct Keys(HashMap<[u8; 32], (Limits, Arc<Budget>)>);
+
+impl Keys {
+    fn accounts(
+        &mut self,
+        config: &Config,
+        clock: &SharedClock,
+        retry: &RetryPolicy,
+    ) -> Result<Vec<sync::Account>, Error> {
+        let mut used = HashMap::new();
+        let mut accounts = Vec::new();
+        for (name, account) in config.accounts.iter().filter(|(_, account)| account.enabled) {
             let key = account.api_key.as_ref().map_or("", |key| key.expose());
-            let budget = budgets
-                .entry((account.base_url().into(), key.to_owned()))
-                .or_insert_with(|| Arc::new(Budget::new(limits(account), Arc::clone(clock))));
+            let digest: [u8; 32] = Sha256::digest(format!("{}\n{key}", account.base_url())).into();
+            let limits = limits(account);
+            let (_, budget) = used.entry(digest).or_insert_with(|| match self.0.get(&digest) {
+                Some((known, budget)) if *known == limits => (limits, Arc::clone(budget)),
+                _ => (limits, Arc::new(Budget::new(limits, Arc::clone(clock)))),
+            });
             let client = Client::builder(account.base_url(), SecretString::from(key))
                 .budget(Arc::clone(budget))
                 .clock(Arc::clone(clock))
@@ -164,7 +279,7 @@ pub fn accounts(config: &Config, clock: &SharedClock, retry: &RetryPolicy) -> Re
                     account: name.clone(),
                     source,
                 })?;
-            Ok(sync::Account {
+            accounts.push(sync::Account {
                 name: name.clone(),
                 client,
                 page_size: account.page_size,
@@ -174,9 +289,11 @@ pub fn accounts(config: &Config, clock: &SharedClock, retry: &RetryPolicy) -> Re
                 conversation_fields: account.conversations.fields.clone(),
                 message_fields: account.messages.fields.clone(),
                 periods: account.analytics.periods.clone(),
-            })
-        })
-        .collect()
+            });
+        }
+        self.0 = used;
+        Ok(accounts)
+    }
 }
 
 fn limits(account: &config::Account) -> Limits {

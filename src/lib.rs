@@ -9,7 +9,9 @@
 //! | [`sync`] | what to read and what absence means: [`sync::sweep`] is the algorithm, one file a resource drives it. No SQL, no URLs |
 //! | [`warehouse`] | the company's database, SQLite or PostgreSQL: the only SQL |
 //! | [`config`] | the configuration, one file a section; reports all errors at once |
+//! | [`schedule`] | when jobs run and which program runs them: civil time, claims, the scheduler's loop |
 //! | [`app`] | the parts put together: accounts with their clients and budgets, syncs side by side |
+//! | [`lifecycle`] | the daemon: start, reload, stop, and what systemd hears of it |
 //! | [`status`] | how the mirror stands, read from the warehouse alone |
 //! | [`server`] | the admin listener: status page and JSON |
 //! | [`sandbox`] | the simulated AllAI API behind `demo`, `sandbox` and the tests |
@@ -17,11 +19,12 @@
 //! | [`telemetry`], [`figures`] | logs; figures as people read them |
 //!
 //! The binary's `cli` has one file a subcommand and is the only home of `anyhow` and of printing. Imports run one way:
-//! `cli → app → server, sync → allai, warehouse`; `sandbox` is imported by `cli` and tests alone.
+//! `cli → lifecycle → app → server, schedule → sync → allai, warehouse`; `sandbox` is imported by `cli` and tests alone.
 //!
 //! # One page of contacts, end to end
 //!
-//! 1. [`app::App::sync`] runs [`sync::run`] for each resource of each account.
+//! 1. The [`schedule::Scheduler`] finds a job due and claims it, or [`app::App::sync`] does for somebody at a terminal;
+//!    [`sync::run`] syncs that resource of that account.
 //! 2. The resource's file picks a [`sync::sweep::Mode`]: everything, or the growing end of the list.
 //! 3. The sweep says which offset it wants ([`sync::sweep::Sweep::next`]) and which it will probably want after that
 //!    ([`sync::sweep::Sweep::ahead`]); [`allai::Client::list`] fetches them side by side, which waits for the
@@ -54,7 +57,9 @@ pub mod app;
 pub mod clock;
 pub mod config;
 pub mod figures;
+pub mod lifecycle;
 pub mod sandbox;
+pub mod schedule;
 pub mod server;
 pub mod status;
 pub mod sync;

@@ -10,11 +10,12 @@ use allai_sync::app::{App, Watch};
 use allai_sync::clock::SystemClock;
 use allai_sync::config::{Config, LoadOptions};
 use allai_sync::sandbox::{self, MutationKinds, Sandbox};
-use allai_sync::server::Server;
+use allai_sync::server::{Server, Settings};
 use allai_sync::sync;
 use anyhow::Context as _;
 use clap::Args;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, Outcome, Usage, output, progress, runtime, summary};
@@ -99,8 +100,12 @@ async fn live_on(
     sandbox: &Sandbox,
     stopped: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let accounts = app.accounts.iter().map(|account| account.name.clone()).collect();
-    let server = Server::on(listener, app.warehouse.clone(), Arc::clone(&app.clock), accounts);
+    let settings = Settings {
+        accounts: app.accounts.iter().map(|account| account.name.clone()).collect(),
+        token: None,
+    };
+    let (_, settings) = watch::channel(settings);
+    let server = Server::on(listener, app.warehouse.clone(), Arc::clone(&app.clock), settings);
     let address = server.address().context("cannot tell where the status page listens")?;
     output::print(&format!(
         "\nThe status page is at http://{address}/ and the account lives on. Ctrl-C ends the demo.\n"

@@ -12,6 +12,7 @@ mod migrate;
 mod output;
 mod parity;
 mod progress;
+mod run;
 mod runtime;
 mod sandbox;
 mod status;
@@ -78,6 +79,7 @@ impl From<LogFormatOption> for LogFormat {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Options),
     Sync(sync::Options),
     Demo(demo::Options),
     Sandbox(Box<sandbox::Options>),
@@ -95,6 +97,7 @@ impl Command {
 
     fn run(self, context: &Context) -> anyhow::Result<Outcome> {
         match self {
+            Self::Run(options) => options.run(context),
             Self::Sync(options) => options.run(context),
             Self::Demo(options) => options.run(context),
             Self::Sandbox(options) => options.run(),

@@ -1,9 +1,11 @@
 //! `[jobs.RESOURCE]`: when each resource is synced.
 
+use std::time::Duration;
+
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Schedule, Timezone};
+use super::{Schedule, Timezone, duration};
 use crate::allai::Resource;
 
 /// When each resource is synced.
@@ -38,6 +40,11 @@ pub struct Job {
     /// there it is one more time to capture them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full_schedule: Option<Schedule>,
+    /// How long after its moment a run may begin, so that not everybody asks AllAI at the same second; never more than a
+    /// tenth of the time to the next one.
+    #[serde(with = "duration")]
+    #[schemars(with = "String")]
+    pub jitter: Duration,
 }
 
 impl Default for Jobs {
@@ -60,6 +67,7 @@ impl Job {
             schedule: read(schedule),
             timezone: Timezone::default(),
             full_schedule: full_schedule.map(read),
+            jitter: Duration::from_secs(10),
         }
     }
 }

@@ -16,6 +16,7 @@
 mod accounts;
 mod admin;
 mod connectors;
+mod daemon;
 pub mod duration;
 mod example;
 mod issue;
@@ -42,6 +43,7 @@ use serde::{Deserialize, Serialize};
 pub use accounts::{Account, AccountWebhook, AnalyticsOptions, BaseUrl, Environment, Plan, ResourceOptions};
 pub use admin::Admin;
 pub use connectors::{Connector, ConnectorKind};
+pub use daemon::Daemon;
 pub use example::{EXAMPLE, schema};
 pub use issue::{Errors, Issue};
 pub use jobs::{Job, Jobs};
@@ -70,6 +72,8 @@ pub struct Config {
     pub accounts: BTreeMap<String, Account>,
     /// When each resource is synced.
     pub jobs: Jobs,
+    /// How the daemon behaves.
+    pub daemon: Daemon,
     /// The public listener that receives AllAI's webhooks; absent: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhooks: Option<Webhooks>,
@@ -96,6 +100,7 @@ impl Config {
         let root = KeyPath::root();
         self.warehouse.validate(&root.join("warehouse"), report);
         accounts::validate(&self.accounts, &root.join("accounts"), report);
+        self.daemon.validate(&root.join("daemon"), report);
         self.admin.validate(&root.join("admin"), report);
         if let Some(webhooks) = &self.webhooks {
             webhooks.validate(&root.join("webhooks"), self, report);

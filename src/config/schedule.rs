@@ -1,7 +1,8 @@
 //! Cron expressions and time zones.
 //!
 //! The cron crate is stricter and stranger than what people write: it wants six fields, counts weekdays from Sunday = 1, and
-//! takes "the 1st *and* a Monday" where crontab(5) takes "or". What could be read in two ways is refused here.
+//! takes "the 1st *and* a Monday" where crontab(5) takes "or". What could be read in two ways is refused here. `@hourly` and
+//! its like stand for an expression; so does `@every 15m`, counted from the full hour or from midnight.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +13,7 @@ use schemars::JsonSchema;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::words;
+use super::{duration, words};
 
 /// A cron expression: second, minute, hour, day of month, month, day of week.
 #[derive(Clone, JsonSchema)]
@@ -44,6 +45,12 @@ pub enum NotASchedule {
          (or five fields, without the second)"
     )]
     Fields,
+    /// A shorthand that is none.
+    #[error(
+        "not a shorthand: there are @hourly, @daily, @weekly, @monthly, @yearly, and @every with a duration that divides a \
+         minute, an hour or a day evenly, such as \"@every 15m\""
+    )]
+    Shorthand,
     /// A weekday given as a number.
     #[error("weekdays by number mean different days to different programs; write names, such as \"Mon-Fri\"")]
     NumericWeekday,
@@ -62,7 +69,11 @@ impl FromStr for Schedule {
     type Err = NotASchedule;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut fields: Vec<&str> = text.split_whitespace().collect();
+        let expression = match text.trim().strip_prefix('@') {
+            Some(shorthand) => expand(shorthand).ok_or(NotASchedule::Shorthand)?,
+            None => text.to_owned(),
+        };
+        let mut fields: Vec<&str> = expression.split_whitespace().collect();
         if fields.len() == 5 {
             fields.insert(0, "0");
         }
@@ -92,6 +103,34 @@ impl FromStr for Schedule {
             cron,
         })
     }
+}
+
+/// The expression that a shorthand, without its `@`, stands for.
+fn expand(shorthand: &str) -> Option<String> {
+    let expression = match shorthand {
+        "hourly" => "0 0 * * * *",
+        "daily" | "midnight" => "0 0 0 * * *",
+        "weekly" => "0 0 0 * * Sun",
+        "monthly" => "0 0 0 1 * *",
+        "yearly" | "annually" => "0 0 0 1 1 *",
+        other => {
+            let every = duration::parse(other.strip_prefix("every ")?).ok()?;
+            let seconds = every.as_secs();
+            if seconds == 0 || every.subsec_nanos() > 0 {
+                return None;
+            }
+            return match seconds {
+                1..60 if 60 % seconds == 0 => Some(format!("*/{seconds} * * * * *")),
+                60..3_600 if seconds % 60 == 0 && 3_600 % seconds == 0 => Some(format!("0 */{} * * * *", seconds / 60)),
+                3_600..=86_400 if seconds % 3_600 == 0 && 86_400 % seconds == 0 => match seconds / 3_600 {
+                    24 => Some("0 0 0 * * *".to_owned()),
+                    hours => Some(format!("0 0 */{hours} * * *")),
+                },
+                _ => None,
+            };
+        }
+    };
+    Some(expression.to_owned())
 }
 
 impl fmt::Debug for Schedule {
@@ -153,10 +192,33 @@ mod tests {
     }
 
     #[test]
+    fn shorthands_stand_for_expressions() {
+        for (text, expression) in [
+            ("@hourly", "0 0 * * * *"),
+            ("@daily", "0 0 0 * * *"),
+            ("@weekly", "0 0 0 * * Sun"),
+            ("@every 10s", "*/10 * * * * *"),
+            ("@every 1m", "0 */1 * * * *"),
+            (" @every 15m ", "0 */15 * * * *"),
+            ("@every 2h", "0 0 */2 * * *"),
+            ("@every 1d", "0 0 0 * * *"),
+        ] {
+            let schedule: Schedule = text.parse().unwrap();
+            assert_eq!(schedule.cron().source(), expression, "{text}");
+            assert_eq!(schedule.as_str(), text.trim());
+        }
+    }
+
+    #[test]
     fn what_could_be_read_in_two_ways_is_refused() {
         for (text, why) in [
             ("", NotASchedule::Fields),
-            ("@daily", NotASchedule::Fields),
+            ("@reboot", NotASchedule::Shorthand),
+            ("@every 7m", NotASchedule::Shorthand),
+            ("@every 90m", NotASchedule::Shorthand),
+            ("@every 0s", NotASchedule::Shorthand),
+            ("@every 1500ms", NotASchedule::Shorthand),
+            ("@every day", NotASchedule::Shorthand),
             ("0 0 0 * * * 2030", NotASchedule::Fields),
             ("0 0 9 * * 1-5", NotASchedule::NumericWeekday),
             ("0 0 9 1 * Mon", NotASchedule::BothDays),

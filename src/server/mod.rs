@@ -1,30 +1,59 @@
-//! The admin listener: the status page, and the same as JSON.
+//! The admin listener: the status page, the same as JSON, and what may be asked of the daemon.
 //!
 //! One page, self-contained, rendered on the server from what the warehouse says; it renews itself. To add a route: a
-//! function here and a line in `router`.
+//! function here and a line in `router`; one that changes something takes an [`Authorized`].
 
+mod authorized;
+mod jobs;
 mod page;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
+use crate::config::Secret;
+use crate::schedule::Health;
 use crate::status::StatusReport;
 use crate::warehouse::Warehouse;
+
+/// A scheduler that has not looked at its jobs for so long is not keeping schedules.
+const STUCK: Duration = Duration::from_mins(1);
+
+/// What a new configuration may change.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The accounts that are shown even if they were never synced.
+    pub accounts: Vec<String>,
+    /// What calls that change something must bring; none: they are refused.
+    pub token: Option<Secret>,
+}
+
+/// The schedules that are kept beside the listener.
+#[derive(Clone, Debug)]
+pub struct Schedules {
+    /// Makes them look at the jobs.
+    pub woken: Arc<Notify>,
+    /// Whether they are kept.
+    pub health: watch::Receiver<Health>,
+}
 
 /// What the routes need.
 #[derive(Clone, Debug)]
 struct Admin {
     warehouse: Warehouse,
     clock: SharedClock,
-    accounts: Vec<String>,
+    settings: watch::Receiver<Settings>,
+    schedules: Option<Schedules>,
 }
 
 /// The admin listener, bound and not yet serving.
@@ -35,26 +64,29 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds to `listen`; port 0 picks a free one. `accounts` are shown even if they were never synced.
-    pub async fn bind(
-        listen: SocketAddr,
+    /// Serves what is in `warehouse` on a listener that is bound already.
+    pub fn on(
+        listener: TcpListener,
         warehouse: Warehouse,
         clock: SharedClock,
-        accounts: Vec<String>,
-    ) -> std::io::Result<Self> {
-        Ok(Self::on(TcpListener::bind(listen).await?, warehouse, clock, accounts))
-    }
-
-    /// The same on a listener that is bound already.
-    pub fn on(listener: TcpListener, warehouse: Warehouse, clock: SharedClock, accounts: Vec<String>) -> Self {
+        settings: watch::Receiver<Settings>,
+    ) -> Self {
         Self {
             listener,
             admin: Admin {
                 warehouse,
                 clock,
-                accounts,
+                settings,
+                schedules: None,
             },
         }
+    }
+
+    /// With schedules that are kept in this process.
+    #[must_use]
+    pub fn with_schedules(mut self, schedules: Schedules) -> Self {
+        self.admin.schedules = Some(schedules);
+        self
     }
 
     /// Where it listens.
@@ -76,6 +108,7 @@ fn router(admin: Admin) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/api/v1/status", get(status))
+        .route("/api/v1/jobs/{job}/run", post(jobs::run))
         .with_state(admin)
 }
 
@@ -97,6 +130,17 @@ async fn status(State(admin): State<Admin>) -> Response {
 }
 
 async fn ready(State(admin): State<Admin>) -> Response {
+    if let Some(problem) = admin
+        .schedules
+        .as_ref()
+        .and_then(|schedules| problem(schedules, &admin.clock))
+    {
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("schedules are not kept: {problem}\n"),
+        )
+            .into_response();
+    }
     match admin.warehouse.schema_is_current().await {
         Ok(true) => "ready\n".into_response(),
         Ok(false) => (
@@ -108,8 +152,21 @@ async fn ready(State(admin): State<Admin>) -> Response {
     }
 }
 
+fn problem(schedules: &Schedules, clock: &SharedClock) -> Option<String> {
+    let health = schedules.health.borrow();
+    if let Some(problem) = &health.problem {
+        return Some(problem.clone());
+    }
+    match health.looked_at {
+        None => Some("the daemon is starting".to_owned()),
+        Some(at) if clock.monotonic().saturating_sub(at) > STUCK => Some("the scheduler is stuck".to_owned()),
+        Some(_) => None,
+    }
+}
+
 async fn report(admin: &Admin) -> Result<StatusReport, crate::warehouse::Error> {
-    StatusReport::read(&admin.warehouse, &admin.accounts, admin.clock.now()).await
+    let accounts = admin.settings.borrow().accounts.clone();
+    StatusReport::read(&admin.warehouse, &accounts, admin.clock.now()).await
 }
 
 fn unavailable(error: &dyn std::error::Error) -> Response {

@@ -37,6 +37,17 @@ pub enum Error {
         /// The file, as configured.
         path: String,
     },
+    /// Another daemon keeps the SQLite file.
+    #[error(
+        "the warehouse {path} is kept by another daemon, {by}: stop that one first, give this one a file of its own, or use \
+         Postgres, where several share the work"
+    )]
+    Kept {
+        /// The file, as configured.
+        path: String,
+        /// The other daemon: `run@HOST:PROCESS-ID`.
+        by: String,
+    },
     /// The warehouse was written by a newer version of this program.
     #[error(
         "the warehouse has schema version {found}, this allai-sync knows up to {known}: upgrade allai-sync (the \

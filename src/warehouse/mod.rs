@@ -16,10 +16,12 @@
 mod analytics;
 mod contacts;
 mod conversations;
+mod daemon_lock;
 mod difference;
 mod error;
 mod freshness;
 mod held;
+mod jobs;
 mod look_up;
 mod message_state;
 mod messages;
@@ -45,9 +47,11 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 
 pub use analytics::{AnalyticsCapture, AnalyticsCounts, Report};
+pub use daemon_lock::DaemonLock;
 pub use error::Error;
 pub use freshness::Freshness;
 pub use held::{ColumnKind, HeldRow, HeldValue, columns};
+pub use jobs::{Claim, Holding, JobState, Release};
 pub use message_state::ConversationToRead;
 pub use mirrored::{Unseen, UnseenRow};
 pub use outage::Outages;
@@ -261,6 +265,7 @@ pub fn statements() -> Vec<Statement> {
         conversations::STATEMENTS,
         freshness::STATEMENTS,
         held::STATEMENTS,
+        jobs::STATEMENTS,
         message_state::STATEMENTS,
         messages::STATEMENTS,
         parity::STATEMENTS,

@@ -2,9 +2,11 @@
 
 use allai_sync::clock::SystemClock;
 use allai_sync::sandbox::Options;
-use allai_sync::server::Server;
+use allai_sync::server::{Server, Settings};
 use allai_sync::warehouse::{Location, Warehouse};
 use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::database::Database;
@@ -28,11 +30,12 @@ impl Page {
             schema: database.schema(),
         };
         let warehouse = Warehouse::open(&location, SystemClock::shared()).await.unwrap();
-        let accounts = vec!["main".to_owned(), "idle".to_owned()];
-        let listen = "127.0.0.1:0".parse().unwrap();
-        let server = Server::bind(listen, warehouse, SystemClock::shared(), accounts)
-            .await
-            .unwrap();
+        let settings = Settings {
+            accounts: vec!["main".to_owned(), "idle".to_owned()],
+            token: None,
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Server::on(listener, warehouse, SystemClock::shared(), watch::channel(settings).1);
         let address = server.address().unwrap().to_string();
         let stop = CancellationToken::new();
         tokio::spawn(server.serve(stop.clone()));

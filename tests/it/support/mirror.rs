@@ -115,6 +115,11 @@ impl Mirror {
         Process::spawn(self.command(arguments))
     }
 
+    /// Where the files are.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     /// What was asked since the last call.
     pub(crate) fn take_log(&self) -> Vec<LogEntry> {
         let log = self.sandbox.log();

@@ -59,6 +59,13 @@ impl Process {
         Self(Some(child))
     }
 
+    /// The same, with its log in a file, where it can be read while the program works.
+    pub(crate) fn logging_to(mut command: Command, log: &Path) -> Self {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        Self(Some(child))
+    }
+
     fn child(&mut self) -> &mut Child {
         self.0.as_mut().unwrap()
     }

@@ -1,0 +1,131 @@
+//! Running a job under a claim that is kept as long as the run takes.
+
+use std::future::Future;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::{Either, select};
+use tokio_util::sync::CancellationToken;
+
+use super::{Holder, Work};
+use crate::clock::SharedClock;
+use crate::sync::{self, Job};
+use crate::warehouse::{self, JobState, RateBudget, Release, RunRecord, RunStatus, Warehouse};
+
+/// A renewal that fails is tried again after this.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A job that was claimed.
+#[derive(Debug)]
+pub(crate) struct Claimed<'a> {
+    pub(crate) job: JobState,
+    pub(crate) holder: &'a Holder,
+    pub(crate) lease: Duration,
+    pub(crate) warehouse: &'a Warehouse,
+    pub(crate) clock: &'a SharedClock,
+}
+
+impl Claimed<'_> {
+    /// Does `work` and renews the claim meanwhile. If the job is taken over, the token that `work` gets is cancelled.
+    pub(crate) async fn hold<T, F>(&self, cancelled: &CancellationToken, work: impl FnOnce(CancellationToken) -> F) -> T
+    where
+        F: Future<Output = T>,
+    {
+        let token = cancelled.child_token();
+        // On the heap: a run is some 18 KiB.
+        let work = Box::pin(work(token.clone()));
+        let keep = std::pin::pin!(self.keep());
+        match select(work, keep).await {
+            Either::Left((done, _)) => done,
+            Either::Right(((), work)) => {
+                tracing::warn!(
+                    sync.account = self.job.account, sync.resource = %self.job.resource,
+                    "another program has taken over this job, because this one gave no sign of life; stopping it here"
+                );
+                token.cancel();
+                work.await
+            }
+        }
+    }
+
+    /// Renews the claim until it is lost.
+    async fn keep(&self) {
+        let mut pause = self.lease / 3;
+        loop {
+            self.clock.sleep(pause).await;
+            pause = match self
+                .warehouse
+                .renew_claim(&self.job, self.holder.as_str(), delta(self.lease))
+                .await
+            {
+                Ok(true) => self.lease / 3,
+                Ok(false) => return,
+                // Whoever would take over needs the same database.
+                Err(error) => {
+                    tracing::warn!(%error, "a job's claim was not renewed; trying again");
+                    RETRY.min(self.lease / 3)
+                }
+            };
+        }
+    }
+
+    /// Gives the job back.
+    pub(crate) async fn release(&self, release: &Release) -> Result<(), warehouse::Error> {
+        self.warehouse
+            .release_job(&self.job, self.holder.as_str(), release)
+            .await
+            .map(drop)
+    }
+}
+
+/// A lease as the warehouse takes it.
+pub(crate) fn delta(lease: Duration) -> TimeDelta {
+    TimeDelta::from_std(lease).unwrap_or(TimeDelta::MAX)
+}
+
+/// What a run that began at `begun` means for its job's schedules.
+pub(crate) fn release(job: &JobState, work: Work, begun: DateTime<Utc>, run: &RunRecord, interrupted: bool) -> Release {
+    if interrupted && run.status != RunStatus::Complete {
+        return Release::default();
+    }
+    match run.status {
+        // What an incomplete run left out, it would most likely leave out again: that is for its next time.
+        RunStatus::Complete | RunStatus::Incomplete => Release {
+            served_at: Some(begun),
+            full_served_at: work.full.then_some(begun),
+            failed_at: None,
+            request: job.requested_at,
+        },
+        RunStatus::Failed => Release {
+            served_at: None,
+            full_served_at: None,
+            failed_at: Some(run.finished_at),
+            request: job.requested_at,
+        },
+    }
+}
+
+/// Runs a job and keeps what was learned of the rate limit.
+pub(crate) async fn run(job: &Job<'_>, resource: crate::allai::Resource) -> sync::Outcome {
+    let outcome = sync::run(job, resource).await;
+    if outcome.recorded {
+        keep_budget(job).await;
+    }
+    outcome
+}
+
+/// Keeps what the API said of the rate limit, for `status`. Losing it costs nobody anything.
+async fn keep_budget(job: &Job<'_>) {
+    let seen = job.account.client.budget().snapshot();
+    let now = job.clock.now();
+    let budget = RateBudget {
+        account: job.account.name.clone(),
+        rate_limit: seen.limit.map(i64::from),
+        remaining: seen.remaining.map(i64::from),
+        resets_at: seen.resets_in.map(|wait| now + wait),
+        observed_at: now,
+    };
+    if let Err(error) = job.warehouse.save_rate_budget(&budget).await {
+        tracing::warn!(sync.account = budget.account, %error, "the rate budget was not kept");
+    }
+}

@@ -1,0 +1,292 @@
+//! Whether a job is due, from its schedules and what is kept of it. Nothing here waits or writes.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use sha2::{Digest as _, Sha256};
+
+use super::next_tick;
+use crate::allai::Resource;
+use crate::config::{self, Schedule};
+use crate::warehouse::JobState;
+
+/// A run that failed is tried again after this, then after twice as long, and so on.
+const FIRST_RETRY: TimeDelta = TimeDelta::minutes(1);
+/// The longest wait before a run that failed is tried again.
+const LAST_RETRY: TimeDelta = TimeDelta::hours(1);
+/// What is kept as the time of the last run may be so far ahead of the clock: a clock that was set right by less does not
+/// make a job run twice, one that was set back by more does not make it wait.
+const SET_BACK: TimeDelta = TimeDelta::minutes(1);
+
+/// When a job of an account runs.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The account's name in the configuration.
+    pub account: String,
+    /// What is synced.
+    pub resource: Resource,
+    schedule: Schedule,
+    full_schedule: Option<Schedule>,
+    timezone: Tz,
+    jitter: Duration,
+    seed: [u8; 32],
+}
+
+/// What is to be done about a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// It is to run.
+    Now(Work),
+    /// It is to run then, if nothing changes.
+    At(DateTime<Utc>),
+    /// Its schedules never fire again.
+    Never,
+}
+
+/// A run that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// Whether everything is to be read.
+    pub full: bool,
+    /// Whether somebody asked for it, rather than a schedule.
+    pub requested: bool,
+}
+
+impl Plan {
+    /// The plan of a job. `salt` tells installations apart, so that not all of them come at the same second; only its
+    /// digest is kept.
+    pub fn new(account: &str, resource: Resource, job: &config::Job, salt: &str) -> Self {
+        let mut digest = Sha256::new();
+        for part in [account, resource.as_str(), salt] {
+            digest.update(part);
+            digest.update([0]);
+        }
+        Self {
+            account: account.to_owned(),
+            resource,
+            schedule: job.schedule.clone(),
+            full_schedule: job.full_schedule.clone(),
+            timezone: job.timezone.0,
+            jitter: job.jitter,
+            seed: digest.finalize().into(),
+        }
+    }
+
+    /// What is to be done at `now`. Moments that were missed, while the program was down or the job ran, are one run.
+    pub fn due(&self, state: &JobState, now: DateTime<Utc>) -> Due {
+        let next = self.next(&self.schedule, state.served_at, now);
+        let next_full = self
+            .full_schedule
+            .as_ref()
+            .map_or(Next::Never, |full| self.next(full, state.full_served_at, now));
+        let requested = state.requested_at.is_some();
+        let full = next_full.is_due(now) || (requested && state.requested_full);
+        if requested {
+            return Due::Now(Work { full, requested });
+        }
+        let Some(at) = [next.at(), next_full.at()].into_iter().flatten().min() else {
+            return Due::Never;
+        };
+        if at > now {
+            return Due::At(at);
+        }
+        match self.retry_at(state, now) {
+            Some(retry_at) if retry_at > now => Due::At(retry_at),
+            _ => Due::Now(Work { full, requested }),
+        }
+    }
+
+    /// When a job that is due, and failed, is tried again; at the latest when its schedule says so anew.
+    fn retry_at(&self, state: &JobState, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let failed_at = state.failed_at?;
+        let doublings = state.failures.saturating_sub(1).min(16);
+        let wait = (FIRST_RETRY * (1 << doublings)).min(LAST_RETRY);
+        let at = failed_at.min(now) + wait;
+        match self.next(&self.schedule, Some(failed_at), now) {
+            Next::At(tick) => Some(at.min(tick)),
+            Next::First | Next::Never => Some(at),
+        }
+    }
+
+    fn next(&self, schedule: &Schedule, served_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Next {
+        let Some(served_at) = served_at else {
+            return Next::First;
+        };
+        let since = if served_at > now + SET_BACK { now } else { served_at };
+        match next_tick(schedule, self.timezone, since) {
+            Some(tick) => Next::At(tick + self.delay(schedule, tick)),
+            None => Next::Never,
+        }
+    }
+
+    /// How long after its moment a job runs: always the same for one moment, spread evenly over the jitter, and never
+    /// more than a tenth of the time to the next one.
+    fn delay(&self, schedule: &Schedule, tick: DateTime<Utc>) -> TimeDelta {
+        let most = TimeDelta::from_std(self.jitter).unwrap_or(TimeDelta::MAX);
+        let most = match next_tick(schedule, self.timezone, tick) {
+            Some(next) => most.min((next - tick) / 10),
+            None => most,
+        };
+        let mut digest = Sha256::new();
+        digest.update(self.seed);
+        digest.update(tick.timestamp().to_be_bytes());
+        let random = digest.finalize();
+        let random = u32::from_be_bytes([random[0], random[1], random[2], random[3]]);
+        let millis = i128::from(most.num_milliseconds()) * i128::from(random) / i128::from(u32::MAX);
+        TimeDelta::milliseconds(i64::try_from(millis).unwrap_or(0))
+    }
+}
+
+/// When a schedule wants its next run.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    /// As soon as possible: it never ran.
+    First,
+    At(DateTime<Utc>),
+    Never,
+}
+
+impl Next {
+    fn is_due(self, now: DateTime<Utc>) -> bool {
+        self.at().is_some_and(|at| at <= now)
+    }
+
+    fn at(self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::First => Some(DateTime::UNIX_EPOCH),
+            Self::At(at) => Some(at),
+            Self::Never => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(schedule: &str, full: Option<&str>, jitter: Duration) -> Plan {
+        let job = config::Job {
+            enabled: true,
+            schedule: schedule.parse().unwrap(),
+            timezone: config::Timezone(Tz::UTC),
+            full_schedule: full.map(|full| full.parse().unwrap()),
+            jitter,
+        };
+        Plan::new("main", Resource::Contacts, &job, "salt")
+    }
+
+    fn at(text: &str) -> DateTime<Utc> {
+        format!("2026-03-01T{text}Z").parse().unwrap()
+    }
+
+    fn served(served_at: Option<&str>, full_served_at: Option<&str>) -> JobState {
+        JobState {
+            account: "main".to_owned(),
+            resource: Resource::Contacts,
+            served_at: served_at.map(at),
+            full_served_at: full_served_at.map(at),
+            failures: 0,
+            failed_at: None,
+            requested_at: None,
+            requested_full: false,
+            held: None,
+            fence: 0,
+        }
+    }
+
+    const RUN: Due = Due::Now(Work {
+        full: false,
+        requested: false,
+    });
+    const FULL: Due = Due::Now(Work {
+        full: true,
+        requested: false,
+    });
+
+    #[test]
+    fn a_job_that_never_ran_is_due_at_once_and_then_by_its_schedule() {
+        let plan = plan("0 */15 * * * *", Some("0 30 2 * * *"), Duration::ZERO);
+        assert_eq!(plan.due(&served(None, Some("00:01:00")), at("00:01:00")), RUN);
+        let state = served(Some("00:01:00"), Some("00:01:00"));
+        assert_eq!(plan.due(&state, at("00:02:00")), Due::At(at("00:15:00")));
+        assert_eq!(plan.due(&state, at("00:15:00")), RUN);
+    }
+
+    #[test]
+    fn what_was_missed_is_one_run_and_a_full_one_is_both() {
+        let plan = plan("0 */15 * * * *", Some("0 30 2 * * *"), Duration::ZERO);
+        let state = served(Some("00:00:01"), Some("00:00:01"));
+        assert_eq!(plan.due(&state, at("02:29:59")), RUN);
+        assert_eq!(plan.due(&state, at("09:00:00")), FULL);
+        let state = served(Some("09:00:00"), Some("09:00:00"));
+        assert_eq!(plan.due(&state, at("09:00:00")), Due::At(at("09:15:00")));
+    }
+
+    #[test]
+    fn a_run_that_failed_is_tried_again_later_and_later_but_not_later_than_its_schedule() {
+        let plan = plan("0 0 4 * * *", None, Duration::ZERO);
+        let mut state = served(Some("03:00:00"), None);
+        state.failures = 1;
+        state.failed_at = Some(at("04:00:10"));
+        assert_eq!(plan.due(&state, at("04:00:20")), Due::At(at("04:01:10")));
+        assert_eq!(plan.due(&state, at("04:01:10")), RUN);
+        state.failures = 4;
+        assert_eq!(plan.due(&state, at("04:00:20")), Due::At(at("04:08:10")));
+        state.failures = 4_000_000_000;
+        assert_eq!(plan.due(&state, at("04:00:20")), Due::At(at("05:00:10")));
+        let often = self::plan("0 * * * * *", None, Duration::ZERO);
+        assert_eq!(often.due(&state, at("04:00:20")), Due::At(at("04:01:00")));
+        assert_eq!(often.due(&state, at("04:01:00")), RUN);
+        // Somebody who asks does not wait.
+        state.requested_at = Some(at("04:00:30"));
+        assert_eq!(
+            plan.due(&state, at("04:00:31")),
+            Due::Now(Work {
+                full: false,
+                requested: true
+            })
+        );
+    }
+
+    #[test]
+    fn a_clock_that_is_set_does_not_make_a_job_run_twice_or_wait_for_years() {
+        let plan = plan("0 */15 * * * *", None, Duration::ZERO);
+        // Set right by a few seconds, over the moment of the last run.
+        let state = served(Some("03:00:01"), None);
+        assert_eq!(plan.due(&state, at("02:59:40")), Due::At(at("03:15:00")));
+        // Set back by hours.
+        assert_eq!(plan.due(&state, at("01:01:00")), Due::At(at("01:15:00")));
+        // Set forward by hours: one run, not one for each quarter.
+        assert_eq!(plan.due(&state, at("23:01:00")), RUN);
+        assert_eq!(
+            plan.due(&served(Some("23:01:00"), None), at("23:01:01")),
+            Due::At(at("23:15:00"))
+        );
+    }
+
+    #[test]
+    fn jobs_are_spread_over_the_jitter_and_each_moment_is_served_once() {
+        let spread = plan("0 */15 * * * *", None, Duration::from_mins(1));
+        let mut seen = std::collections::BTreeSet::new();
+        let mut state = served(Some("00:00:00"), None);
+        for quarter in 1..=90 {
+            let tick = at("00:00:00") + TimeDelta::minutes(15 * quarter);
+            let now = state.served_at.unwrap();
+            let Due::At(next) = spread.due(&state, now) else {
+                panic!("{:?}", spread.due(&state, now))
+            };
+            let delay = next - tick;
+            assert!(delay >= TimeDelta::zero() && delay < TimeDelta::seconds(61), "{next}");
+            seen.insert(delay.num_seconds() / 10);
+            state.served_at = Some(next);
+        }
+        assert!(seen.len() >= 5, "{seen:?}");
+        // No more than a tenth of the time between two.
+        let often = plan("*/10 * * * * *", None, Duration::from_mins(1));
+        let Due::At(next) = often.due(&served(Some("00:00:05"), None), at("00:00:05")) else {
+            panic!()
+        };
+        assert!(next <= at("00:00:11"), "{next}");
+    }
+}

@@ -1,0 +1,95 @@
+//! Who claims a job.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sha2::{Digest as _, Sha256};
+
+/// The name under which a program claims jobs: `run@web1:4711.1#b9f1d0c2`. It says which program it is, on which host, with
+/// which process id, and the how many-th of that process; the last part is a digest of the boot and of the namespace that
+/// the process id belongs to, so that another program there can tell whether it still lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder(String);
+
+impl Holder {
+    /// A new name. `role` is what the program was started as, such as `run`.
+    pub fn new(role: &str) -> Self {
+        static MADE: AtomicU32 = AtomicU32::new(1);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let host = match host.trim() {
+            "" => "localhost",
+            host => host,
+        };
+        Self(format!("{role}@{host}:{}.{number}#{}", std::process::id(), home()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the program of that name is known to be dead, because its process would have to be seen from here.
+    pub fn is_dead(name: &str) -> bool {
+        let Some((rest, its_home)) = name.rsplit_once('#') else {
+            return false;
+        };
+        let id = rest
+            .rsplit_once(':')
+            .and_then(|(_, id)| id.split_once('.')?.0.parse::<u32>().ok());
+        let own = home();
+        match id {
+            Some(id) if own == its_home && own != UNKNOWN => !Path::new("/proc").join(id.to_string()).exists(),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where process ids cannot be told apart.
+const UNKNOWN: &str = "-";
+
+/// Within what process ids are unique: a boot of a machine, and a namespace of process ids there (proc(5),
+/// `/proc/sys/kernel/random/boot_id`; namespaces(7)).
+fn home() -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    let namespace = std::fs::read_link("/proc/self/ns/pid");
+    let (Ok(boot), Ok(namespace)) = (boot, namespace) else {
+        return UNKNOWN.to_owned();
+    };
+    let mut digest = Sha256::new();
+    digest.update(boot.trim());
+    digest.update(namespace.as_os_str().as_encoded_bytes());
+    hex::encode(&digest.finalize()[..4])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_known_to_be_dead_only_where_its_process_would_be_seen() {
+        let own = Holder::new("run");
+        assert!(!Holder::is_dead(own.as_str()), "{own}");
+        // Process ids end below 4,194,304 (proc(5), pid_max).
+        let (rest, home) = own.as_str().rsplit_once('#').unwrap();
+        let (host, _) = rest.rsplit_once(':').unwrap();
+        assert!(Holder::is_dead(&format!("{host}:4194305.1#{home}")));
+        for elsewhere in [
+            "run@web1:4194305.1#00000000",
+            "run@web1:4194305.1",
+            "run",
+            "",
+            "#",
+            ":#",
+        ] {
+            assert!(!Holder::is_dead(elsewhere), "{elsewhere}");
+        }
+    }
+}

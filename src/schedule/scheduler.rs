@@ -1,0 +1,414 @@
+//! The loop that runs what is due.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::{Either, select};
+use tokio::sync::{Notify, watch};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::claim::{self, Claimed};
+use super::{Due, Holder, Plan, Work};
+use crate::allai::Resource;
+use crate::clock::SharedClock;
+use crate::sync::{self, Job, Options, Progress};
+use crate::warehouse::{self, Claim, JobState, Release, Warehouse};
+
+/// How often the loop looks at the jobs although nothing is due: others may have asked for a run, or died.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long the loop waits for the database before it gives a sign of life and tries again.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A job and what it takes to run it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// When it runs.
+    pub plan: Plan,
+    /// The account it reads.
+    pub account: Arc<sync::Account>,
+    /// The same for accounts that share an API key: one program at a time uses a key.
+    pub key_group: String,
+}
+
+/// Whether schedules are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// When the jobs were last looked at, by the clock's [`monotonic`](crate::clock::Clock::monotonic) time.
+    pub looked_at: Option<Duration>,
+    /// Why they cannot be looked at.
+    pub problem: Option<String>,
+}
+
+/// What the loop found when it looked at the jobs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// The jobs that run here: account and resource.
+    pub running: Vec<(String, Resource)>,
+    /// When the next job is due, as far as is known.
+    pub next: Option<DateTime<Utc>>,
+    /// Why the jobs could not be looked at.
+    pub problem: Option<String>,
+}
+
+/// Keeps the schedules.
+#[derive(Debug)]
+pub struct Scheduler {
+    warehouse: Warehouse,
+    clock: SharedClock,
+    holder: Holder,
+    entries: Vec<Entry>,
+    concurrent_runs: usize,
+    lease: Duration,
+    woken: Arc<Notify>,
+    health: watch::Sender<Health>,
+    tasks: JoinSet<()>,
+    running: HashMap<Id, Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    account: String,
+    resource: Resource,
+    full: bool,
+    cancelled: CancellationToken,
+}
+
+impl Scheduler {
+    /// A scheduler that has not looked yet.
+    pub fn new(warehouse: Warehouse, clock: SharedClock, holder: Holder, lease: Duration) -> Self {
+        Self {
+            warehouse,
+            clock,
+            holder,
+            entries: Vec::new(),
+            concurrent_runs: 1,
+            lease,
+            woken: Arc::default(),
+            health: watch::Sender::default(),
+            tasks: JoinSet::new(),
+            running: HashMap::new(),
+        }
+    }
+
+    /// Makes the loop look at the jobs now.
+    pub fn waker(&self) -> Arc<Notify> {
+        Arc::clone(&self.woken)
+    }
+
+    /// Whether schedules are kept.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    /// Takes these jobs in place of those it had. What runs goes on as it began, unless its account is gone.
+    pub async fn set_entries(&mut self, entries: Vec<Entry>, concurrent_runs: usize) -> Result<(), warehouse::Error> {
+        let jobs: Vec<(&str, Resource, &str)> = entries
+            .iter()
+            .map(|entry| {
+                (
+                    entry.plan.account.as_str(),
+                    entry.plan.resource,
+                    entry.key_group.as_str(),
+                )
+            })
+            .collect();
+        self.warehouse.add_jobs(&jobs).await?;
+        for running in self.running.values() {
+            if !entries.iter().any(|entry| entry.plan.account == running.account) {
+                running.cancelled.cancel();
+            }
+        }
+        self.entries = entries;
+        self.concurrent_runs = concurrent_runs.max(1);
+        Ok(())
+    }
+
+    /// Looks at the jobs once, runs what is due, and waits until there is something to look at again.
+    ///
+    /// Dropping the future loses nothing: what runs goes on.
+    pub async fn turn(&mut self) -> Turn {
+        let looked = {
+            let timeout = self.clock.sleep(PATIENCE);
+            let look = std::pin::pin!(self.warehouse.jobs());
+            match select(look, timeout).await {
+                Either::Left((looked, _)) => looked.map_err(|error| error.to_string()),
+                Either::Right(_) => Err(format!("the database did not answer within {} s", PATIENCE.as_secs())),
+            }
+        };
+        let (next, problem) = match looked {
+            Ok(states) => (self.start_what_is_due(states).await, None),
+            Err(problem) => (None, Some(problem)),
+        };
+        self.note_health(problem.clone());
+        let running = self
+            .running
+            .values()
+            .map(|running| (running.account.clone(), running.resource));
+        Turn {
+            running: running.collect(),
+            next,
+            problem,
+        }
+    }
+
+    /// Waits until a job is due, a run ends, somebody asks for one, or it is time to look anyway.
+    pub async fn wait(&mut self, turn: &Turn) {
+        let until_next = turn.next.map_or(LOOK_EVERY, |next| {
+            (next - self.clock.now()).to_std().unwrap_or_default()
+        });
+        let woken = Arc::clone(&self.woken);
+        tokio::select! {
+            () = self.clock.sleep(until_next.min(LOOK_EVERY)) => {}
+            () = woken.notified() => {}
+            Some(ended) = self.tasks.join_next_with_id() => self.ended(ended),
+        }
+        while let Some(ended) = self.tasks.try_join_next_with_id() {
+            self.ended(ended);
+        }
+    }
+
+    /// Stops all runs: each finishes the page it stores. After `within` they are stopped in the middle, which costs them
+    /// that page.
+    pub async fn stop(&mut self, within: Duration) {
+        for running in self.running.values() {
+            running.cancelled.cancel();
+        }
+        let in_time = {
+            let deadline = self.clock.sleep(within);
+            let all = std::pin::pin!(async { while self.tasks.join_next().await.is_some() {} });
+            matches!(select(all, deadline).await, Either::Left(_))
+        };
+        if !in_time {
+            tracing::warn!(
+                "{} runs did not stop in time; they go on from their last page",
+                self.tasks.len()
+            );
+            self.tasks.shutdown().await;
+        }
+        self.running.clear();
+    }
+
+    fn note_health(&self, problem: Option<String>) {
+        let looked_at = self.clock.monotonic();
+        self.health.send_if_modified(|health| {
+            match (&health.problem, &problem) {
+                (None, Some(problem)) => tracing::error!("schedules are not kept: {problem}; trying again"),
+                (Some(_), None) => tracing::info!("schedules are kept again"),
+                _ => {}
+            }
+            if problem.is_none() {
+                health.looked_at = Some(looked_at);
+            }
+            let changed = health.problem != problem;
+            health.problem = problem;
+            changed
+        });
+    }
+
+    /// Starts what there is room for. Says when the next of the others is due.
+    async fn start_what_is_due(&mut self, states: Vec<JobState>) -> Option<DateTime<Utc>> {
+        let now = self.clock.now();
+        let mut next: Option<DateTime<Utc>> = None;
+        let mut due: Vec<(Work, usize, &JobState)> = Vec::new();
+        for (index, entry) in self.entries.iter().enumerate() {
+            let plan = &entry.plan;
+            let is_its = |state: &&JobState| state.account == plan.account && state.resource == plan.resource;
+            let Some(state) = states.iter().find(is_its) else {
+                continue;
+            };
+            if self.runs_here(&plan.account, plan.resource) {
+                continue;
+            }
+            match plan.due(state, now) {
+                Due::Now(work) => due.push((work, index, state)),
+                Due::At(at) => next = Some(next.map_or(at, |next| next.min(at))),
+                Due::Never => {}
+            }
+        }
+        due.retain(|(work, index, _)| !self.waits_for_conversations(&self.entries[*index].plan, *work, &states, now));
+        // What somebody waits for, then what keeps the mirror fresh, then what takes long; the longest overdue first.
+        due.sort_by_key(|(work, _, state)| (!work.requested, work.full, state.served_at));
+        let due: Vec<(Work, usize, JobState)> = due
+            .into_iter()
+            .map(|(work, index, state)| (work, index, state.clone()))
+            .collect();
+        for (work, index, state) in due {
+            if self.has_room(work) && self.is_free(&states, &state, index) {
+                self.start(work, index, &state).await;
+            }
+        }
+        next
+    }
+
+    /// Messages are read for the conversations that are known: those come first, if they are due too, or still run for
+    /// the first time or, like the messages, in full.
+    fn waits_for_conversations(&self, plan: &Plan, work: Work, states: &[JobState], now: DateTime<Utc>) -> bool {
+        if plan.resource != Resource::Messages {
+            return false;
+        }
+        let of_conversations =
+            |entry: &&Entry| entry.plan.account == plan.account && entry.plan.resource == Resource::Conversations;
+        let is_its = |state: &&JobState| state.account == plan.account && state.resource == Resource::Conversations;
+        let (Some(entry), Some(state)) = (self.entries.iter().find(of_conversations), states.iter().find(is_its))
+        else {
+            return false;
+        };
+        let running = self
+            .running
+            .values()
+            .find(|running| running.account == plan.account && running.resource == Resource::Conversations);
+        match running {
+            Some(running) => state.served_at.is_none() || (running.full && work.full),
+            None => matches!(entry.plan.due(state, now), Due::Now(_)),
+        }
+    }
+
+    fn runs_here(&self, account: &str, resource: Resource) -> bool {
+        self.running
+            .values()
+            .any(|running| running.account == account && running.resource == resource)
+    }
+
+    /// Long runs leave one place to short ones.
+    fn has_room(&self, work: Work) -> bool {
+        let long = self.running.values().filter(|running| running.full).count();
+        self.running.len() < self.concurrent_runs && (!work.full || long < self.concurrent_runs.max(2) - 1)
+    }
+
+    /// Whether a claim has a chance.
+    fn is_free(&self, states: &[JobState], state: &JobState, index: usize) -> bool {
+        let group = &self.entries[index].key_group;
+        let of_key = |job: &JobState| {
+            self.entries
+                .iter()
+                .any(|entry| entry.key_group == *group && entry.plan.account == job.account)
+        };
+        let by_another = |job: &JobState| {
+            job.held
+                .as_ref()
+                .is_some_and(|held| held.holder != self.holder.as_str() && !Holder::is_dead(&held.holder))
+        };
+        let is_same = |job: &JobState| job.account == state.account && job.resource == state.resource;
+        !states
+            .iter()
+            .any(|job| (is_same(job) || of_key(job)) && by_another(job))
+    }
+
+    async fn start(&mut self, work: Work, index: usize, state: &JobState) {
+        let entry = self.entries[index].clone();
+        let claim = Claim {
+            account: &state.account,
+            resource: state.resource,
+            holder: self.holder.as_str(),
+            lease: claim::delta(self.lease),
+            fence: Some(state.fence),
+            full: work.full,
+            key_alone: true,
+            // One's own that does not run is of a claim whose answer was lost.
+            instead_of: state.held.as_ref().map(|held| held.holder.as_str()),
+        };
+        let claimed = {
+            let timeout = self.clock.sleep(PATIENCE);
+            let claiming = std::pin::pin!(self.warehouse.claim_job(&claim));
+            match select(claiming, timeout).await {
+                Either::Left((claimed, _)) => claimed,
+                Either::Right(_) => return,
+            }
+        };
+        let job = match claimed {
+            Ok(Some(job)) => job,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::warn!(sync.account = state.account, sync.resource = %state.resource, %error, "a job was not claimed; trying again");
+                return;
+            }
+        };
+        let cancelled = CancellationToken::new();
+        let running = Running {
+            account: state.account.clone(),
+            resource: state.resource,
+            full: work.full,
+            cancelled: cancelled.clone(),
+        };
+        let task = Task {
+            job,
+            work,
+            entry,
+            warehouse: self.warehouse.clone(),
+            clock: Arc::clone(&self.clock),
+            holder: self.holder.clone(),
+            lease: self.lease,
+            cancelled,
+        };
+        let handle = self.tasks.spawn(task.run());
+        self.running.insert(handle.id(), running);
+    }
+
+    fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let id = match &ended {
+            Ok((id, ())) => *id,
+            Err(error) => error.id(),
+        };
+        let ran = self.running.remove(&id);
+        if let (Err(error), Some(ran)) = (ended, ran) {
+            // Its claim stays until it expires; then it is tried again.
+            tracing::error!(sync.account = ran.account, sync.resource = %ran.resource, "a run broke off: {error}; please report this");
+        }
+    }
+}
+
+/// A run, as a task of its own.
+struct Task {
+    job: JobState,
+    work: Work,
+    entry: Entry,
+    warehouse: Warehouse,
+    clock: SharedClock,
+    holder: Holder,
+    lease: Duration,
+    cancelled: CancellationToken,
+}
+
+impl Task {
+    async fn run(self) {
+        let begun = self.clock.now();
+        let resource = self.job.resource;
+        let claimed = Claimed {
+            job: self.job,
+            holder: &self.holder,
+            lease: self.lease,
+            warehouse: &self.warehouse,
+            clock: &self.clock,
+        };
+        let progress = Progress::default();
+        let work = self.work;
+        let (outcome, interrupted) = claimed
+            .hold(&self.cancelled, |token| {
+                let (account, warehouse, clock, progress) =
+                    (&*self.entry.account, &self.warehouse, &self.clock, &progress);
+                async move {
+                    let job = Job {
+                        account,
+                        warehouse,
+                        clock,
+                        options: Options {
+                            full: work.full,
+                            allow_mass_delete: false,
+                        },
+                        trigger: if work.requested { "manual" } else { "schedule" },
+                        progress,
+                        cancelled: &token,
+                    };
+                    (claim::run(&job, resource).await, token.is_cancelled())
+                }
+            })
+            .await;
+        let release: Release = claim::release(&claimed.job, work, begun, &outcome.record, interrupted);
+        if let Err(error) = claimed.release(&release).await {
+            tracing::warn!(sync.account = claimed.job.account, sync.resource = %resource, %error, "a job was not given back; it is free when its claim expires");
+        }
+    }
+}

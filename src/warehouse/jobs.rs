@@ -1,0 +1,323 @@
+//! Who does what when: one row of `jobs` for each account and resource, claimed by the program that syncs it.
+//!
+//! A claim is a lease: it must be renewed, else another program may take the job over. Leases are measured by Postgres's own
+//! clock, since the clocks of several machines differ; programs that share a SQLite file share its machine's clock.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+use super::error::{Doing as _, Error};
+use super::statement::{Conn, Statement, on};
+use super::values::{Stamp, from_db, to_db};
+use super::{Warehouse, runs};
+use crate::allai::Resource;
+
+/// How a job stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobState {
+    /// The account's name in the configuration.
+    pub account: String,
+    /// What is synced.
+    pub resource: Resource,
+    /// Up to when every moment of the schedule has been seen to; `None`: the job never ran.
+    pub served_at: Option<DateTime<Utc>>,
+    /// Up to when every moment of the schedule of full sweeps has been seen to.
+    pub full_served_at: Option<DateTime<Utc>>,
+    /// Runs in a row that did not do their work.
+    pub failures: u32,
+    /// When the last of them ended.
+    pub failed_at: Option<DateTime<Utc>>,
+    /// When somebody asked for a run that has not begun yet.
+    pub requested_at: Option<DateTime<Utc>>,
+    /// Whether a full one was asked for.
+    pub requested_full: bool,
+    /// Who syncs it just now.
+    pub held: Option<Holding>,
+    /// Grows with every claim.
+    pub fence: u64,
+}
+
+/// A claim that has not expired.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Holding {
+    /// The program, e.g. `run@host:4711`.
+    pub holder: String,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// Whether it reads everything.
+    pub full: bool,
+}
+
+/// What a program claims.
+#[derive(Clone, Debug)]
+pub struct Claim<'a> {
+    /// The account.
+    pub account: &'a str,
+    /// The resource.
+    pub resource: Resource,
+    /// Who claims it.
+    pub holder: &'a str,
+    /// For how long, unless renewed.
+    pub lease: TimeDelta,
+    /// The job's fence as the claimant knows it: if it has grown, somebody else was faster. `None`: whatever it is.
+    pub fence: Option<u64>,
+    /// Whether everything is to be read.
+    pub full: bool,
+    /// Whether the claim is refused while another program syncs an account with the same key.
+    pub key_alone: bool,
+    /// A holder that is known to be dead: what it holds is free.
+    pub instead_of: Option<&'a str>,
+}
+
+/// How a claimed job ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Release {
+    /// The new [`JobState::served_at`]; `None` keeps it.
+    pub served_at: Option<DateTime<Utc>>,
+    /// The new [`JobState::full_served_at`]; `None` keeps it.
+    pub full_served_at: Option<DateTime<Utc>>,
+    /// When the run failed; `None` with a `served_at`: it did not.
+    pub failed_at: Option<DateTime<Utc>>,
+    /// The request that is seen to.
+    pub request: Option<DateTime<Utc>>,
+}
+
+const ALL: Statement = Statement::shared(
+    "SELECT account, resource, served_at, full_served_at, failures, failed_at, requested_at, requested_full, holder, \
+     fence, claimed_at, expires_at, running_full FROM jobs ORDER BY account, resource",
+);
+const OF_KEY: Statement = Statement {
+    sqlite: "SELECT account, resource, served_at, full_served_at, failures, failed_at, requested_at, requested_full, \
+             holder, fence, claimed_at, expires_at, running_full FROM jobs \
+             WHERE key_group = (SELECT key_group FROM jobs WHERE account = $1 AND resource = $2) \
+             ORDER BY account, resource",
+    postgres: "SELECT account, resource, served_at, full_served_at, failures, failed_at, requested_at, requested_full, \
+               holder, fence, claimed_at, expires_at, running_full FROM jobs \
+               WHERE key_group = (SELECT key_group FROM jobs WHERE account = $1 AND resource = $2) \
+               ORDER BY account, resource FOR UPDATE",
+};
+const ADD: Statement = Statement::shared(
+    "INSERT INTO jobs (account, resource, key_group, full_served_at) VALUES ($1, $2, $3, $4) \
+     ON CONFLICT (account, resource) DO UPDATE SET key_group = excluded.key_group \
+     WHERE jobs.key_group <> excluded.key_group",
+);
+const CLAIM: Statement = Statement::shared(
+    "UPDATE jobs SET holder = $3, fence = fence + 1, claimed_at = $4, expires_at = $5, running_full = $6 \
+     WHERE account = $1 AND resource = $2",
+);
+const RENEW: Statement = Statement::shared(
+    "UPDATE jobs SET expires_at = $5 WHERE account = $1 AND resource = $2 AND holder = $3 AND fence = $4",
+);
+const RELEASE: Statement = Statement::shared(
+    "UPDATE jobs SET holder = NULL, claimed_at = NULL, expires_at = NULL, running_full = FALSE, \
+     served_at = COALESCE($5, served_at), full_served_at = COALESCE($6, full_served_at), \
+     failures = CASE WHEN $7 THEN failures + 1 WHEN $8 THEN 0 ELSE failures END, \
+     failed_at = CASE WHEN $7 THEN $9 WHEN $8 THEN NULL ELSE failed_at END, \
+     requested_full = CASE WHEN requested_at = $10 THEN FALSE ELSE requested_full END, \
+     requested_at = CASE WHEN requested_at = $10 THEN NULL ELSE requested_at END \
+     WHERE account = $1 AND resource = $2 AND holder = $3 AND fence = $4",
+);
+const REQUEST: Statement = Statement::shared(
+    "UPDATE jobs SET requested_at = $3, requested_full = requested_full OR $4 WHERE account = $1 AND resource = $2",
+);
+/// Postgres's clock.
+const CLOCK: Statement = Statement::postgres_only("SELECT clock_timestamp()");
+
+pub(super) const STATEMENTS: &[Statement] = &[ALL, OF_KEY, ADD, CLAIM, RENEW, RELEASE, REQUEST, CLOCK];
+
+/// A row of `jobs`.
+#[derive(sqlx::FromRow)]
+struct Row {
+    account: String,
+    resource: String,
+    served_at: Option<DateTime<Utc>>,
+    full_served_at: Option<DateTime<Utc>>,
+    failures: i64,
+    failed_at: Option<DateTime<Utc>>,
+    requested_at: Option<DateTime<Utc>>,
+    requested_full: bool,
+    holder: Option<String>,
+    fence: i64,
+    claimed_at: Option<DateTime<Utc>>,
+    expires_at: Option<DateTime<Utc>>,
+    running_full: bool,
+}
+
+impl Row {
+    /// `None` if it is of a resource that this program does not know.
+    fn into_state(self, now: DateTime<Utc>) -> Option<JobState> {
+        let held = match (self.holder, self.claimed_at, self.expires_at) {
+            (Some(holder), Some(since), Some(expires_at)) if expires_at > now => Some(Holding {
+                holder,
+                since,
+                full: self.running_full,
+            }),
+            _ => None,
+        };
+        Some(JobState {
+            resource: runs::resource_named(&self.resource)?,
+            account: self.account,
+            served_at: self.served_at,
+            full_served_at: self.full_served_at,
+            failures: u32::try_from(self.failures).unwrap_or(0),
+            failed_at: self.failed_at,
+            requested_at: self.requested_at,
+            requested_full: self.requested_full,
+            held,
+            fence: from_db(self.fence),
+        })
+    }
+}
+
+impl Warehouse {
+    /// Adds the jobs that are not there yet. `key_group` is the same for accounts that share an API key.
+    pub async fn add_jobs(&self, jobs: &[(&str, Resource, &str)]) -> Result<(), Error> {
+        let now = self.now();
+        let mut tx = self.begin("", &[]).await?;
+        let conn = &mut tx.conn();
+        for (account, resource, key_group) in jobs {
+            on!(conn, inner, dialect => sqlx::query(ADD.of(dialect))
+                .bind(account)
+                .bind(resource.as_str())
+                .bind(key_group)
+                .bind(Stamp(now))
+                .execute(inner)
+                .await
+                .map(drop))
+            .doing("adding a job")?;
+        }
+        tx.commit().await
+    }
+
+    /// How every job stands, by account and resource.
+    pub async fn jobs(&self) -> Result<Vec<JobState>, Error> {
+        let mut reader = self.reader().await?;
+        let conn = &mut reader.conn();
+        let now = self.lease_clock(conn).await?;
+        let rows: Vec<Row> = on!(conn, inner, dialect => sqlx::query_as(ALL.of(dialect)).fetch_all(inner).await)
+            .doing("reading the jobs")?;
+        Ok(rows.into_iter().filter_map(|row| row.into_state(now)).collect())
+    }
+
+    /// Claims a job; returns its state, with its new fence, if nobody else has it.
+    pub async fn claim_job(&self, claim: &Claim<'_>) -> Result<Option<JobState>, Error> {
+        let mut tx = self.begin(claim.account, &[]).await?;
+        let conn = &mut tx.conn();
+        let rows: Vec<Row> = on!(conn, inner, dialect => sqlx::query_as(OF_KEY.of(dialect))
+            .bind(claim.account)
+            .bind(claim.resource.as_str())
+            .fetch_all(inner)
+            .await)
+        .doing("looking at a job")?;
+        // Read after the rows are locked: waiting for the lock takes time.
+        let now = self.lease_clock(conn).await?;
+        let mut of_key: Vec<JobState> = rows.into_iter().filter_map(|row| row.into_state(now)).collect();
+        let is_wanted = |job: &JobState| job.account == claim.account && job.resource == claim.resource;
+        let Some(at) = of_key.iter().position(is_wanted) else {
+            return Ok(None);
+        };
+        let is_alive = |held: &Holding| claim.instead_of != Some(held.holder.as_str());
+        let is_taken = |job: &JobState| {
+            job.held
+                .as_ref()
+                .is_some_and(|held| is_alive(held) && held.holder != claim.holder)
+        };
+        if of_key[at].held.as_ref().is_some_and(is_alive)
+            || claim.fence.is_some_and(|fence| fence != of_key[at].fence)
+            || (claim.key_alone && of_key.iter().any(is_taken))
+        {
+            return Ok(None);
+        }
+        let mut job = of_key.swap_remove(at);
+        let since = self.now();
+        on!(conn, inner, dialect => sqlx::query(CLAIM.of(dialect))
+            .bind(claim.account)
+            .bind(claim.resource.as_str())
+            .bind(claim.holder)
+            .bind(Stamp(since))
+            .bind(Stamp(now + claim.lease))
+            .bind(claim.full)
+            .execute(inner)
+            .await
+            .map(drop))
+        .doing("claiming a job")?;
+        tx.commit().await?;
+        job.fence += 1;
+        job.held = Some(Holding {
+            holder: claim.holder.to_owned(),
+            since,
+            full: claim.full,
+        });
+        Ok(Some(job))
+    }
+
+    /// Renews the claim of `holder` to a job for `lease` from now. `false` if the job was taken over.
+    pub async fn renew_claim(&self, job: &JobState, holder: &str, lease: TimeDelta) -> Result<bool, Error> {
+        let mut tx = self.begin(&job.account, &[]).await?;
+        let conn = &mut tx.conn();
+        let now = self.lease_clock(conn).await?;
+        let renewed = on!(conn, inner, dialect => sqlx::query(RENEW.of(dialect))
+            .bind(&job.account)
+            .bind(job.resource.as_str())
+            .bind(holder)
+            .bind(to_db(job.fence))
+            .bind(Stamp(now + lease))
+            .execute(inner)
+            .await
+            .map(|done| done.rows_affected()))
+        .doing("renewing a claim")?;
+        tx.commit().await?;
+        Ok(renewed > 0)
+    }
+
+    /// Gives a job back. `false` if it was taken over in the meantime: then nothing is changed.
+    pub async fn release_job(&self, job: &JobState, holder: &str, release: &Release) -> Result<bool, Error> {
+        let mut tx = self.begin(&job.account, &[]).await?;
+        let conn = &mut tx.conn();
+        let released = on!(conn, inner, dialect => sqlx::query(RELEASE.of(dialect))
+            .bind(&job.account)
+            .bind(job.resource.as_str())
+            .bind(holder)
+            .bind(to_db(job.fence))
+            .bind(release.served_at.map(Stamp))
+            .bind(release.full_served_at.map(Stamp))
+            .bind(release.failed_at.is_some())
+            .bind(release.served_at.is_some())
+            .bind(release.failed_at.map(Stamp))
+            .bind(release.request.map(Stamp))
+            .execute(inner)
+            .await
+            .map(|done| done.rows_affected()))
+        .doing("giving a job back")?;
+        tx.commit().await?;
+        Ok(released > 0)
+    }
+
+    /// Asks for a run of a job, by whichever program keeps the schedules. `false` if there is no such job.
+    pub async fn request_job(&self, account: &str, resource: Resource, full: bool) -> Result<bool, Error> {
+        let mut tx = self.begin(account, &[]).await?;
+        let now = self.now();
+        let conn = &mut tx.conn();
+        let asked = on!(conn, inner, dialect => sqlx::query(REQUEST.of(dialect))
+            .bind(account)
+            .bind(resource.as_str())
+            .bind(Stamp(now))
+            .bind(full)
+            .execute(inner)
+            .await
+            .map(|done| done.rows_affected()))
+        .doing("asking for a run")?;
+        tx.commit().await?;
+        Ok(asked > 0)
+    }
+
+    async fn lease_clock(&self, conn: &mut Conn<'_>) -> Result<DateTime<Utc>, Error> {
+        match conn {
+            Conn::Sqlite(_) => Ok(self.now()),
+            Conn::Postgres(conn) => sqlx::query_scalar(CLOCK.postgres)
+                .fetch_one(&mut **conn)
+                .await
+                .doing("reading the database's clock"),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Start, schedules, orders, reload, stop, death.
+
+use std::time::Duration;
+
+use allai_sync::sandbox::{MutationKinds, Options};
+use reqwest::StatusCode;
+
+use super::{Daemon, OFTEN, json, runs, until};
+use crate::support::database::Database;
+use crate::support::mirror::Mirror;
+use crate::support::on_both_databases;
+
+on_both_databases! {
+    schedules_keep_the_mirror_fresh_and_a_stop_is_orderly,
+    a_daemon_that_was_killed_goes_on_at_once,
+    a_job_runs_when_somebody_with_the_token_asks_for_it,
+    a_new_configuration_is_taken_and_a_broken_one_is_not,
+    a_sync_by_hand_waits_for_the_daemon,
+}
+
+async fn mirror(database: Database, contacts: usize, conversations: usize) -> Mirror {
+    let mirror = Mirror::start(database, Options::for_tests(contacts, conversations)).await;
+    mirror.configure(&format!("{}{OFTEN}", mirror.account_config("main", "")));
+    mirror
+}
+
+async fn schedules_keep_the_mirror_fresh_and_a_stop_is_orderly(database: Database) {
+    let mirror = mirror(database, 300, 40).await;
+    let mut daemon = Daemon::start(&mirror).await;
+    assert_eq!(daemon.get("/healthz").await.0, StatusCode::OK);
+    assert_eq!(daemon.get("/readyz").await, (StatusCode::OK, "ready\n".to_owned()));
+    // Messages come after the conversations they belong to: nothing is incomplete, not even the first time.
+    until("all is mirrored", async || {
+        runs(&mirror, "resource = 'messages'").await > 0
+    })
+    .await;
+    mirror.sandbox.account().mutate(7, 40, &MutationKinds::default());
+    let before = runs(&mirror, "resource = 'contacts'").await;
+    until("it has run again", async || {
+        runs(&mirror, "resource = 'contacts'").await > before + 2
+    })
+    .await;
+    assert_eq!(runs(&mirror, "status <> 'complete'").await, 0, "{}", daemon.log());
+    assert_eq!(runs(&mirror, "trigger <> 'schedule'").await, 0);
+    assert!(daemon.process.is_running());
+
+    let (said, took) = daemon.stop().await;
+    said.expect(0);
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let held = mirror
+        .database
+        .rows("SELECT account FROM jobs WHERE holder IS NOT NULL")
+        .await;
+    assert_eq!(held.len(), 0);
+    mirror.full_sync().await;
+    mirror.assert_exact().await;
+}
+
+async fn a_daemon_that_was_killed_goes_on_at_once(database: Database) {
+    let mirror = mirror(database, 2_000, 30).await;
+    for round in 0..3 {
+        let mut daemon = Daemon::start(&mirror).await;
+        let runs_before = runs(&mirror, "true").await;
+        until("something is synced", async || {
+            assert!(daemon.process.is_running(), "{}", daemon.log());
+            let held = mirror
+                .database
+                .rows("SELECT account FROM jobs WHERE holder IS NOT NULL")
+                .await;
+            !held.is_empty() && runs(&mirror, "true").await >= runs_before + round
+        })
+        .await;
+        daemon.process.kill();
+    }
+    // Well before a lease of 30 s has expired.
+    let clock = allai_sync::clock::SystemClock::shared();
+    let daemon = Daemon::start(&mirror).await;
+    let since = clock.monotonic();
+    let before = runs(&mirror, "status = 'complete' AND resource = 'contacts'").await;
+    until("it runs again", async || {
+        runs(&mirror, "status = 'complete' AND resource = 'contacts'").await > before
+    })
+    .await;
+    assert!(
+        clock.monotonic().saturating_sub(since) < Duration::from_secs(20),
+        "{}",
+        daemon.log()
+    );
+    daemon.stop().await.0.expect(0);
+    mirror.full_sync().await;
+    mirror.assert_exact().await;
+}
+
+async fn a_job_runs_when_somebody_with_the_token_asks_for_it(database: Database) {
+    let mirror = mirror(database, 50, 5).await;
+    let nightly = OFTEN.replace("@every 1s", "@yearly");
+    mirror.configure(&format!("{}{nightly}", mirror.account_config("main", "")));
+    let daemon = Daemon::start(&mirror).await;
+    // What never ran is not waited for a year.
+    until("the first runs", async || {
+        runs(&mirror, "status = 'complete'").await == 4
+    })
+    .await;
+
+    assert_eq!(daemon.ask("main.contacts/run", None).await.0, StatusCode::UNAUTHORIZED);
+    let (code, text) = daemon.ask("main.contacts/run", Some("sesam")).await;
+    assert_eq!(code, StatusCode::UNAUTHORIZED);
+    assert!(!text.contains("sesame"), "{text}");
+    for unknown in ["main.orders/run", "other.contacts/run", "contacts/run", "%00/run"] {
+        let (code, text) = daemon.ask(unknown, Some("sesame")).await;
+        assert_eq!(code, StatusCode::NOT_FOUND, "{unknown}: {text}");
+    }
+    assert_eq!(runs(&mirror, "true").await, 4);
+
+    let (code, text) = daemon.ask("main.contacts/run?full=true", Some("sesame")).await;
+    assert_eq!(code, StatusCode::ACCEPTED, "{text}");
+    assert_eq!(json(&text)["job"], "main.contacts");
+    until("it ran", async || {
+        runs(&mirror, "trigger = 'manual' AND verified").await == 1
+    })
+    .await;
+    // Once.
+    let (code, _) = daemon.ask("main.analytics/run", Some("sesame")).await;
+    assert_eq!(code, StatusCode::ACCEPTED);
+    until("that ran too", async || {
+        runs(&mirror, "resource = 'analytics'").await == 2
+    })
+    .await;
+    assert_eq!(runs(&mirror, "true").await, 6);
+
+    mirror.configure(&format!(
+        "{}{}",
+        mirror.account_config("main", ""),
+        nightly.replace("token = \"sesame\"\n", "")
+    ));
+    let mut daemon = daemon;
+    daemon.process.signal("HUP");
+    daemon.until_log("the configuration is reloaded").await;
+    assert_eq!(
+        daemon.ask("main.contacts/run", Some("sesame")).await.0,
+        StatusCode::FORBIDDEN
+    );
+    daemon.stop().await.0.expect(0);
+}
+
+async fn a_new_configuration_is_taken_and_a_broken_one_is_not(database: Database) {
+    let mirror = mirror(database, 30, 3).await;
+    let mut daemon = Daemon::start(&mirror).await;
+    let good = std::fs::read_to_string(mirror.config_path()).unwrap();
+    for (bad, why) in [
+        (format!("{good}\nnonsense"), "not valid TOML"),
+        (good.replace("@every 1s", "@every 7m"), "@every"),
+        (good.replace("[accounts.main]", "[acounts.main]"), "acounts"),
+        (good.replace("[warehouse]\n", "[warehouse]\nmigrate = 5\n"), "migrate"),
+        (format!("{good}[daemon]\nlease = \"17s\"\n"), "restart"),
+        (good.replace("127.0.0.1:0\"", "192.0.2.1:80\""), "192.0.2.1"),
+    ] {
+        let said_before = daemon.log().len();
+        mirror.write_config(&bad);
+        daemon.process.signal("HUP");
+        until("it is refused", async || {
+            let log = daemon.log();
+            log[said_before..].contains("the old one is kept") && log[said_before..].contains(why)
+        })
+        .await;
+        assert_eq!(daemon.get("/readyz").await.0, StatusCode::OK);
+    }
+    // Another account, and the status page elsewhere.
+    let elsewhere = daemon.address();
+    let two = format!("{good}\n{}", mirror.account_config("second", ""));
+    mirror.write_config(&two.replace("127.0.0.1:0\"", "127.0.0.2:0\""));
+    daemon.process.signal("HUP");
+    until("the second account is synced", async || {
+        runs(&mirror, "account = 'second' AND resource = 'messages'").await > 0
+    })
+    .await;
+    assert_ne!(daemon.address(), elsewhere);
+    let (_, status) = daemon.get("/api/v1/status").await;
+    assert!(status.contains("second"), "{status}");
+    assert!(reqwest::get(format!("{elsewhere}/healthz")).await.is_err());
+    // And without it again.
+    mirror.write_config(&good);
+    let said_before = daemon.log().len();
+    daemon.process.signal("HUP");
+    until("it is taken", async || {
+        daemon.log()[said_before..].contains("is reloaded")
+    })
+    .await;
+    until("nothing of the second runs", async || {
+        let held = "SELECT account FROM jobs WHERE holder IS NOT NULL AND account = 'second'";
+        mirror.database.rows(held).await.is_empty()
+    })
+    .await;
+    let second = runs(&mirror, "account = 'second'").await;
+    let first = runs(&mirror, "account = 'main'").await;
+    until("the first goes on", async || {
+        runs(&mirror, "account = 'main'").await > first + 3
+    })
+    .await;
+    assert_eq!(runs(&mirror, "account = 'second'").await, second);
+    daemon.stop().await.0.expect(0);
+}
+
+async fn a_sync_by_hand_waits_for_the_daemon(database: Database) {
+    let mut options = Options::for_tests(3_000, 3);
+    options.faults.latency = Duration::from_millis(30);
+    let mirror = Mirror::start(database, options).await;
+    mirror.configure(&format!("{}{OFTEN}", mirror.account_config("main", "page_size = 20\n")));
+    let mut daemon = Daemon::start(&mirror).await;
+    daemon.ask("main.contacts/run?full=true", Some("sesame")).await;
+    until("the daemon is at it", async || {
+        let held = "SELECT account FROM jobs WHERE holder LIKE 'run@%' AND resource = 'contacts'";
+        !mirror.database.rows(held).await.is_empty()
+    })
+    .await;
+    let said = mirror.say(&["sync", "contacts", "--full", "--json"]).expect(0);
+    assert_eq!(said.json()["runs"][0]["status"], "complete", "{said:?}");
+    // No two runs of the same job at the same time.
+    let overlap = "SELECT a.id FROM sync_runs a JOIN sync_runs b ON a.account = b.account AND a.resource = b.resource \
+                   AND a.id <> b.id AND a.started_at < b.finished_at AND b.started_at < a.finished_at";
+    assert_eq!(mirror.database.rows(overlap).await.len(), 0);
+    assert!(daemon.process.is_running());
+    daemon.stop().await.0.expect(0);
+}
+
+#[tokio::test]
+async fn a_second_daemon_does_not_start_on_the_same_file() {
+    let mirror = mirror(Database::sqlite(), 10, 1).await;
+    let first = Daemon::start(&mirror).await;
+    let said = mirror.say(&["run"]).expect(1);
+    assert!(said.stderr.contains("another daemon, run@"), "{said:?}");
+    assert_eq!(first.get("/readyz").await.0, StatusCode::OK);
+    first.process.kill();
+    // Whatever the first one left.
+    Daemon::start(&mirror).await.stop().await.0.expect(0);
+}

@@ -1,0 +1,114 @@
+//! `allai-sync run`, as systemd and operators meet it.
+
+mod life;
+mod replicas;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use allai_sync::clock::SystemClock;
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use crate::support::mirror::Mirror;
+use crate::support::process::{Process, Said};
+
+/// Every job every second, and the admin listener on a free port.
+pub(crate) const OFTEN: &str = "[jobs.contacts]\nschedule = \"@every 1s\"\njitter = \"0s\"\n\
+                                [jobs.conversations]\nschedule = \"@every 1s\"\njitter = \"0s\"\n\
+                                [jobs.messages]\nschedule = \"@every 1s\"\njitter = \"0s\"\n\
+                                [admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"sesame\"\n";
+
+/// A daemon at work.
+struct Daemon {
+    process: Process,
+    log: PathBuf,
+}
+
+impl Daemon {
+    /// Starts one with the mirror's configuration, and waits until it is ready.
+    async fn start(mirror: &Mirror) -> Self {
+        Self::called(mirror, "daemon").await
+    }
+
+    /// The same, if there are several.
+    async fn called(mirror: &Mirror, name: &str) -> Self {
+        let mut daemon = Self::begin(mirror, name);
+        daemon.until_log("ready").await;
+        daemon
+    }
+
+    /// The same, without waiting.
+    fn begin(mirror: &Mirror, name: &str) -> Self {
+        let log = mirror.folder().join(format!("{name}.log"));
+        std::fs::remove_file(&log).ok();
+        let process = Process::logging_to(mirror.command(&["run"]), &log);
+        Self { process, log }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Waits until the log has a text.
+    async fn until_log(&mut self, text: &str) {
+        until(&format!("the log has {text:?}"), async || {
+            assert!(self.process.is_running(), "it ended: {}", self.log());
+            self.log().contains(text)
+        })
+        .await;
+    }
+
+    /// Where the status page is, by the last line that says so.
+    fn address(&self) -> String {
+        let log = self.log();
+        let (_, rest) = log.rsplit_once("the status page is at ").unwrap();
+        rest.split_whitespace().next().unwrap().trim_end_matches('/').to_owned()
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, String) {
+        let answer = reqwest::get(format!("{}{path}", self.address())).await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    }
+
+    /// Asks for a run of a job.
+    async fn ask(&self, job: &str, token: Option<&str>) -> (StatusCode, String) {
+        #[expect(clippy::disallowed_methods, reason = "this is the other side")]
+        let client = reqwest::Client::new();
+        let request = client.post(format!("{}/api/v1/jobs/{job}", self.address()));
+        let request = match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        let answer = request.send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    }
+
+    /// Sends SIGTERM and waits for the end; says how long it took.
+    async fn stop(mut self) -> (Said, Duration) {
+        let clock = SystemClock::shared();
+        let since = clock.monotonic();
+        self.process.signal("TERM");
+        let said = self.process.end().await;
+        (said, clock.monotonic().saturating_sub(since))
+    }
+}
+
+/// Waits until `condition` holds, as long as a slow machine may need.
+async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let clock = SystemClock::shared();
+    while !condition().await {
+        assert!(clock.monotonic() < Duration::from_mins(2), "in vain: {what}");
+        clock.sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// How many runs of a resource ended how the journal says.
+async fn runs(mirror: &Mirror, condition: &str) -> u64 {
+    let sql = format!("SELECT count(*) AS runs FROM sync_runs WHERE {condition}");
+    mirror.database.rows(&sql).await[0].count("runs")
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}

@@ -1,0 +1,209 @@
+//! Several daemons on one Postgres.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use allai_sync::clock::SystemClock;
+use allai_sync::sandbox::{Options, Sandbox};
+use chrono::{DateTime, Utc};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use tempfile::TempDir;
+
+use super::until;
+use crate::support::database::Database;
+use crate::support::process::{Process, allai_sync};
+
+const REPLICAS: usize = 3;
+const ACCOUNTS: usize = 50;
+/// A replica asks for pages of its own size, so that the API's log shows whose request it was.
+const PAGE_SIZE: usize = 20;
+const ON_THE_WAY: Duration = Duration::from_millis(500);
+
+/// Accounts, a warehouse for all of them, and a configuration for each replica.
+struct Company {
+    sandboxes: Vec<Sandbox>,
+    database: Database,
+    folder: TempDir,
+}
+
+impl Company {
+    async fn new(accounts: usize, lease: &str, schedule: &str) -> Self {
+        let mut sandboxes = Vec::new();
+        for seed in 0..accounts {
+            let mut options = Options::for_tests(8, 2);
+            options.limits.limit = 1_000_000;
+            options.seed = seed as u64;
+            sandboxes.push(Sandbox::start(options).await.unwrap());
+        }
+        let company = Self {
+            sandboxes,
+            database: Database::postgres(),
+            folder: TempDir::new().unwrap(),
+        };
+        for replica in 0..REPLICAS {
+            let mut text = company.database.config();
+            for (number, sandbox) in company.sandboxes.iter().enumerate() {
+                let _ = write!(
+                    text,
+                    "[accounts.a{number}]\nbase_url = \"{}\"\napi_key = \"{}\"\npage_size = {}\n",
+                    sandbox.base_url(),
+                    sandbox.keys().read,
+                    PAGE_SIZE + replica
+                );
+            }
+            for resource in ["contacts", "conversations", "messages", "analytics"] {
+                let _ = write!(text, "[jobs.{resource}]\nschedule = \"{schedule}\"\n");
+            }
+            let _ = write!(
+                text,
+                "[daemon]\nlease = \"{lease}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n"
+            );
+            std::fs::create_dir(company.of(replica)).unwrap();
+            let file = company.of(replica).join("config.toml");
+            std::fs::write(&file, text).unwrap();
+        }
+        let migrated = allai_sync(&company.of(0), &["migrate"]).output().unwrap();
+        assert!(migrated.status.success(), "{migrated:?}");
+        company
+    }
+
+    fn of(&self, replica: usize) -> PathBuf {
+        self.folder.path().join(format!("replica{replica}"))
+    }
+
+    fn start(&self, replica: usize) -> Process {
+        let folder = self.of(replica);
+        Process::logging_to(allai_sync(&folder, &["-q", "run"]), &folder.join("log"))
+    }
+
+    async fn count(&self, sql: &str) -> u64 {
+        self.database.rows(sql).await[0].count("count")
+    }
+
+    /// No request of a run was another replica's than the rest of it, and no two runs of a job overlap. What a replica
+    /// had sent when it was killed may arrive a little later.
+    async fn assert_each_job_was_one_replicas_at_a_time(&self, deaths: &[(usize, DateTime<Utc>)]) {
+        let was_on_its_way = |limit: u64, at: DateTime<Utc>| {
+            let mut its = deaths
+                .iter()
+                .filter(|(replica, _)| (PAGE_SIZE + replica) as u64 == limit);
+            its.any(|(_, death)| *death <= at && at < *death + ON_THE_WAY)
+        };
+        let runs = self
+            .database
+            .rows("SELECT account, resource, started_at, finished_at FROM sync_runs ORDER BY started_at")
+            .await;
+        let mut ended: BTreeMap<(String, String), DateTime<Utc>> = BTreeMap::new();
+        let mut attributed = 0;
+        for run in &runs {
+            let job = (run.text("account").to_owned(), run.text("resource").to_owned());
+            let (from, to) = (run.time("started_at").unwrap(), run.time("finished_at").unwrap());
+            if let Some(before) = ended.insert(job.clone(), to) {
+                assert!(before <= from, "{job:?} ran twice at {from}");
+            }
+            let number: usize = job.0[1..].parse().unwrap();
+            let log = self.sandboxes[number].log();
+            let its_own = log.iter().filter(|entry| entry.at >= from && entry.at <= to);
+            let whose: BTreeSet<u64> = its_own
+                .filter(|entry| entry.path.ends_with(&format!("/{}", job.1)))
+                .filter_map(|entry| Some((entry.limit?, entry.at)))
+                .filter(|(limit, at)| !was_on_its_way(*limit, *at))
+                .map(|(limit, _)| limit)
+                .collect();
+            assert!(whose.len() <= 1, "{job:?} at {from}: {whose:?}");
+            attributed += whose.len();
+        }
+        assert!(attributed > self.sandboxes.len(), "{attributed} of {}", runs.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn replicas_share_two_hundred_jobs_whatever_dies() {
+    let company = Company::new(ACCOUNTS, "10s", "@every 15s").await;
+    let clock = SystemClock::shared();
+    let mut random = StdRng::seed_from_u64(11);
+    let mut replicas: Vec<Process> = (0..REPLICAS).map(|replica| company.start(replica)).collect();
+    let since = clock.monotonic();
+    let mut deaths = Vec::new();
+    while clock.monotonic().saturating_sub(since) < Duration::from_mins(1) {
+        clock
+            .sleep(Duration::from_millis(random.random_range(300..3_000)))
+            .await;
+        let victim = random.random_range(0..REPLICAS);
+        deaths.push((victim, clock.now()));
+        replicas.remove(victim).kill();
+        replicas.insert(victim, company.start(victim));
+    }
+    assert!(deaths.len() > 15, "{deaths:?}");
+    // Then they are left in peace: every job runs again, wherever its last run was killed.
+    let peace = clock.now();
+    let again = format!(
+        "SELECT count(*) AS count FROM jobs WHERE served_at > '{}' AND failures = 0",
+        peace.format("%Y-%m-%d %H:%M:%S%.6f+00")
+    );
+    until("every job ran again", async || {
+        company.count(&again).await == (ACCOUNTS * 4) as u64
+    })
+    .await;
+    for replica in &mut replicas {
+        assert!(replica.is_running());
+        replica.signal("TERM");
+    }
+    for replica in replicas {
+        replica.end().await.expect(0);
+    }
+    assert_eq!(
+        company
+            .count("SELECT count(*) AS count FROM jobs WHERE holder IS NOT NULL")
+            .await,
+        0
+    );
+    let unlike = "SELECT count(*) AS count FROM sync_runs WHERE status = 'failed'";
+    assert_eq!(company.count(unlike).await, 0);
+    company.assert_each_job_was_one_replicas_at_a_time(&deaths).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_a_silent_replica_holds_is_taken_over_after_one_lease() {
+    let company = Company::new(1, "3s", "@every 1s").await;
+    let clock = SystemClock::shared();
+    let mut silent = company.start(0);
+    let held = "SELECT count(*) AS count FROM jobs WHERE holder IS NOT NULL";
+    until("it runs", async || {
+        company.count("SELECT count(*) AS count FROM sync_runs").await > 0
+    })
+    .await;
+    // Stopped while it holds something: it can neither go on nor renew.
+    loop {
+        silent.signal("STOP");
+        if company.count(held).await > 0 {
+            break;
+        }
+        silent.signal("CONT");
+        clock.sleep(Duration::from_millis(7)).await;
+    }
+    let before = company.count("SELECT count(*) AS count FROM sync_runs").await;
+    let since = clock.monotonic();
+    let other = company.start(1);
+    until("another takes over", async || {
+        company.count("SELECT count(*) AS count FROM sync_runs").await > before
+    })
+    .await;
+    let took = clock.monotonic().saturating_sub(since);
+    assert!(took < Duration::from_secs(3 + 5), "{took:?}");
+    // It wakes up, finds that it is late, and both go on.
+    silent.signal("CONT");
+    let before = company.count("SELECT count(*) AS count FROM sync_runs").await;
+    until("both go on", async || {
+        company.count("SELECT count(*) AS count FROM sync_runs").await > before + 10
+    })
+    .await;
+    for mut replica in [silent, other] {
+        assert!(replica.is_running());
+        replica.signal("TERM");
+        replica.end().await.expect(0);
+    }
+}
