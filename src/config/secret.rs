@@ -173,12 +173,18 @@ impl SecretFiles {
     }
 
     /// A relative path is one of systemd's credentials if there is one of that name, else beside the configuration file.
+    /// Where a folder is loaded as a credential, a file `folder/file` is the credential `folder_file` (systemd.exec(5),
+    /// `LoadCredential=`).
     fn locate(&self, file: &Path) -> PathBuf {
         if file.is_relative()
             && let Some(credentials) = &self.credentials
         {
-            let credential = credentials.join(file);
-            if credential.exists() {
+            let flat = file.to_string_lossy().replace('/', "_");
+            let found = [file, Path::new(&flat)]
+                .map(|name| credentials.join(name))
+                .into_iter()
+                .find(|path| path.exists());
+            if let Some(credential) = found {
                 return credential;
             }
         }

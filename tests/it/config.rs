@@ -340,6 +340,20 @@ fn a_secret_file_is_looked_for_among_the_credentials_first_and_beside_the_config
 }
 
 #[test]
+fn a_file_of_a_folder_that_is_a_credential_has_the_same_name_for_the_service_and_for_root() {
+    let setup = Setup::with("[accounts.main]\napi_key_file = \"secrets/key\"\n");
+    // As systemd names it for the service.
+    let key = setup.write("loaded/secrets_key", SECRET, 0o600);
+    let loaded = key.parent().unwrap().display().to_string();
+    let setup = setup.env("CREDENTIALS_DIRECTORY", loaded);
+    assert_line(&setup.show(), &["api_key_file = \"secrets/key\""]);
+    // As root sees it, beside the configuration.
+    let setup = Setup::with("[accounts.main]\napi_key_file = \"secrets/key\"\n");
+    setup.write("secrets/key", SECRET, 0o600);
+    assert_line(&setup.show(), &["api_key_file = \"secrets/key\""]);
+}
+
+#[test]
 fn a_secret_given_where_its_file_belongs_is_not_shown() {
     let errors = Setup::with(&format!("[accounts.main]\napi_key_file = \"{SECRET}\"")).errors();
     assert_line(
