@@ -270,6 +270,7 @@ impl Keys {
                 _ => (limits, Arc::new(Budget::new(limits, Arc::clone(clock)))),
             });
             let client = Client::builder(account.base_url(), SecretString::from(key))
+                .name(name)
                 .budget(Arc::clone(budget))
                 .clock(Arc::clone(clock))
                 .timeout(account.timeout)

@@ -16,6 +16,7 @@
 //! | [`server`] | the admin listener: status page and JSON |
 //! | [`sandbox`] | the simulated AllAI API behind `demo`, `sandbox` and the tests |
 //! | [`clock`] | where time comes from, so that a simulation can drive the real code |
+//! | [`metrics`] | what Prometheus reads: every name, one function for each moment that is counted |
 //! | [`telemetry`], [`figures`] | logs; figures as people read them |
 //!
 //! The binary's `cli` has one file a subcommand and is the only home of `anyhow` and of printing. Imports run one way:
@@ -58,6 +59,7 @@ pub mod clock;
 pub mod config;
 pub mod figures;
 pub mod lifecycle;
+pub mod metrics;
 pub mod sandbox;
 pub mod schedule;
 pub mod server;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{self, App};
 use crate::clock::SharedClock;
 use crate::config::{self, Config, LoadOptions};
+use crate::metrics::Exporter;
 use crate::schedule::{Holder, Scheduler, Turn};
 use crate::server::{Schedules, Server, Settings};
 use crate::warehouse::{self, DaemonLock};
@@ -106,12 +107,16 @@ impl Daemon {
 
     /// Keeps the schedules until it is told to stop, and then stops in time.
     pub async fn run(mut self, signals: &Signals) {
+        let exporter = Exporter::install();
         let mut is_ready = false;
         loop {
             let turn = tokio::select! {
                 turn = self.scheduler.turn() => turn,
                 () = signals.stop.cancelled() => break,
             };
+            if let Some(exporter) = &exporter {
+                exporter.tidy();
+            }
             tell(&[
                 NotifyState::Watchdog,
                 NotifyState::Status(&describe(&turn, &self.app.clock)),
@@ -203,7 +208,7 @@ impl Listener {
             Arc::clone(&app.clock),
             settings.subscribe(),
         );
-        let server = server.with_schedules(Schedules {
+        let server = server.with_metrics(Exporter::install()).with_schedules(Schedules {
             woken: scheduler.waker(),
             health: scheduler.health(),
         });

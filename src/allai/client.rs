@@ -22,6 +22,7 @@ use super::page::{Page, not_json};
 use super::retry::{Backoff, LONGEST_RETRY_AFTER, RetryPolicy, retry_after};
 use super::transport::{Transport, TransportError};
 use crate::clock::{SharedClock, SystemClock};
+use crate::metrics;
 
 /// A client of the AllAI API. Clones share connections, budget and counters.
 ///
@@ -55,6 +56,7 @@ pub struct Client {
 
 #[derive(Debug)]
 struct Inner {
+    name: String,
     base_url: Url,
     api_key: SecretString,
     bearer: HeaderValue,
@@ -99,6 +101,7 @@ struct AtomicCounters {
 /// Puts a [`Client`] together.
 #[derive(Debug)]
 pub struct ClientBuilder {
+    name: String,
     base_url: Url,
     api_key: SecretString,
     budget: Option<Arc<Budget>>,
@@ -109,6 +112,13 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
+    /// What its requests are counted under in the metrics; an account's name.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
     /// The budget of the key, to share it with other clients of the same key. Default: one of its own, for the lowest
     /// limit the guide documents.
     #[must_use]
@@ -165,6 +175,7 @@ impl ClientBuilder {
             .unwrap_or_else(|| Arc::new(Budget::new(Limits::default(), Arc::clone(&clock))));
         Ok(Client {
             inner: Arc::new(Inner {
+                name: self.name,
                 base_url,
                 api_key: self.api_key,
                 bearer,
@@ -197,6 +208,7 @@ impl Client {
     /// Starts a client for the API at `base_url` (with or without a slash at its end).
     pub fn builder(base_url: Url, api_key: SecretString) -> ClientBuilder {
         ClientBuilder {
+            name: String::new(),
             base_url,
             api_key,
             budget: None,
@@ -313,12 +325,16 @@ impl Client {
     async fn attempt(&self, call: &Call, repeated: bool) -> Result<Result<Response<Bytes>, TransportError>, Error> {
         let inner = &*self.inner;
         let request = call.request(&inner.base_url, &inner.bearer)?;
+        let since = inner.clock.monotonic();
         let permit = inner.budget.acquire(self.priority).await;
+        metrics::waited(&inner.name, inner.clock.monotonic().saturating_sub(since));
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
         self.counters.retries.fetch_add(u64::from(repeated), Ordering::Relaxed);
         let answered = |status, headers: &HeaderMap| permit.answered(status, headers);
         let outcome = inner.transport.exchange(request, inner.timeout, answered).await;
         drop(permit);
+        let status = outcome.as_ref().ok().map(|response| response.status().as_u16());
+        metrics::request(&inner.name, status);
         Ok(outcome)
     }
 

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Holder, Work};
 use crate::clock::SharedClock;
+use crate::metrics;
 use crate::sync::{self, Job};
 use crate::warehouse::{self, JobState, RateBudget, Release, RunRecord, RunStatus, Warehouse};
 
@@ -108,6 +109,7 @@ pub(crate) fn release(job: &JobState, work: Work, begun: DateTime<Utc>, run: &Ru
 /// Runs a job and keeps what was learned of the rate limit.
 pub(crate) async fn run(job: &Job<'_>, resource: crate::allai::Resource) -> sync::Outcome {
     let outcome = sync::run(job, resource).await;
+    metrics::ran(&outcome.record, job.options.full);
     if outcome.recorded {
         keep_budget(job).await;
     }

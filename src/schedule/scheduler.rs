@@ -14,6 +14,7 @@ use super::claim::{self, Claimed};
 use super::{Due, Holder, Plan, Work};
 use crate::allai::Resource;
 use crate::clock::SharedClock;
+use crate::metrics;
 use crate::sync::{self, Job, Options, Progress};
 use crate::warehouse::{self, Claim, JobState, Release, Warehouse};
 
@@ -235,10 +236,20 @@ impl Scheduler {
             .into_iter()
             .map(|(work, index, state)| (work, index, state.clone()))
             .collect();
+        let all = due.len();
+        let before = self.running.len();
         for (work, index, state) in due {
             if self.has_room(work) && self.is_free(&states, &state, index) {
                 self.start(work, index, &state).await;
             }
+        }
+        metrics::looked(
+            now,
+            self.running.len(),
+            (all + before).saturating_sub(self.running.len()),
+        );
+        for entry in &self.entries {
+            metrics::budget(&entry.plan.account, &entry.account.client.budget().snapshot());
         }
         next
     }

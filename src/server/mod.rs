@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
 use crate::config::Secret;
+use crate::metrics::{self, Exporter};
 use crate::schedule::Health;
 use crate::status::StatusReport;
 use crate::warehouse::Warehouse;
@@ -54,6 +55,7 @@ struct Admin {
     clock: SharedClock,
     settings: watch::Receiver<Settings>,
     schedules: Option<Schedules>,
+    exporter: Option<Exporter>,
 }
 
 /// The admin listener, bound and not yet serving.
@@ -78,8 +80,16 @@ impl Server {
                 clock,
                 settings,
                 schedules: None,
+                exporter: None,
             },
         }
+    }
+
+    /// With metrics.
+    #[must_use]
+    pub fn with_metrics(mut self, exporter: Option<Exporter>) -> Self {
+        self.admin.exporter = exporter;
+        self
     }
 
     /// With schedules that are kept in this process.
@@ -107,6 +117,7 @@ fn router(admin: Admin) -> Router {
         .route("/", get(status_page))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
         .route("/api/v1/jobs/{job}/run", post(jobs::run))
         .with_state(admin)
@@ -127,6 +138,30 @@ async fn status(State(admin): State<Admin>) -> Response {
         Ok(report) => Json(report).into_response(),
         Err(error) => unavailable(&error),
     }
+}
+
+/// What Prometheus reads: of the accounts of the configuration, and this process.
+async fn metrics(State(admin): State<Admin>) -> Response {
+    let Some(exporter) = &admin.exporter else {
+        return (StatusCode::NOT_FOUND, "this program counts nothing\n").into_response();
+    };
+    let gathered = async {
+        let (mut standings, mut jobs) = (admin.warehouse.standings().await?, admin.warehouse.jobs().await?);
+        let settings = admin.settings.borrow();
+        standings.retain(|standing| settings.accounts.contains(&standing.account));
+        jobs.retain(|job| settings.accounts.contains(&job.account));
+        Ok::<_, crate::warehouse::Error>((standings, jobs))
+    };
+    // What the process itself knows is worth having, above all when the database is away.
+    match gathered.await {
+        Ok((standings, jobs)) => metrics::standing(&standings, &jobs, admin.clock.now()),
+        Err(error) => tracing::warn!(%error, "the metrics are without those of the warehouse"),
+    }
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        exporter.render(),
+    )
+        .into_response()
 }
 
 async fn ready(State(admin): State<Admin>) -> Response {

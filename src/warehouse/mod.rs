@@ -36,6 +36,7 @@ mod rate_budgets;
 mod repeated;
 mod runs;
 mod sqlite;
+mod standing;
 mod state;
 mod statement;
 mod values;
@@ -61,6 +62,7 @@ pub use postgres::Postgres;
 pub use rate_budgets::RateBudget;
 pub use runs::{RunRecord, RunStatus};
 pub use sqlite::Sqlite;
+pub use standing::Standing;
 pub use state::{StateUpdate, SyncState};
 pub use statement::Statement;
 pub use views::VIEWS;
@@ -272,6 +274,7 @@ pub fn statements() -> Vec<Statement> {
         quarantine::STATEMENTS,
         rate_budgets::STATEMENTS,
         runs::STATEMENTS,
+        standing::STATEMENTS,
         state::STATEMENTS,
     ] {
         all.extend_from_slice(part);

@@ -1,6 +1,7 @@
 //! `allai-sync run`, as systemd and operators meet it.
 
 mod life;
+mod metrics;
 mod replicas;
 
 use std::path::PathBuf;

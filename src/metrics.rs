@@ -1,0 +1,282 @@
+//! Metrics, as Prometheus reads them: every name, and one function for each moment that is counted.
+//!
+//! Nothing is counted before [`Exporter::install`]: as a library, the crate costs nobody a metric.
+
+use std::sync::OnceLock;
+
+use chrono::{DateTime, Utc};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_util::MetricKindMask;
+
+use crate::allai::BudgetSnapshot;
+use crate::warehouse::{JobState, RunRecord, Standing};
+
+/// What was not set for so long is of an account that is not there any more.
+const GONE: std::time::Duration = std::time::Duration::from_mins(10);
+/// Seconds that runs are told apart by: an incremental one takes a second, a first one may take hours.
+const DURATIONS: [f64; 12] = [
+    0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1_800.0, 3_600.0, 14_400.0, 43_200.0,
+];
+/// Seconds that waits are told apart by.
+const WAITS: [f64; 6] = [0.001, 0.01, 0.1, 1.0, 10.0, 60.0];
+
+/// What a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows; `rate()` it.
+    Counter,
+    /// A value now.
+    Gauge,
+    /// A distribution, in buckets.
+    Histogram,
+}
+
+/// Every metric: its name, kind, unit and meaning.
+pub const METRICS: &[(&str, Kind, Unit, &str)] = &[
+    (
+        BUILD,
+        Kind::Gauge,
+        Unit::Count,
+        "1, with the program's version as a label",
+    ),
+    (
+        RUNS,
+        Kind::Counter,
+        Unit::Count,
+        "Runs by account, resource, mode (incremental, full) and status (complete, incomplete, failed)",
+    ),
+    (RUN_DURATION, Kind::Histogram, Unit::Seconds, "How long runs took"),
+    (
+        ROWS_HANDLED,
+        Kind::Counter,
+        Unit::Count,
+        "Rows that runs handled, by kind: inserted, updated, unchanged, deleted, restored, quarantined",
+    ),
+    (
+        REQUESTS,
+        Kind::Counter,
+        Unit::Count,
+        "Requests to the AllAI API by account and status; `error` is one without an answer",
+    ),
+    (
+        WAIT,
+        Kind::Histogram,
+        Unit::Seconds,
+        "How long requests waited for the rate budget",
+    ),
+    (
+        LIMIT,
+        Kind::Gauge,
+        Unit::Count,
+        "Requests that the API allows in a window, as it says",
+    ),
+    (
+        REMAINING,
+        Kind::Gauge,
+        Unit::Count,
+        "Requests that are left in the window",
+    ),
+    (IN_FLIGHT, Kind::Gauge, Unit::Count, "Requests under way"),
+    (
+        ROWS,
+        Kind::Gauge,
+        Unit::Count,
+        "Live rows at the end of the last run; of analytics, days captured",
+    ),
+    (QUARANTINED, Kind::Gauge, Unit::Count, "Rows that could not be stored"),
+    (
+        LAG,
+        Kind::Gauge,
+        Unit::Seconds,
+        "Time since the last complete run ended",
+    ),
+    (
+        COMPLETE_AT,
+        Kind::Gauge,
+        Unit::Seconds,
+        "When the last complete run ended, in seconds since 1970",
+    ),
+    (
+        VERIFIED_AT,
+        Kind::Gauge,
+        Unit::Seconds,
+        "When the last verified sweep ended, in seconds since 1970",
+    ),
+    (FAILURES, Kind::Gauge, Unit::Count, "Runs in a row that failed"),
+    (RUNNING, Kind::Gauge, Unit::Count, "Jobs that run in this process"),
+    (
+        WAITING,
+        Kind::Gauge,
+        Unit::Count,
+        "Jobs that are due and wait for their turn",
+    ),
+    (
+        LOOKED_AT,
+        Kind::Gauge,
+        Unit::Seconds,
+        "When this process last looked at its jobs, in seconds since 1970",
+    ),
+    (MEMORY, Kind::Gauge, Unit::Bytes, "Resident memory of this process"),
+    (FILES, Kind::Gauge, Unit::Count, "Open files of this process"),
+];
+
+const BUILD: &str = "allai_sync_build_info";
+const RUNS: &str = "allai_sync_runs_total";
+const RUN_DURATION: &str = "allai_sync_run_duration_seconds";
+const ROWS_HANDLED: &str = "allai_sync_rows_total";
+const REQUESTS: &str = "allai_sync_http_requests_total";
+const WAIT: &str = "allai_sync_http_wait_seconds";
+const LIMIT: &str = "allai_sync_rate_limit_requests";
+const REMAINING: &str = "allai_sync_rate_limit_remaining_requests";
+const IN_FLIGHT: &str = "allai_sync_http_requests_in_flight";
+const ROWS: &str = "allai_sync_mirrored_rows";
+const QUARANTINED: &str = "allai_sync_quarantined_rows";
+const LAG: &str = "allai_sync_lag_seconds";
+const COMPLETE_AT: &str = "allai_sync_last_complete_timestamp_seconds";
+const VERIFIED_AT: &str = "allai_sync_last_verified_timestamp_seconds";
+const FAILURES: &str = "allai_sync_job_failures";
+const RUNNING: &str = "allai_sync_jobs_running";
+const WAITING: &str = "allai_sync_jobs_waiting";
+const LOOKED_AT: &str = "allai_sync_scheduler_last_look_timestamp_seconds";
+const MEMORY: &str = "allai_sync_process_resident_memory_bytes";
+const FILES: &str = "allai_sync_process_open_files";
+
+/// Where the metrics of this process are gathered.
+#[derive(Clone, Debug)]
+pub struct Exporter(PrometheusHandle);
+
+impl Exporter {
+    /// Begins to count; the same exporter each time. `None` if the process has another one.
+    pub fn install() -> Option<Self> {
+        static INSTALLED: OnceLock<Option<Exporter>> = OnceLock::new();
+        INSTALLED
+            .get_or_init(|| {
+                let builder = PrometheusBuilder::new()
+                    .idle_timeout(MetricKindMask::GAUGE, Some(GONE))
+                    .set_buckets_for_metric(Matcher::Full(RUN_DURATION.to_owned()), &DURATIONS)
+                    .ok()?
+                    .set_buckets_for_metric(Matcher::Full(WAIT.to_owned()), &WAITS)
+                    .ok()?;
+                let recorder = builder.build_recorder();
+                let exporter = Self(recorder.handle());
+                metrics::set_global_recorder(recorder).ok()?;
+                for &(name, kind, unit, meaning) in METRICS {
+                    match kind {
+                        Kind::Counter => describe_counter!(name, unit, meaning),
+                        Kind::Gauge => describe_gauge!(name, unit, meaning),
+                        Kind::Histogram => describe_histogram!(name, unit, meaning),
+                    }
+                }
+                Some(exporter)
+            })
+            .clone()
+    }
+
+    /// Everything, in Prometheus's text format.
+    pub fn render(&self) -> String {
+        gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+        process();
+        self.0.render()
+    }
+
+    /// Tidies up; to be called every few seconds, since samples are kept until then.
+    pub fn tidy(&self) {
+        self.0.run_upkeep();
+    }
+}
+
+/// A request was answered with this status, or not at all.
+pub(crate) fn request(account: &str, status: Option<u16>) {
+    let status = status.map_or_else(|| "error".to_owned(), |status| status.to_string());
+    counter!(REQUESTS, "account" => account.to_owned(), "status" => status).increment(1);
+}
+
+/// A request has waited for the budget.
+pub(crate) fn waited(account: &str, wait: std::time::Duration) {
+    histogram!(WAIT, "account" => account.to_owned()).record(wait.as_secs_f64());
+}
+
+/// A run has ended.
+pub(crate) fn ran(run: &RunRecord, full: bool) {
+    let (account, resource) = (run.account.clone(), run.resource.as_str());
+    let mode = if full { "full" } else { "incremental" };
+    counter!(RUNS, "account" => account.clone(), "resource" => resource, "mode" => mode, "status" => run.status.as_str())
+        .increment(1);
+    histogram!(RUN_DURATION, "account" => account.clone(), "resource" => resource, "mode" => mode).record(run.seconds);
+    for (kind, rows) in [
+        ("inserted", run.inserted),
+        ("updated", run.updated),
+        ("unchanged", run.unchanged),
+        ("deleted", run.deleted),
+        ("restored", run.restored),
+        ("quarantined", run.quarantined),
+    ] {
+        counter!(ROWS_HANDLED, "account" => account.clone(), "resource" => resource, "kind" => kind).increment(rows);
+    }
+}
+
+/// What the budget of an account's key looks like.
+pub(crate) fn budget(account: &str, seen: &BudgetSnapshot) {
+    let set = |name: &'static str, value: Option<u32>| {
+        if let Some(value) = value {
+            gauge!(name, "account" => account.to_owned()).set(f64::from(value));
+        }
+    };
+    set(LIMIT, seen.limit);
+    set(REMAINING, seen.remaining);
+    set(IN_FLIGHT, u32::try_from(seen.in_flight).ok());
+}
+
+/// The scheduler has looked at the jobs.
+pub(crate) fn looked(at: DateTime<Utc>, running: usize, waiting: usize) {
+    gauge!(LOOKED_AT).set(seconds(at));
+    gauge!(RUNNING).set(number(running as u64));
+    gauge!(WAITING).set(number(waiting as u64));
+}
+
+/// How the resources and their jobs stand.
+pub(crate) fn standing(standings: &[Standing], jobs: &[JobState], now: DateTime<Utc>) {
+    for standing in standings {
+        let set = |name: &'static str, value: f64| {
+            gauge!(name, "account" => standing.account.clone(), "resource" => standing.resource.as_str()).set(value);
+        };
+        set(ROWS, number(standing.rows));
+        set(QUARANTINED, number(standing.quarantined));
+        if let Some(at) = standing.last_complete_at {
+            set(COMPLETE_AT, seconds(at));
+            set(LAG, (seconds(now) - seconds(at)).max(0.0));
+        }
+        if let Some(at) = standing.last_verified_at {
+            set(VERIFIED_AT, seconds(at));
+        }
+    }
+    for job in jobs {
+        gauge!(FAILURES, "account" => job.account.clone(), "resource" => job.resource.as_str())
+            .set(f64::from(job.failures));
+    }
+}
+
+/// This process, as Linux shows it (proc(5)).
+fn process() {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    let pages = pages
+        .as_ref()
+        .and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+    if let Some(pages) = pages {
+        // The size of a page on all that Rust's tier 1 and Debian's servers share.
+        gauge!(MEMORY).set(number(pages * 4_096));
+    }
+    if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
+        gauge!(FILES).set(number(files.count() as u64));
+    }
+}
+
+fn seconds(at: DateTime<Utc>) -> f64 {
+    number(at.timestamp_millis().unsigned_abs()) / 1_000.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus knows no other numbers")]
+const fn number(value: u64) -> f64 {
+    value as f64
+}

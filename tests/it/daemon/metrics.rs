@@ -1,0 +1,139 @@
+//! What Prometheus reads, and the dashboard and the alert rules that are made of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use allai_sync::metrics::{Kind, METRICS};
+use allai_sync::sandbox::Options;
+use reqwest::StatusCode;
+
+use super::{Daemon, OFTEN, runs, until};
+use crate::support::database::Database;
+use crate::support::mirror::Mirror;
+use crate::support::on_both_databases;
+
+const ALERTS: &str = include_str!("../../../monitoring/alerts.yml");
+const DASHBOARD: &str = include_str!("../../../monitoring/grafana-dashboard.json");
+
+on_both_databases! {
+    every_metric_is_there_and_tells_what_happened,
+}
+
+/// The samples of a scrape: name with labels, and value.
+fn samples(text: &str) -> BTreeMap<&str, &str> {
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| line.rsplit_once(' ').unwrap()).collect()
+}
+
+/// The names in the scrape, without the suffixes of histograms.
+fn names(text: &str) -> BTreeSet<&str> {
+    let typed = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    typed.map(|line| line.split(' ').next().unwrap()).collect()
+}
+
+async fn every_metric_is_there_and_tells_what_happened(database: Database) {
+    let mirror = Mirror::start(database, Options::for_tests(70, 9)).await;
+    mirror.configure(&format!("{}{OFTEN}", mirror.account_config("main", "page_size = 20\n")));
+    let mut daemon = Daemon::start(&mirror).await;
+    until("all is mirrored", async || {
+        runs(&mirror, "resource = 'messages'").await > 1
+    })
+    .await;
+    let (code, text) = daemon.get("/metrics").await;
+    assert_eq!(code, StatusCode::OK);
+    let known: BTreeSet<&str> = METRICS.iter().map(|(name, ..)| *name).collect();
+    assert_eq!(known.len(), METRICS.len());
+    assert_eq!(names(&text), known, "{text}");
+    for (name, kind, ..) in METRICS {
+        assert!(name.starts_with("allai_sync_"), "{name}");
+        assert_eq!(*kind == Kind::Counter, name.ends_with("_total"), "{name}");
+        assert!(text.contains(&format!("# HELP {name} ")), "{name}");
+    }
+    let found = samples(&text);
+    let value = |name: &str| *found.get(name).unwrap_or_else(|| panic!("no {name} in {text}"));
+    let number = |name: &str| value(name).parse::<f64>().unwrap();
+    assert_eq!(
+        value("allai_sync_mirrored_rows{account=\"main\",resource=\"contacts\"}"),
+        "70"
+    );
+    assert_eq!(
+        value("allai_sync_rows_total{account=\"main\",resource=\"contacts\",kind=\"inserted\"}"),
+        "70"
+    );
+    assert!(number("allai_sync_http_requests_total{account=\"main\",status=\"200\"}") > 5.0);
+    assert!(number("allai_sync_lag_seconds{account=\"main\",resource=\"contacts\"}") < 60.0);
+    assert_eq!(
+        value("allai_sync_job_failures{account=\"main\",resource=\"contacts\"}"),
+        "0"
+    );
+    assert!(number("allai_sync_process_resident_memory_bytes") > 1e6);
+    assert!(!text.contains(mirror.sandbox.keys().read.as_str()), "{text}");
+
+    let revoked = mirror
+        .account_config("main", "")
+        .replace(&mirror.sandbox.keys().read, "revoked");
+    mirror.configure(&format!("{revoked}{OFTEN}"));
+    daemon.process.signal("HUP");
+    until("the refusal is counted", async || {
+        let (_, text) = daemon.get("/metrics").await;
+        samples(&text).contains_key("allai_sync_http_requests_total{account=\"main\",status=\"401\"}")
+    })
+    .await;
+    daemon.stop().await.0.expect(0);
+}
+
+/// The metrics that an expression names.
+fn named(expression: &str) -> BTreeSet<&str> {
+    expression
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| word.starts_with("allai_sync"))
+        .collect()
+}
+
+fn assert_known(expression: &str) {
+    let words = named(expression);
+    assert!(!words.is_empty(), "{expression}");
+    for word in words {
+        let is_known = METRICS.iter().any(|(name, kind, ..)| match kind {
+            Kind::Histogram => ["_bucket", "_sum", "_count"]
+                .iter()
+                .any(|end| word == format!("{name}{end}")),
+            Kind::Counter | Kind::Gauge => word == *name,
+        });
+        assert!(is_known, "{word} in {expression}");
+    }
+}
+
+#[test]
+fn the_alert_rules_and_the_dashboard_name_metrics_that_exist() {
+    let expressions: Vec<&str> = ALERTS
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("expr: "))
+        .collect();
+    assert_eq!(expressions.len(), ALERTS.matches("- alert:").count());
+    for expression in &expressions {
+        assert_known(expression);
+    }
+    let dashboard: serde_json::Value = serde_json::from_str(DASHBOARD).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let mut shown = String::new();
+    for target in targets {
+        let expression = target["expr"].as_str().unwrap();
+        assert_known(expression);
+        shown += expression;
+    }
+    for variable in dashboard["templating"]["list"].as_array().unwrap() {
+        let query = variable["query"].as_str().unwrap();
+        if query.starts_with("label_values") {
+            assert_known(query);
+        }
+    }
+    // What is gathered is shown, or warned of.
+    let all = shown + &expressions.concat();
+    for (name, ..) in METRICS {
+        assert!(
+            all.contains(name) || *name == "allai_sync_lag_seconds",
+            "{name} is of no use"
+        );
+    }
+}
