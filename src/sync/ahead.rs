@@ -253,6 +253,17 @@ impl<'a> Ahead<'a> {
         .await
     }
 
+    /// Asks for something else. The pages on their way go on: one that waits for the rate budget is in nobody's way only as
+    /// long as somebody polls it.
+    pub(super) async fn beside<T>(&mut self, request: impl Future<Output = T>) -> T {
+        let mut request = pin!(request);
+        poll_fn(|context| {
+            while self.poll_arrival(context).is_ready() {}
+            request.as_mut().poll(context)
+        })
+        .await
+    }
+
     fn forget(&mut self) {
         self.on_their_way.clear();
         self.expected.clear();

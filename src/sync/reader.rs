@@ -79,7 +79,7 @@ impl Reader<'_> {
             store.take(&taken, sweep, &mut pages).await?;
             if !is_known_to_end && sweep.pages() >= LONG {
                 store.commit(sweep, &mut pages).await?;
-                self.check_that_it_ends().await?;
+                pages.beside(self.check_that_it_ends()).await?;
                 is_known_to_end = true;
             }
         }

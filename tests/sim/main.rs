@@ -31,8 +31,10 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use allai_sync::clock::SystemClock;
+use futures_util::future::{Either, select};
 use tokio::runtime::Runtime;
 
 use self::api::Log;
@@ -90,22 +92,36 @@ impl Worker {
     }
 
     fn live_with_log(&mut self, scenario: &Scenario, log: Log) -> (Result<Tally, String>, Vec<String>) {
-        let place = match scenario.database {
+        let slot = match scenario.database {
             Database::Sqlite => &mut self.sqlite,
             Database::Postgres => &mut self.postgres,
         };
         self.runtime.block_on(async {
-            let place = match place {
+            let mut place = match slot.take() {
                 Some(place) => place,
-                none => none.insert(Place::new(scenario.database).await),
+                None => Place::new(scenario.database).await,
             };
-            life::live(place, scenario, log).await
+            let lived = {
+                let life = std::pin::pin!(life::live(&mut place, scenario, log));
+                match select(life, SystemClock::shared().sleep(HANGS)).await {
+                    Either::Left((lived, _)) => lived,
+                    // Who knows what is still open there: the next life gets another place.
+                    Either::Right(_) => return (Err(HANGING.to_owned()), Vec::new()),
+                }
+            };
+            *slot = Some(place);
+            lived
         })
     }
 
     /// Makes a failing scenario as simple as it gets, and says all there is to say.
     fn explain(&mut self, scenario: &Scenario, what: &str) -> String {
-        let (simple, found) = shrink::shrink(scenario, what, |candidate| self.live(candidate).err());
+        let (simple, found) = if what == HANGING {
+            // Each candidate would take as long.
+            (scenario.clone(), what.to_owned())
+        } else {
+            shrink::shrink(scenario, what, |candidate| self.live(candidate).err())
+        };
         format!(
             "FAILED: seed {}, order {}, database {}\n{what}\n\nas simple as it gets, for \
              tests/sim/regressions.rs:\n{simple:#?}\n{found}\n",
@@ -115,6 +131,10 @@ impl Worker {
         )
     }
 }
+
+/// A life takes a tenth of a second, on a slow machine ten; in one that takes so long nothing happens any more.
+const HANGS: Duration = Duration::from_mins(3);
+const HANGING: &str = "it hangs: nothing happens any more";
 
 /// Lives scenarios through, and shows what happens.
 fn replay(scenarios: &[Scenario], shrink: bool) -> ExitCode {
