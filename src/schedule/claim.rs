@@ -108,12 +108,27 @@ pub(crate) fn release(job: &JobState, work: Work, begun: DateTime<Utc>, run: &Ru
 
 /// Runs a job and keeps what was learned of the rate limit.
 pub(crate) async fn run(job: &Job<'_>, resource: crate::allai::Resource) -> sync::Outcome {
+    recall_budget(job).await;
     let outcome = sync::run(job, resource).await;
     metrics::ran(&outcome.record, job.options.full);
     if outcome.recorded {
         keep_budget(job).await;
     }
     outcome
+}
+
+/// Whoever used the key before may have spent its window. Not knowing costs one request that is refused.
+async fn recall_budget(job: &Job<'_>) {
+    if job.account.client.budget().snapshot().limit.is_some() {
+        return;
+    }
+    let Ok(known) = job.warehouse.rate_budgets().await else {
+        return;
+    };
+    let its = known.iter().find(|budget| budget.account == job.account.name);
+    if let Some((Some(0), Some(resets_at))) = its.map(|budget| (budget.remaining, budget.resets_at)) {
+        job.account.client.budget().rest_until(resets_at);
+    }
 }
 
 /// Keeps what the API said of the rate limit, for `status`. Losing it costs nobody anything.

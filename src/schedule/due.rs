@@ -289,4 +289,102 @@ mod tests {
         };
         assert!(next <= at("00:00:11"), "{next}");
     }
+
+    /// Runs a job from a moment on, as the scheduler's loop would, but for the hours it is down; says when it ran.
+    fn live(plan: &Plan, from: &str, to: &str, down: &[(DateTime<Utc>, DateTime<Utc>)]) -> Vec<DateTime<Utc>> {
+        let (mut now, to): (DateTime<Utc>, DateTime<Utc>) = (from.parse().unwrap(), to.parse().unwrap());
+        let mut state = served(None, None);
+        state.served_at = Some(now);
+        let mut runs = Vec::new();
+        while now < to {
+            if let Some((_, up)) = down.iter().find(|(since, up)| *since <= now && now < *up) {
+                now = *up;
+            }
+            match plan.due(&state, now) {
+                Due::Now(work) => {
+                    assert!(!work.full && !work.requested);
+                    runs.push(now);
+                    state.served_at = Some(now);
+                }
+                // The loop looks every few seconds, whatever it expects.
+                Due::At(at) => now = at.min(now + TimeDelta::minutes(7)),
+                Due::Never => panic!("it never runs again"),
+            }
+        }
+        runs
+    }
+
+    /// Two months in which the clocks are set, in zones whose clocks are set by an hour, by half of one, and not at all.
+    #[test]
+    fn in_months_in_which_clocks_are_set_nothing_is_skipped_or_doubled() {
+        for (from, to, days) in [
+            ("2026-03-01T00:00:00Z", "2026-04-30T00:00:00Z", 60),
+            ("2026-10-01T00:00:00Z", "2026-11-30T00:00:00Z", 60),
+        ] {
+            for timezone in [Tz::Europe__Bucharest, Tz::Australia__Lord_Howe, Tz::UTC] {
+                let of = |schedule: &str, jitter| Plan {
+                    timezone,
+                    ..plan(schedule, None, Duration::from_secs(jitter))
+                };
+                for minute in ["0", "30", "59"] {
+                    for hour in 0..24 {
+                        let nightly = live(&of(&format!("0 {minute} {hour} * * *"), 0), from, to, &[]);
+                        let dates: std::collections::BTreeSet<_> = nightly
+                            .iter()
+                            .map(|at| at.with_timezone(&timezone).date_naive())
+                            .collect();
+                        assert_eq!(
+                            dates.len(),
+                            nightly.len(),
+                            "{timezone} {hour}:{minute}: two runs of a day"
+                        );
+                        assert!(
+                            (days - 1..=days + 1).contains(&nightly.len()),
+                            "{timezone} {hour}:{minute}"
+                        );
+                        let longest = nightly.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+                        assert!(longest <= TimeDelta::hours(26), "{timezone} {hour}:{minute}: {longest}");
+                    }
+                }
+                let quarters = live(&of("0 */15 * * * *", 30), from, to, &[]);
+                assert!(
+                    (days * 96 - 1..=days * 96).contains(&quarters.len()),
+                    "{timezone}: {}",
+                    quarters.len()
+                );
+            }
+        }
+    }
+
+    /// However often it is down: a moment that was missed is one run as soon as it is up, and none of the others is.
+    #[test]
+    fn what_was_missed_while_it_was_down_is_one_run_at_once() {
+        let (from, to) = ("2026-03-20T00:00:00Z", "2026-04-05T00:00:00Z");
+        let whole: DateTime<Utc> = from.parse().unwrap();
+        let hourly = Plan {
+            timezone: Tz::Europe__Bucharest,
+            ..plan("0 0 * * * *", None, Duration::ZERO)
+        };
+        let mut seed = 7_u64;
+        let mut next = |below: i64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            i64::try_from(seed >> 33).unwrap() % below
+        };
+        let mut down = Vec::new();
+        let mut at = whole;
+        while at < to.parse::<DateTime<Utc>>().unwrap() {
+            let since = at + TimeDelta::minutes(1 + next(600));
+            at = since + TimeDelta::minutes(1 + next(400));
+            down.push((since, at));
+        }
+        let runs = live(&hourly, from, to, &down);
+        let is_down = |tick: DateTime<Utc>| down.iter().find(|(since, up)| *since <= tick && tick < *up);
+        let mut expected: Vec<DateTime<Utc>> = (1..16 * 24)
+            .map(|hour| whole + TimeDelta::hours(hour))
+            .map(|tick| is_down(tick).map_or(tick, |(_, up)| *up))
+            .collect();
+        expected.dedup();
+        expected.retain(|tick| *tick < to.parse::<DateTime<Utc>>().unwrap());
+        assert_eq!(runs, expected);
+    }
 }

@@ -41,6 +41,9 @@ use self::window::{Verdict, Window};
 use super::announced::{Announced, seconds};
 use crate::clock::SharedClock;
 
+/// The longest that another program's word is taken for; the API's windows are minutes.
+const LONGEST_REST: Duration = Duration::from_mins(2);
+
 /// Who goes first; declared from first to last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
@@ -162,6 +165,16 @@ impl Budget {
         let now = self.shared.clock.monotonic();
         let learned = self.shared.lock().offset.server_time(now);
         learned.unwrap_or_else(|| self.shared.clock.now())
+    }
+
+    /// Takes another program's word that the key's window is spent until then, as long as nothing is known here.
+    pub fn rest_until(&self, resets_at: DateTime<Utc>) {
+        let now = self.shared.clock.monotonic();
+        let wait = (resets_at - self.shared.clock.now()).to_std().unwrap_or_default().min(LONGEST_REST);
+        let mut state = self.shared.lock();
+        if state.window.limit().is_none() {
+            state.pause_until = state.pause_until.max(now + wait);
+        }
     }
 
     /// What the budget looks like just now.

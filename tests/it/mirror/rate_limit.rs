@@ -15,6 +15,7 @@ use crate::support::simulation::Simulation;
 on_both_databases!(
     a_real_sync_at_a_small_limit_is_never_refused,
     a_hundred_requests_a_minute_are_used_up_and_never_exceeded,
+    a_program_knows_what_the_one_before_it_has_used_up,
 );
 
 async fn a_real_sync_at_a_small_limit_is_never_refused(database: Database) {
@@ -28,6 +29,20 @@ async fn a_real_sync_at_a_small_limit_is_never_refused(database: Database) {
     assert_eq!(stats.rate_limited, 0, "{stats:?}");
     assert!(stats.requests > 60, "the limit had no part in it: {stats:?}");
     assert_eq!(said.json()["runs"][0]["rate_limited"], 0);
+}
+
+/// Each sync is a process of its own, and begins in a window that the one before may have spent.
+async fn a_program_knows_what_the_one_before_it_has_used_up(database: Database) {
+    // Contacts take so many requests, windows have so many: now and then one ends with the other.
+    let mut options = Options::for_tests(60, 0);
+    (options.limits.limit, options.limits.window) = (5, Duration::from_millis(1_500));
+    let mirror = Mirror::start(database, options).await;
+    for _ in 0..6 {
+        mirror.say(&["sync", "contacts", "--full"]).expect(0);
+    }
+    let stats = mirror.sandbox.stats();
+    assert_eq!(stats.rate_limited, 0, "{stats:?}");
+    assert!(stats.requests > 25, "{stats:?}");
 }
 
 /// The time that the requests must take: all windows but the last one, the answers of that one, and a breath.
