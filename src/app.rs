@@ -135,7 +135,7 @@ impl App {
                         full: options.full,
                         requested: true,
                     };
-                    let release = schedule::release(&claimed.job, work, begun, &outcome.record, interrupted);
+                    let release = schedule::release(&claimed.job, work, begun, &outcome, interrupted);
                     if let Err(error) = claimed.release(&release).await {
                         tracing::warn!(sync.account = account.name, sync.resource = %resource, %error, "a job was not given back; it is free when its claim expires");
                     }

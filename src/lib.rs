@@ -16,6 +16,7 @@
 //! | [`server`] | the admin listener: status page and JSON |
 //! | [`sandbox`] | the simulated AllAI API behind `demo`, `sandbox` and the tests |
 //! | [`clock`] | where time comes from, so that a simulation can drive the real code |
+//! | [`alerts`] | telling people what needs one, once |
 //! | [`metrics`] | what Prometheus reads: every name, one function for each moment that is counted |
 //! | [`telemetry`], [`figures`] | logs; figures as people read them |
 //!
@@ -53,6 +54,7 @@
 //! - Memory is bounded by the page and the window of pages fetched ahead, not by the account.
 //! - Every wait can be cancelled, and an abrupt death costs at most that window.
 
+pub mod alerts;
 pub mod allai;
 pub mod app;
 pub mod clock;

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::alerts::{self, Notifier};
 use crate::app::{self, App};
 use crate::clock::SharedClock;
 use crate::config::{self, Config, LoadOptions};
@@ -63,6 +64,7 @@ pub struct Daemon {
     source: LoadOptions,
     scheduler: Scheduler,
     listener: Listener,
+    alerts: Alerts,
     _alone: Option<DaemonLock>,
 }
 
@@ -90,12 +92,14 @@ impl Daemon {
             .await?;
         let settings = Arc::new(tokio::sync::watch::Sender::new(settings(&config)));
         let listener = Listener::start(config.admin.listen, &app, settings, &scheduler).await?;
+        let alerts = Alerts::start(&app, &config);
         Ok(Self {
             app,
             config,
             source,
             scheduler,
             listener,
+            alerts,
             _alone: alone,
         })
     }
@@ -178,11 +182,14 @@ impl Daemon {
             tracing::info!("the status page is at http://{}/ now", self.listener.address);
         }
         self.listener.settings.send_replace(settings(&config));
+        self.alerts.stop();
+        self.alerts = Alerts::start(&self.app, &config);
         self.config = config;
         Ok(())
     }
 
     async fn stop(mut self) {
+        self.alerts.stop();
         self.scheduler.stop(self.config.daemon.stop_within).await;
         self.listener.stop().await;
         let closing = self.app.clock.sleep(CLOSING);
@@ -190,6 +197,29 @@ impl Daemon {
             () = self.app.warehouse.close() => {}
             () = closing => tracing::warn!("the database did not close in time"),
         }
+    }
+}
+
+/// Looks again and again whether somebody is to be told of something.
+#[derive(Debug)]
+struct Alerts(JoinHandle<()>);
+
+impl Alerts {
+    fn start(app: &App, config: &Config) -> Self {
+        let (warehouse, clock, config) = (app.warehouse.clone(), Arc::clone(&app.clock), config.clone());
+        Self(tokio::spawn(async move {
+            let notifier = Notifier::new(&config.alerts);
+            loop {
+                clock.sleep(alerts::LOOK_EVERY).await;
+                if let Err(error) = alerts::look(&warehouse, &config, &clock, notifier.as_ref()).await {
+                    tracing::warn!(%error, "it is not known whether somebody should be told of something; looking again");
+                }
+            }
+        }))
+    }
+
+    fn stop(&self) {
+        self.0.abort();
     }
 }
 

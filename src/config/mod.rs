@@ -15,6 +15,7 @@
 
 mod accounts;
 mod admin;
+mod alerts;
 mod connectors;
 mod daemon;
 pub mod duration;
@@ -42,6 +43,7 @@ use serde::{Deserialize, Serialize};
 
 pub use accounts::{Account, AccountWebhook, AnalyticsOptions, BaseUrl, Environment, Plan, ResourceOptions};
 pub use admin::Admin;
+pub use alerts::{AlertMail, AlertWebhook, Alerts, WebhookFormat};
 pub use connectors::{Connector, ConnectorKind};
 pub use daemon::Daemon;
 pub use example::{EXAMPLE, schema};
@@ -79,6 +81,8 @@ pub struct Config {
     pub webhooks: Option<Webhooks>,
     /// The private listener: health, metrics, status page, API.
     pub admin: Admin,
+    /// Who is told when something needs a person.
+    pub alerts: Alerts,
     /// CRM and ERP systems, by a name of your choice.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub connectors: BTreeMap<String, Connector>,
@@ -102,6 +106,7 @@ impl Config {
         accounts::validate(&self.accounts, &root.join("accounts"), report);
         self.daemon.validate(&root.join("daemon"), report);
         self.admin.validate(&root.join("admin"), report);
+        self.alerts.validate(&root.join("alerts"), report);
         if let Some(webhooks) = &self.webhooks {
             webhooks.validate(&root.join("webhooks"), self, report);
         }

@@ -99,6 +99,21 @@ fn slots(config: &mut Config) -> Vec<(KeyPath, Slot<'_>, Option<PathBuf>)> {
         Slot::Secret(&mut admin.token),
         admin.token_file.clone(),
     ));
+    let alerts = root.join("alerts");
+    if let Some(webhook) = &mut config.alerts.webhook {
+        slots.push((
+            alerts.join("webhook").join("url"),
+            Slot::Secret(&mut webhook.url),
+            webhook.url_file.clone(),
+        ));
+    }
+    if let Some(mail) = &mut config.alerts.mail {
+        slots.push((
+            alerts.join("mail").join("server"),
+            Slot::Secret(&mut mail.server),
+            mail.server_file.clone(),
+        ));
+    }
     for (name, account) in &mut config.accounts {
         let at = root.join("accounts").join(name);
         slots.push((

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Holder, Work};
 use crate::clock::SharedClock;
 use crate::metrics;
-use crate::sync::{self, Job};
-use crate::warehouse::{self, JobState, RateBudget, Release, RunRecord, RunStatus, Warehouse};
+use crate::sync::{self, Job, Outcome};
+use crate::warehouse::{self, JobState, RateBudget, Release, RunStatus, Warehouse};
 
 /// A renewal that fails is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
@@ -85,7 +85,8 @@ pub(crate) fn delta(lease: Duration) -> TimeDelta {
 }
 
 /// What a run that began at `begun` means for its job's schedules.
-pub(crate) fn release(job: &JobState, work: Work, begun: DateTime<Utc>, run: &RunRecord, interrupted: bool) -> Release {
+pub(crate) fn release(job: &JobState, work: Work, begun: DateTime<Utc>, ran: &Outcome, interrupted: bool) -> Release {
+    let run = &ran.record;
     if interrupted && run.status != RunStatus::Complete {
         return Release::default();
     }
@@ -96,12 +97,14 @@ pub(crate) fn release(job: &JobState, work: Work, begun: DateTime<Utc>, run: &Ru
             full_served_at: work.full.then_some(begun),
             failed_at: None,
             request: job.requested_at,
+            problem: ran.problem,
         },
         RunStatus::Failed => Release {
             served_at: None,
             full_served_at: None,
             failed_at: Some(run.finished_at),
             request: job.requested_at,
+            problem: ran.problem,
         },
     }
 }

@@ -184,6 +184,8 @@ mod tests {
         JobState {
             account: "main".to_owned(),
             resource: Resource::Contacts,
+            created_at: at("00:00:00"),
+            problem: None,
             served_at: served_at.map(at),
             full_served_at: full_served_at.map(at),
             failures: 0,

@@ -417,7 +417,7 @@ impl Task {
                 }
             })
             .await;
-        let release: Release = claim::release(&claimed.job, work, begun, &outcome.record, interrupted);
+        let release: Release = claim::release(&claimed.job, work, begun, &outcome, interrupted);
         if let Err(error) = claimed.release(&release).await {
             tracing::warn!(sync.account = claimed.job.account, sync.resource = %resource, %error, "a job was not given back; it is free when its claim expires");
         }

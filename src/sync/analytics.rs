@@ -25,6 +25,7 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
             ..StateUpdate::default()
         },
         incomplete: failed,
+        held_back: false,
         as_of: None,
     })
 }

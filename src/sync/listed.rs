@@ -198,6 +198,7 @@ impl<'a> ListRun<'a> {
         };
         Ok(Finding {
             verified,
+            held_back: held_back.is_some(),
             incomplete: held_back,
             as_of: full.then(|| sweep.started_at()),
             update,

@@ -354,7 +354,9 @@ impl MessagesRun<'_> {
                 "the messages of some conversations were read, but it is not proven that none is missing"
             );
         }
-        incomplete.extend(self.delete(&found.gone).await?);
+        let held_back = self.delete(&found.gone).await?;
+        let is_held_back = held_back.is_some();
+        incomplete.extend(held_back);
         let verified = self.full && conversations_proven && incomplete.is_empty() && found.unverified == 0;
         let now = job.clock.now();
         Ok(Finding {
@@ -367,6 +369,7 @@ impl MessagesRun<'_> {
                 clear_checkpoint: true,
                 ..StateUpdate::default()
             },
+            held_back: is_held_back,
             as_of: found.started_at,
             incomplete: (!incomplete.is_empty()).then(|| incomplete.join("; ")),
         })

@@ -31,7 +31,7 @@ pub use tally::Tally;
 
 use crate::allai::{self, Client, Priority, Resource};
 use crate::clock::SharedClock;
-use crate::warehouse::{self, Outages, RunRecord, RunStatus, StateUpdate, Warehouse};
+use crate::warehouse::{self, JobProblem, Outages, RunRecord, RunStatus, StateUpdate, Warehouse};
 
 /// An account to mirror, ready to be read.
 #[derive(Clone, Debug)]
@@ -136,6 +136,8 @@ pub struct Outcome {
     pub stops_account: bool,
     /// Whether the warehouse took the record.
     pub recorded: bool,
+    /// What only a person can mend.
+    pub problem: Option<JobProblem>,
 }
 
 /// A job under way.
@@ -169,6 +171,8 @@ struct Finding {
     verified: bool,
     /// Why the mirror is not what the API has, if it is not.
     incomplete: Option<String>,
+    /// Whether rows that are gone were not marked as deleted, because they are too many.
+    held_back: bool,
     /// When the reading began, by the server's clock: what changed later may be missing.
     as_of: Option<DateTime<Utc>>,
     update: StateUpdate,
@@ -226,6 +230,11 @@ pub async fn run(job: &Job<'_>, resource: Resource) -> Outcome {
         started_at,
         finished_at: job.clock.now(),
     };
+    let problem = match &finding {
+        Ok(finding) if finding.held_back => Some(JobProblem::DeletionsHeldBack),
+        Err(Error::Api(error)) if error.stops_account() => Some(JobProblem::KeyRefused),
+        _ => None,
+    };
     let (mut record, update, mut stops_account) = match finding {
         Ok(finding) => {
             let status = match finding.incomplete {
@@ -260,6 +269,7 @@ pub async fn run(job: &Job<'_>, resource: Resource) -> Outcome {
         record,
         stops_account,
         recorded,
+        problem,
     }
 }
 

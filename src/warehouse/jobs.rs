@@ -19,6 +19,8 @@ pub struct JobState {
     pub account: String,
     /// What is synced.
     pub resource: Resource,
+    /// Since when there is such a job.
+    pub created_at: DateTime<Utc>,
     /// Up to when every moment of the schedule has been seen to; `None`: the job never ran.
     pub served_at: Option<DateTime<Utc>>,
     /// Up to when every moment of the schedule of full sweeps has been seen to.
@@ -27,6 +29,8 @@ pub struct JobState {
     pub failures: u32,
     /// When the last of them ended.
     pub failed_at: Option<DateTime<Utc>>,
+    /// What its last run met that needs a person.
+    pub problem: Option<JobProblem>,
     /// When somebody asked for a run that has not begun yet.
     pub requested_at: Option<DateTime<Utc>>,
     /// Whether a full one was asked for.
@@ -35,6 +39,27 @@ pub struct JobState {
     pub held: Option<Holding>,
     /// Grows with every claim.
     pub fence: u64,
+}
+
+/// What only a person can mend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobProblem {
+    /// The API refuses the key.
+    KeyRefused,
+    /// More rows are gone from the API than may be marked as deleted without asking.
+    DeletionsHeldBack,
+}
+
+impl JobProblem {
+    const ALL: [Self; 2] = [Self::KeyRefused, Self::DeletionsHeldBack];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::KeyRefused => "key_refused",
+            Self::DeletionsHeldBack => "deletions_held_back",
+        }
+    }
 }
 
 /// A claim that has not expired.
@@ -80,24 +105,26 @@ pub struct Release {
     pub failed_at: Option<DateTime<Utc>>,
     /// The request that is seen to.
     pub request: Option<DateTime<Utc>>,
+    /// The new [`JobState::problem`], if the run came to an end.
+    pub problem: Option<JobProblem>,
 }
 
 const ALL: Statement = Statement::shared(
-    "SELECT account, resource, served_at, full_served_at, failures, failed_at, requested_at, requested_full, holder, \
+    "SELECT account, resource, created_at, served_at, full_served_at, failures, failed_at, problem, requested_at, requested_full, holder, \
      fence, claimed_at, expires_at, running_full FROM jobs ORDER BY account, resource",
 );
 const OF_KEY: Statement = Statement {
-    sqlite: "SELECT account, resource, served_at, full_served_at, failures, failed_at, requested_at, requested_full, \
+    sqlite: "SELECT account, resource, created_at, served_at, full_served_at, failures, failed_at, problem, requested_at, requested_full, \
              holder, fence, claimed_at, expires_at, running_full FROM jobs \
              WHERE key_group = (SELECT key_group FROM jobs WHERE account = $1 AND resource = $2) \
              ORDER BY account, resource",
-    postgres: "SELECT account, resource, served_at, full_served_at, failures, failed_at, requested_at, requested_full, \
+    postgres: "SELECT account, resource, created_at, served_at, full_served_at, failures, failed_at, problem, requested_at, requested_full, \
                holder, fence, claimed_at, expires_at, running_full FROM jobs \
                WHERE key_group = (SELECT key_group FROM jobs WHERE account = $1 AND resource = $2) \
                ORDER BY account, resource FOR UPDATE",
 };
 const ADD: Statement = Statement::shared(
-    "INSERT INTO jobs (account, resource, key_group, full_served_at) VALUES ($1, $2, $3, $4) \
+    "INSERT INTO jobs (account, resource, key_group, created_at, full_served_at) VALUES ($1, $2, $3, $4, $4) \
      ON CONFLICT (account, resource) DO UPDATE SET key_group = excluded.key_group \
      WHERE jobs.key_group <> excluded.key_group",
 );
@@ -113,6 +140,7 @@ const RELEASE: Statement = Statement::shared(
      served_at = COALESCE($5, served_at), full_served_at = COALESCE($6, full_served_at), \
      failures = CASE WHEN $7 THEN failures + 1 WHEN $8 THEN 0 ELSE failures END, \
      failed_at = CASE WHEN $7 THEN $9 WHEN $8 THEN NULL ELSE failed_at END, \
+     problem = CASE WHEN $7 OR $8 THEN $11 ELSE problem END, \
      requested_full = CASE WHEN requested_at = $10 THEN FALSE ELSE requested_full END, \
      requested_at = CASE WHEN requested_at = $10 THEN NULL ELSE requested_at END \
      WHERE account = $1 AND resource = $2 AND holder = $3 AND fence = $4",
@@ -130,10 +158,12 @@ pub(super) const STATEMENTS: &[Statement] = &[ALL, OF_KEY, ADD, CLAIM, RENEW, RE
 struct Row {
     account: String,
     resource: String,
+    created_at: DateTime<Utc>,
     served_at: Option<DateTime<Utc>>,
     full_served_at: Option<DateTime<Utc>>,
     failures: i64,
     failed_at: Option<DateTime<Utc>>,
+    problem: Option<String>,
     requested_at: Option<DateTime<Utc>>,
     requested_full: bool,
     holder: Option<String>,
@@ -157,10 +187,14 @@ impl Row {
         Some(JobState {
             resource: runs::resource_named(&self.resource)?,
             account: self.account,
+            created_at: self.created_at,
             served_at: self.served_at,
             full_served_at: self.full_served_at,
             failures: u32::try_from(self.failures).unwrap_or(0),
             failed_at: self.failed_at,
+            problem: self
+                .problem
+                .and_then(|name| JobProblem::ALL.into_iter().find(|problem| problem.as_str() == name)),
             requested_at: self.requested_at,
             requested_full: self.requested_full,
             held,
@@ -285,6 +319,7 @@ impl Warehouse {
             .bind(release.served_at.is_some())
             .bind(release.failed_at.map(Stamp))
             .bind(release.request.map(Stamp))
+            .bind(release.problem.map(JobProblem::as_str))
             .execute(inner)
             .await
             .map(|done| done.rows_affected()))

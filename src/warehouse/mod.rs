@@ -21,6 +21,7 @@ mod difference;
 mod error;
 mod freshness;
 mod held;
+mod incidents;
 mod jobs;
 mod look_up;
 mod message_state;
@@ -52,7 +53,8 @@ pub use daemon_lock::DaemonLock;
 pub use error::Error;
 pub use freshness::Freshness;
 pub use held::{ColumnKind, HeldRow, HeldValue, columns};
-pub use jobs::{Claim, Holding, JobState, Release};
+pub use incidents::{Condition, Incident, IncidentKind};
+pub use jobs::{Claim, Holding, JobProblem, JobState, Release};
 pub use message_state::ConversationToRead;
 pub use mirrored::{Unseen, UnseenRow};
 pub use outage::Outages;
@@ -267,6 +269,7 @@ pub fn statements() -> Vec<Statement> {
         conversations::STATEMENTS,
         freshness::STATEMENTS,
         held::STATEMENTS,
+        incidents::STATEMENTS,
         jobs::STATEMENTS,
         message_state::STATEMENTS,
         messages::STATEMENTS,

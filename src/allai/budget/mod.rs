@@ -170,7 +170,10 @@ impl Budget {
     /// Takes another program's word that the key's window is spent until then, as long as nothing is known here.
     pub fn rest_until(&self, resets_at: DateTime<Utc>) {
         let now = self.shared.clock.monotonic();
-        let wait = (resets_at - self.shared.clock.now()).to_std().unwrap_or_default().min(LONGEST_REST);
+        let wait = (resets_at - self.shared.clock.now())
+            .to_std()
+            .unwrap_or_default()
+            .min(LONGEST_REST);
         let mut state = self.shared.lock();
         if state.window.limit().is_none() {
             state.pause_until = state.pause_until.max(now + wait);

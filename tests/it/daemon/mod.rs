@@ -1,5 +1,6 @@
 //! `allai-sync run`, as systemd and operators meet it.
 
+mod alerts;
 mod life;
 mod metrics;
 mod replicas;

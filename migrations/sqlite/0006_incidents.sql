@@ -1,0 +1,16 @@
+-- What needed a person: opened once, told of once, and told of again when it is over. resource is '' where it is the whole
+-- account's. told_at and told_resolved_at say when that was delivered; telling_until keeps two programs from telling at once.
+CREATE TABLE incidents (
+    account TEXT NOT NULL,
+    resource TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('stale', 'failing', 'key_refused', 'deletions_held_back')),
+    opened_at TEXT NOT NULL,
+    summary TEXT NOT NULL,
+    remedy TEXT NOT NULL,
+    resolved_at TEXT,
+    told_at TEXT,
+    told_resolved_at TEXT,
+    telling_until TEXT,
+    PRIMARY KEY (account, resource, kind, opened_at)
+);
+CREATE UNIQUE INDEX incidents_open ON incidents (account, resource, kind) WHERE resolved_at IS NULL;

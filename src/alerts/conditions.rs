@@ -1,0 +1,184 @@
+//! What is wrong now, from what the warehouse holds.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::allai::Resource;
+use crate::config::Config;
+use crate::figures::duration;
+use crate::schedule::next_tick;
+use crate::warehouse::{Condition, IncidentKind, JobProblem, JobState, Standing};
+
+/// What is wrong with the jobs of the configuration.
+pub fn conditions(config: &Config, standings: &[Standing], jobs: &[JobState], now: DateTime<Utc>) -> Vec<Condition> {
+    let mut found: Vec<Condition> = Vec::new();
+    for job in jobs {
+        let (account, resource) = (job.account.as_str(), job.resource);
+        let is_kept =
+            config.accounts.get(account).is_some_and(|account| account.enabled) && config.jobs.get(resource).enabled;
+        if !is_kept {
+            continue;
+        }
+        let condition = |kind, summary: String, remedy: String| Condition {
+            account: account.to_owned(),
+            resource: resource.to_string(),
+            kind,
+            summary,
+            remedy,
+        };
+        match job.problem {
+            Some(JobProblem::KeyRefused) => {
+                let is_known = |known: &Condition| known.kind == IncidentKind::KeyRefused && known.account == account;
+                if !found.iter().any(is_known) {
+                    found.push(Condition {
+                        resource: String::new(),
+                        ..condition(
+                            IncidentKind::KeyRefused,
+                            format!("AllAI refuses the API key of account {account}: nothing of it is synced"),
+                            format!(
+                                "check accounts.{account}.api_key, or make a new key in the AllAI Dashboard, Settings > API"
+                            ),
+                        )
+                    });
+                }
+                // All the rest follows from it.
+                continue;
+            }
+            Some(JobProblem::DeletionsHeldBack) => found.push(condition(
+                IncidentKind::DeletionsHeldBack,
+                format!("more {resource} of account {account} are gone from AllAI than may be marked as deleted without asking"),
+                format!(
+                    "if that is right, run: allai-sync sync {resource} --account {account} --full --allow-mass-delete"
+                ),
+            )),
+            None => {}
+        }
+        if job.failures >= config.alerts.failures {
+            found.push(condition(
+                IncidentKind::Failing,
+                format!(
+                    "the sync of {resource} of account {account} failed {} times in a row",
+                    job.failures
+                ),
+                "the reasons are on the status page, in the table sync_runs and in the log".to_owned(),
+            ));
+        }
+        let its = standings
+            .iter()
+            .find(|standing| standing.account == account && standing.resource == resource);
+        let since = its
+            .and_then(|standing| standing.last_complete_at)
+            .unwrap_or(job.created_at);
+        let allowed = TimeDelta::from_std(config.alerts.stale_after).unwrap_or(TimeDelta::MAX)
+            + interval(config, resource, since);
+        if now - since > allowed {
+            let age = duration((now - since).num_seconds());
+            found.push(condition(
+                IncidentKind::Stale,
+                format!("{resource} of account {account} were last synced completely {age} ago"),
+                "the reasons are on the status page, in the table sync_runs and in the log".to_owned(),
+            ));
+        }
+    }
+    found
+}
+
+/// How long a job's schedule leaves it alone after a moment.
+fn interval(config: &Config, resource: Resource, after: DateTime<Utc>) -> TimeDelta {
+    let job = config.jobs.get(resource);
+    next_tick(&job.schedule, job.timezone.0, after).map_or(TimeDelta::zero(), |next| next - after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        let text = "[accounts.main]\napi_key = \"k\"\n[accounts.off]\napi_key = \"k2\"\nenabled = false\n\
+                    [jobs.analytics]\nenabled = false\n";
+        crate::config::check_text(text, &std::collections::BTreeMap::new())
+            .unwrap()
+            .config
+    }
+
+    fn at(text: &str) -> DateTime<Utc> {
+        format!("2026-03-01T{text}Z").parse().unwrap()
+    }
+
+    fn job(account: &str, resource: Resource) -> JobState {
+        JobState {
+            account: account.to_owned(),
+            resource,
+            created_at: at("00:00:00"),
+            served_at: None,
+            full_served_at: None,
+            failures: 0,
+            failed_at: None,
+            problem: None,
+            requested_at: None,
+            requested_full: false,
+            held: None,
+            fence: 0,
+        }
+    }
+
+    fn kinds(jobs: &[JobState], last_complete_at: Option<&str>, now: &str) -> Vec<(String, IncidentKind)> {
+        let standing = Standing {
+            account: "main".to_owned(),
+            resource: Resource::Contacts,
+            rows: 1,
+            quarantined: 0,
+            last_complete_at: last_complete_at.map(at),
+            last_verified_at: None,
+        };
+        let found = conditions(&config(), &[standing], jobs, at(now));
+        found
+            .into_iter()
+            .map(|condition| (condition.resource, condition.kind))
+            .collect()
+    }
+
+    #[test]
+    fn a_resource_is_stale_some_time_after_its_schedule_was_missed() {
+        // Every 15 minutes, and two hours.
+        let jobs = [job("main", Resource::Contacts)];
+        assert_eq!(kinds(&jobs, Some("10:00:00"), "12:14:59"), []);
+        let stale = [("contacts".to_owned(), IncidentKind::Stale)];
+        assert_eq!(kinds(&jobs, Some("10:00:00"), "12:15:01"), stale);
+        assert_eq!(kinds(&jobs, None, "02:10:00"), []);
+        assert_eq!(kinds(&jobs, None, "02:20:00"), stale);
+        // What is switched off cannot be stale.
+        let off = [
+            job("off", Resource::Contacts),
+            job("main", Resource::Analytics),
+            job("gone", Resource::Contacts),
+        ];
+        assert_eq!(kinds(&off, None, "23:00:00"), []);
+    }
+
+    #[test]
+    fn a_refused_key_is_one_incident_of_its_account() {
+        let mut jobs = Resource::ALL.map(|resource| job("main", resource));
+        for job in &mut jobs {
+            job.problem = Some(JobProblem::KeyRefused);
+            job.failures = 7;
+        }
+        assert_eq!(
+            kinds(&jobs, None, "23:00:00"),
+            [(String::new(), IncidentKind::KeyRefused)]
+        );
+    }
+
+    #[test]
+    fn failures_count_from_the_number_that_is_set() {
+        let mut jobs = [job("main", Resource::Contacts)];
+        jobs[0].failures = 2;
+        assert_eq!(kinds(&jobs, Some("10:00:00"), "10:30:00"), []);
+        jobs[0].failures = 3;
+        assert_eq!(
+            kinds(&jobs, Some("10:00:00"), "10:30:00"),
+            [("contacts".to_owned(), IncidentKind::Failing)]
+        );
+        jobs[0].problem = Some(JobProblem::DeletionsHeldBack);
+        assert_eq!(kinds(&jobs, Some("10:00:00"), "10:30:00").len(), 2);
+    }
+}

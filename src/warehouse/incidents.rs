@@ -1,0 +1,220 @@
+//! What needed a person, and whether somebody was told.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+use super::Warehouse;
+use super::error::{Doing as _, Error};
+use super::statement::{Statement, on, reading};
+use super::values::Stamp;
+
+/// How long a program has for telling of an incident before another one may.
+const TELLING: TimeDelta = TimeDelta::minutes(2);
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IncidentKind {
+    /// No run was complete for too long.
+    Stale,
+    /// Runs fail again and again.
+    Failing,
+    /// The API refuses the key.
+    KeyRefused,
+    /// More rows are gone from the API than may be marked as deleted without asking.
+    DeletionsHeldBack,
+}
+
+impl IncidentKind {
+    const ALL: [Self; 4] = [Self::Stale, Self::Failing, Self::KeyRefused, Self::DeletionsHeldBack];
+
+    /// The word kept in the warehouse and told.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stale => "stale",
+            Self::Failing => "failing",
+            Self::KeyRefused => "key_refused",
+            Self::DeletionsHeldBack => "deletions_held_back",
+        }
+    }
+}
+
+/// What makes an incident, for as long as it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// The account's name in the configuration.
+    pub account: String,
+    /// The resource; empty if it is the whole account.
+    pub resource: String,
+    /// What is wrong.
+    pub kind: IncidentKind,
+    /// What is wrong, in a sentence.
+    pub summary: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// An incident.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Incident {
+    /// The account's name in the configuration.
+    pub account: String,
+    /// The resource; empty if it is the whole account.
+    pub resource: String,
+    /// What is wrong.
+    pub kind: IncidentKind,
+    /// Since when.
+    pub opened_at: DateTime<Utc>,
+    /// What is wrong, in a sentence.
+    pub summary: String,
+    /// What to do about it.
+    pub remedy: String,
+    /// When it was over.
+    pub resolved_at: Option<DateTime<Utc>>,
+}
+
+const OPEN: Statement = Statement::shared(
+    "INSERT INTO incidents (account, resource, kind, opened_at, summary, remedy) VALUES ($1, $2, $3, $4, $5, $6) \
+     ON CONFLICT DO NOTHING",
+);
+const UNRESOLVED: Statement = Statement::shared(
+    "SELECT account, resource, kind, opened_at, summary, remedy, resolved_at FROM incidents WHERE resolved_at IS NULL \
+     ORDER BY opened_at, account, resource, kind",
+);
+const RESOLVE: Statement = Statement::shared(
+    "UPDATE incidents SET resolved_at = $4 WHERE account = $1 AND resource = $2 AND kind = $3 AND resolved_at IS NULL",
+);
+// One that was over before anybody was told of it is not told of.
+const UNTOLD: Statement = Statement::shared(
+    "UPDATE incidents SET telling_until = $2 WHERE (telling_until IS NULL OR telling_until < $1) \
+     AND ((told_at IS NULL AND resolved_at IS NULL) \
+     OR (told_at IS NOT NULL AND resolved_at IS NOT NULL AND told_resolved_at IS NULL)) \
+     RETURNING account, resource, kind, opened_at, summary, remedy, resolved_at",
+);
+const TOLD: Statement = Statement::shared(
+    "UPDATE incidents SET telling_until = NULL, \
+     told_resolved_at = CASE WHEN $6 THEN $5 ELSE told_resolved_at END, \
+     told_at = CASE WHEN $6 THEN told_at ELSE $5 END \
+     WHERE account = $1 AND resource = $2 AND kind = $3 AND opened_at = $4",
+);
+
+pub(super) const STATEMENTS: &[Statement] = &[OPEN, UNRESOLVED, RESOLVE, UNTOLD, TOLD];
+
+/// A row of `incidents`.
+#[derive(sqlx::FromRow)]
+struct Row {
+    account: String,
+    resource: String,
+    kind: String,
+    opened_at: DateTime<Utc>,
+    summary: String,
+    remedy: String,
+    resolved_at: Option<DateTime<Utc>>,
+}
+
+impl Row {
+    /// `None` if it is of a kind that this program does not know.
+    fn into_incident(self) -> Option<Incident> {
+        Some(Incident {
+            kind: IncidentKind::ALL.into_iter().find(|kind| kind.as_str() == self.kind)?,
+            account: self.account,
+            resource: self.resource,
+            opened_at: self.opened_at,
+            summary: self.summary,
+            remedy: self.remedy,
+            resolved_at: self.resolved_at,
+        })
+    }
+}
+
+impl Warehouse {
+    /// Opens an incident for each condition that has none, and resolves those whose condition holds no more.
+    pub async fn note_conditions(&self, conditions: &[Condition]) -> Result<(), Error> {
+        let open = self.open_incidents().await?;
+        let is_of = |incident: &Incident, condition: &Condition| {
+            incident.account == condition.account
+                && incident.resource == condition.resource
+                && incident.kind == condition.kind
+        };
+        let new = conditions
+            .iter()
+            .filter(|condition| !open.iter().any(|incident| is_of(incident, condition)));
+        let over = open
+            .iter()
+            .filter(|incident| !conditions.iter().any(|condition| is_of(incident, condition)));
+        let (new, over): (Vec<_>, Vec<_>) = (new.collect(), over.collect());
+        if new.is_empty() && over.is_empty() {
+            return Ok(());
+        }
+        let now = self.now();
+        let mut tx = self.begin("", &[]).await?;
+        let conn = &mut tx.conn();
+        for condition in new {
+            on!(conn, inner, dialect => sqlx::query(OPEN.of(dialect))
+                .bind(&condition.account)
+                .bind(&condition.resource)
+                .bind(condition.kind.as_str())
+                .bind(Stamp(now))
+                .bind(condition.summary.replace('\0', "\u{2400}"))
+                .bind(condition.remedy.replace('\0', "\u{2400}"))
+                .execute(inner)
+                .await
+                .map(drop))
+            .doing("opening an incident")?;
+        }
+        for incident in over {
+            on!(conn, inner, dialect => sqlx::query(RESOLVE.of(dialect))
+                .bind(&incident.account)
+                .bind(&incident.resource)
+                .bind(incident.kind.as_str())
+                .bind(Stamp(now))
+                .execute(inner)
+                .await
+                .map(drop))
+            .doing("resolving an incident")?;
+        }
+        tx.commit().await
+    }
+
+    /// The incidents that are not over, the oldest first.
+    pub async fn open_incidents(&self) -> Result<Vec<Incident>, Error> {
+        let rows: Vec<Row> =
+            reading!(self, pool, dialect => sqlx::query_as(UNRESOLVED.of(dialect)).fetch_all(pool).await)
+                .doing("reading the incidents")?;
+        Ok(rows.into_iter().filter_map(Row::into_incident).collect())
+    }
+
+    /// The incidents of which somebody is to be told now, by this program alone for a while: that they are there, or over.
+    pub async fn untold_incidents(&self) -> Result<Vec<Incident>, Error> {
+        let now = self.now();
+        let mut tx = self.begin("", &[]).await?;
+        let conn = &mut tx.conn();
+        let rows: Vec<Row> = on!(conn, inner, dialect => sqlx::query_as(UNTOLD.of(dialect))
+            .bind(Stamp(now))
+            .bind(Stamp(now + TELLING))
+            .fetch_all(inner)
+            .await)
+        .doing("looking for incidents to tell of")?;
+        tx.commit().await?;
+        Ok(rows.into_iter().filter_map(Row::into_incident).collect())
+    }
+
+    /// Notes that somebody was told of an incident as it is: that it is there, or over.
+    pub async fn incident_told(&self, incident: &Incident) -> Result<(), Error> {
+        let now = self.now();
+        let mut tx = self.begin(&incident.account, &[]).await?;
+        let conn = &mut tx.conn();
+        on!(conn, inner, dialect => sqlx::query(TOLD.of(dialect))
+            .bind(&incident.account)
+            .bind(&incident.resource)
+            .bind(incident.kind.as_str())
+            .bind(Stamp(incident.opened_at))
+            .bind(Stamp(now))
+            .bind(incident.resolved_at.is_some())
+            .execute(inner)
+            .await
+            .map(drop))
+        .doing("noting that an incident was told of")?;
+        tx.commit().await
+    }
+}
