@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::warehouse::{self, Warehouse};
 
 /// How often it is looked whether something is wrong.
-pub const LOOK_EVERY: Duration = Duration::from_secs(15);
+pub const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Looks what is wrong and tells of what is new. What cannot be told is told later.
 pub async fn look(

@@ -105,7 +105,7 @@ pub struct Release {
     pub failed_at: Option<DateTime<Utc>>,
     /// The request that is seen to.
     pub request: Option<DateTime<Utc>>,
-    /// The new [`JobState::problem`], if the run came to an end.
+    /// The new [`JobState::problem`], if the run came to an end. Whether deletions are held back, only a full run knows.
     pub problem: Option<JobProblem>,
 }
 
@@ -140,7 +140,8 @@ const RELEASE: Statement = Statement::shared(
      served_at = COALESCE($5, served_at), full_served_at = COALESCE($6, full_served_at), \
      failures = CASE WHEN $7 THEN failures + 1 WHEN $8 THEN 0 ELSE failures END, \
      failed_at = CASE WHEN $7 THEN $9 WHEN $8 THEN NULL ELSE failed_at END, \
-     problem = CASE WHEN $7 OR $8 THEN $11 ELSE problem END, \
+     problem = CASE WHEN problem = 'deletions_held_back' AND COALESCE($11, '') = '' AND $6 IS NULL THEN problem \
+     WHEN $7 OR $8 THEN $11 ELSE problem END, \
      requested_full = CASE WHEN requested_at = $10 THEN FALSE ELSE requested_full END, \
      requested_at = CASE WHEN requested_at = $10 THEN NULL ELSE requested_at END \
      WHERE account = $1 AND resource = $2 AND holder = $3 AND fence = $4",

@@ -115,7 +115,7 @@ async fn mail_server(mails: Arc<Mutex<Vec<String>>>) -> String {
                             b"250 taken\r\n"
                         }
                         Some(text) => {
-                            *text += &format!("{line}\n");
+                            text.extend([line.as_str(), "\n"]);
                             continue;
                         }
                         None if line == "DATA" => {

@@ -18,19 +18,20 @@ use crate::support::process::{Process, allai_sync};
 
 const REPLICAS: usize = 3;
 const ACCOUNTS: usize = 50;
-/// A replica asks for pages of its own size, so that the API's log shows whose request it was.
+/// Each program asks for pages of its own size from this one on, so that the API's log shows whose request it was.
 const PAGE_SIZE: usize = 20;
-const ON_THE_WAY: Duration = Duration::from_millis(500);
 
 /// Accounts, a warehouse for all of them, and a configuration for each replica.
 struct Company {
     sandboxes: Vec<Sandbox>,
     database: Database,
+    lease: &'static str,
+    schedule: &'static str,
     folder: TempDir,
 }
 
 impl Company {
-    async fn new(accounts: usize, lease: &str, schedule: &str) -> Self {
+    async fn new(accounts: usize, lease: &'static str, schedule: &'static str) -> Self {
         let mut sandboxes = Vec::new();
         for seed in 0..accounts {
             let mut options = Options::for_tests(8, 2);
@@ -41,40 +42,47 @@ impl Company {
         let company = Self {
             sandboxes,
             database: Database::postgres(),
+            lease,
+            schedule,
             folder: TempDir::new().unwrap(),
         };
         for replica in 0..REPLICAS {
-            let mut text = company.database.config();
-            for (number, sandbox) in company.sandboxes.iter().enumerate() {
-                let _ = write!(
-                    text,
-                    "[accounts.a{number}]\nbase_url = \"{}\"\napi_key = \"{}\"\npage_size = {}\n",
-                    sandbox.base_url(),
-                    sandbox.keys().read,
-                    PAGE_SIZE + replica
-                );
-            }
-            for resource in ["contacts", "conversations", "messages", "analytics"] {
-                let _ = write!(text, "[jobs.{resource}]\nschedule = \"{schedule}\"\n");
-            }
-            let _ = write!(
-                text,
-                "[daemon]\nlease = \"{lease}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n"
-            );
             std::fs::create_dir(company.of(replica)).unwrap();
-            let file = company.of(replica).join("config.toml");
-            std::fs::write(&file, text).unwrap();
         }
+        company.configure(0, PAGE_SIZE);
         let migrated = allai_sync(&company.of(0), &["migrate"]).output().unwrap();
         assert!(migrated.status.success(), "{migrated:?}");
         company
+    }
+
+    /// Writes the configuration of a replica, which is known by its page size.
+    fn configure(&self, replica: usize, page_size: usize) {
+        let mut text = self.database.config();
+        for (number, sandbox) in self.sandboxes.iter().enumerate() {
+            let _ = write!(
+                text,
+                "[accounts.a{number}]\nbase_url = \"{}\"\napi_key = \"{}\"\npage_size = {page_size}\n",
+                sandbox.base_url(),
+                sandbox.keys().read
+            );
+        }
+        for resource in ["contacts", "conversations", "messages", "analytics"] {
+            let _ = write!(text, "[jobs.{resource}]\nschedule = \"{}\"\n", self.schedule);
+        }
+        let _ = write!(
+            text,
+            "[daemon]\nlease = \"{}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n",
+            self.lease
+        );
+        std::fs::write(self.of(replica).join("config.toml"), text).unwrap();
     }
 
     fn of(&self, replica: usize) -> PathBuf {
         self.folder.path().join(format!("replica{replica}"))
     }
 
-    fn start(&self, replica: usize) -> Process {
+    fn start(&self, replica: usize, page_size: usize) -> Process {
+        self.configure(replica, page_size);
         let folder = self.of(replica);
         Process::logging_to(allai_sync(&folder, &["-q", "run"]), &folder.join("log"))
     }
@@ -83,15 +91,10 @@ impl Company {
         self.database.rows(sql).await[0].count("count")
     }
 
-    /// No request of a run was another replica's than the rest of it, and no two runs of a job overlap. What a replica
-    /// had sent when it was killed may arrive a little later.
-    async fn assert_each_job_was_one_replicas_at_a_time(&self, deaths: &[(usize, DateTime<Utc>)]) {
-        let was_on_its_way = |limit: u64, at: DateTime<Utc>| {
-            let mut its = deaths
-                .iter()
-                .filter(|(replica, _)| (PAGE_SIZE + replica) as u64 == limit);
-            its.any(|(_, death)| *death <= at && at < *death + ON_THE_WAY)
-        };
+    /// No request of a run was another program's than the rest of it, and no two runs of a job overlap. `deaths` says when
+    /// the programs of a page size were killed; what they had sent before may arrive a little later.
+    async fn assert_each_job_was_one_programs_at_a_time(&self, deaths: &BTreeMap<u64, DateTime<Utc>>) {
+        let was_on_its_way = |limit: u64, at: DateTime<Utc>| deaths.get(&limit).is_some_and(|death| *death <= at);
         let runs = self
             .database
             .rows("SELECT account, resource, started_at, finished_at FROM sync_runs ORDER BY started_at")
@@ -125,17 +128,23 @@ async fn replicas_share_two_hundred_jobs_whatever_dies() {
     let company = Company::new(ACCOUNTS, "10s", "@every 15s").await;
     let clock = SystemClock::shared();
     let mut random = StdRng::seed_from_u64(11);
-    let mut replicas: Vec<Process> = (0..REPLICAS).map(|replica| company.start(replica)).collect();
+    let mut page_sizes = PAGE_SIZE..;
+    let mut start = |replica| {
+        let page_size = page_sizes.next().unwrap();
+        (page_size, company.start(replica, page_size))
+    };
+    let mut replicas: Vec<(usize, Process)> = (0..REPLICAS).map(&mut start).collect();
     let since = clock.monotonic();
-    let mut deaths = Vec::new();
+    let mut deaths = BTreeMap::new();
     while clock.monotonic().saturating_sub(since) < Duration::from_mins(1) {
         clock
             .sleep(Duration::from_millis(random.random_range(300..3_000)))
             .await;
         let victim = random.random_range(0..REPLICAS);
-        deaths.push((victim, clock.now()));
-        replicas.remove(victim).kill();
-        replicas.insert(victim, company.start(victim));
+        let (page_size, process) = replicas.remove(victim);
+        deaths.insert(page_size as u64, clock.now());
+        process.kill();
+        replicas.insert(victim, start(victim));
     }
     assert!(deaths.len() > 15, "{deaths:?}");
     // Then they are left in peace: every job runs again, wherever its last run was killed.
@@ -148,11 +157,11 @@ async fn replicas_share_two_hundred_jobs_whatever_dies() {
         company.count(&again).await == (ACCOUNTS * 4) as u64
     })
     .await;
-    for replica in &mut replicas {
+    for (_, replica) in &mut replicas {
         assert!(replica.is_running());
         replica.signal("TERM");
     }
-    for replica in replicas {
+    for (_, replica) in replicas {
         replica.end().await.expect(0);
     }
     assert_eq!(
@@ -163,14 +172,14 @@ async fn replicas_share_two_hundred_jobs_whatever_dies() {
     );
     let unlike = "SELECT count(*) AS count FROM sync_runs WHERE status = 'failed'";
     assert_eq!(company.count(unlike).await, 0);
-    company.assert_each_job_was_one_replicas_at_a_time(&deaths).await;
+    company.assert_each_job_was_one_programs_at_a_time(&deaths).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_a_silent_replica_holds_is_taken_over_after_one_lease() {
     let company = Company::new(1, "3s", "@every 1s").await;
     let clock = SystemClock::shared();
-    let mut silent = company.start(0);
+    let mut silent = company.start(0, PAGE_SIZE);
     let held = "SELECT count(*) AS count FROM jobs WHERE holder IS NOT NULL";
     until("it runs", async || {
         company.count("SELECT count(*) AS count FROM sync_runs").await > 0
@@ -187,7 +196,7 @@ async fn what_a_silent_replica_holds_is_taken_over_after_one_lease() {
     }
     let before = company.count("SELECT count(*) AS count FROM sync_runs").await;
     let since = clock.monotonic();
-    let other = company.start(1);
+    let other = company.start(1, PAGE_SIZE + 1);
     until("another takes over", async || {
         company.count("SELECT count(*) AS count FROM sync_runs").await > before
     })
