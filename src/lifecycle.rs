@@ -17,6 +17,7 @@ use crate::config::{self, Config, LoadOptions};
 use crate::metrics::Exporter;
 use crate::schedule::{Holder, Scheduler, Turn};
 use crate::server::{Schedules, Server, Settings};
+use crate::sync;
 use crate::warehouse::{self, DaemonLock};
 
 /// How long open requests to the admin listener, and the database, may take when the daemon stops.
@@ -90,7 +91,7 @@ impl Daemon {
         scheduler
             .set_entries(app::entries(&config, &app.accounts), config.daemon.concurrent_runs)
             .await?;
-        let settings = Arc::new(tokio::sync::watch::Sender::new(settings(&config)));
+        let settings = Arc::new(tokio::sync::watch::Sender::new(settings(&config, &app.accounts)));
         let listener = Listener::start(config.admin.listen, &app, settings, &scheduler).await?;
         let alerts = Alerts::start(&app, &config);
         Ok(Self {
@@ -181,7 +182,9 @@ impl Daemon {
             std::mem::replace(&mut self.listener, listener).stop().await;
             tracing::info!("the status page is at http://{}/ now", self.listener.address);
         }
-        self.listener.settings.send_replace(settings(&config));
+        self.listener
+            .settings
+            .send_replace(settings(&config, &self.app.accounts));
         self.alerts.stop();
         self.alerts = Alerts::start(&self.app, &config);
         self.config = config;
@@ -266,10 +269,11 @@ impl Listener {
     }
 }
 
-fn settings(config: &Config) -> Settings {
-    let enabled = config.accounts.iter().filter(|(_, account)| account.enabled);
+fn settings(config: &Config, accounts: &[sync::Account]) -> Settings {
+    let entries = app::entries(config, accounts).into_iter();
     Settings {
-        accounts: enabled.map(|(name, _)| name.clone()).collect(),
+        accounts: accounts.iter().map(|account| account.name.clone()).collect(),
+        plans: entries.map(|entry| entry.plan).collect(),
         token: config.admin.token.clone(),
     }
 }

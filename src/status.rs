@@ -1,16 +1,30 @@
 //! How the mirror stands: what `allai-sync status`, the status page and its JSON show.
 
+mod attention;
+
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::allai::Resource;
-use crate::warehouse::{self, AuditScope, AuditVerdict, Freshness, ParityAudit, RateBudget, RunRecord, Warehouse};
+use crate::schedule::{Due, Plan};
+use crate::warehouse::{
+    self, AuditScope, AuditVerdict, Freshness, Holding, JobState, ParityAudit, QuarantineReason, RateBudget, RunRecord,
+    RunStatus, Warehouse,
+};
+
+pub use attention::{Attention, Level, Verdict};
 
 /// How every resource of every account stands, read from the warehouse alone.
 #[derive(Clone, Debug, Serialize)]
 pub struct StatusReport {
     /// When it was read.
     pub generated_at: DateTime<Utc>,
+    /// All of it in one line.
+    pub verdict: Verdict,
+    /// What somebody should look at, the worst first.
+    pub attention: Vec<Attention>,
     /// By account, and then in the order in which resources are synced.
     pub resources: Vec<ResourceStatus>,
     /// The rate budget of each account, as its last run left it.
@@ -24,10 +38,16 @@ pub struct ResourceStatus {
     pub account: String,
     /// The resource.
     pub resource: Resource,
+    /// Whether it is to be synced: the account is configured, and the job of the resource is not switched off.
+    pub expected: bool,
+    /// The worst of what is to be said of it.
+    pub level: Level,
     /// Live rows now; for analytics, days captured.
     pub rows: u64,
     /// Rows that could not be stored.
     pub quarantined: u64,
+    /// Why not: the reasons met most often.
+    pub quarantine_reasons: Vec<QuarantineReason>,
     /// When the last complete run ended.
     pub last_complete_at: Option<DateTime<Utc>>,
     /// When the last verified sweep ended.
@@ -40,6 +60,10 @@ pub struct ResourceStatus {
     pub order: Option<String>,
     /// The last run, whatever its outcome.
     pub last_run: Option<LastRun>,
+    /// The last runs, at most thirty, in brief; newest first.
+    pub recent_runs: Vec<RecentRun>,
+    /// Who syncs it, and when it is synced next; `null` where it never was a job.
+    pub job: Option<JobStatus>,
     /// The last comparison with the API.
     pub last_audit: Option<LastAudit>,
 }
@@ -83,46 +107,140 @@ pub struct LastRun {
     pub run: RunRecord,
 }
 
+/// A run in brief; `sync_runs` has all of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct RecentRun {
+    /// When it ended.
+    pub finished_at: DateTime<Utc>,
+    /// How it ended.
+    pub status: RunStatus,
+    /// Whether it proved that it saw every row.
+    pub verified: bool,
+    /// How long it took.
+    pub seconds: f64,
+    /// Rows that it wrote: new, changed, deleted and restored ones.
+    pub rows_written: u64,
+}
+
+impl From<&RunRecord> for RecentRun {
+    fn from(run: &RunRecord) -> Self {
+        Self {
+            finished_at: run.finished_at,
+            status: run.status,
+            verified: run.verified,
+            seconds: run.seconds,
+            rows_written: run.inserted + run.updated + run.deleted + run.restored,
+        }
+    }
+}
+
+/// The job that syncs a resource.
+#[derive(Clone, Debug, Serialize)]
+pub struct JobStatus {
+    /// Who syncs it just now, since when, and whether everything.
+    pub running: Option<Holding>,
+    /// When it is to run next, where that is known: the daemon knows its schedules. In the past: it is due.
+    pub next_due_at: Option<DateTime<Utc>>,
+    /// When somebody asked for a run that has not begun yet.
+    pub requested_at: Option<DateTime<Utc>>,
+    /// Runs in a row that did not do their work.
+    pub failures: u32,
+    /// When the last of them ended.
+    pub failed_at: Option<DateTime<Utc>>,
+}
+
+impl JobStatus {
+    fn new(state: JobState, plan: Option<&Plan>, now: DateTime<Utc>) -> Self {
+        let next_due_at = plan.and_then(|plan| match plan.due(&state, now) {
+            Due::Now(_) => Some(now),
+            Due::At(at) => Some(at),
+            Due::Never => None,
+        });
+        Self {
+            running: state.held,
+            next_due_at,
+            requested_at: state.requested_at,
+            failures: state.failures,
+            failed_at: state.failed_at,
+        }
+    }
+}
+
+/// What the reader of a report knows beside the warehouse.
+#[derive(Clone, Debug, Default)]
+pub struct Known<'a> {
+    /// The accounts that are configured; they are reported on even if they were never synced.
+    pub accounts: &'a [String],
+    /// When their jobs run; none: not known.
+    pub plans: &'a [Plan],
+    /// Why schedules are not kept, if they are not.
+    pub problem: Option<String>,
+}
+
 impl StatusReport {
-    /// Reads the state of everything that was ever synced, and of `accounts` even if they never were.
+    /// Reads the state of everything that was ever synced, and of what is known beside.
     /// Fails if the warehouse has no tables.
-    pub async fn read(
-        warehouse: &Warehouse,
-        accounts: &[String],
-        now: DateTime<Utc>,
-    ) -> Result<Self, warehouse::Error> {
+    pub async fn read(warehouse: &Warehouse, known: &Known<'_>, now: DateTime<Utc>) -> Result<Self, warehouse::Error> {
         let found = warehouse.freshness().await?;
-        Ok(Self::new(found, warehouse.rate_budgets().await?, accounts, now))
+        let jobs = warehouse.jobs().await?;
+        Ok(Self::new(found, jobs, warehouse.rate_budgets().await?, known, now))
     }
 
     /// How `accounts` stand before the first sync.
     pub fn never_synced(accounts: &[String], now: DateTime<Utc>) -> Self {
-        Self::new(Vec::new(), Vec::new(), accounts, now)
+        let known = Known {
+            accounts,
+            ..Known::default()
+        };
+        Self::new(Vec::new(), Vec::new(), Vec::new(), &known, now)
     }
 
-    fn new(mut found: Vec<Freshness>, budgets: Vec<RateBudget>, accounts: &[String], now: DateTime<Utc>) -> Self {
-        for account in accounts {
+    fn new(
+        mut found: Vec<Freshness>,
+        jobs: Vec<JobState>,
+        budgets: Vec<RateBudget>,
+        known: &Known<'_>,
+        now: DateTime<Utc>,
+    ) -> Self {
+        for account in known.accounts {
             for resource in Resource::ALL {
                 if !found
                     .iter()
                     .any(|row| row.account == *account && row.resource == resource)
                 {
-                    found.push(Freshness {
-                        account: account.clone(),
-                        resource,
-                        last_run: None,
-                        state: None,
-                        rows: 0,
-                        quarantined: 0,
-                        last_audit: None,
-                    });
+                    found.push(Freshness::never_synced(account, resource));
                 }
             }
         }
         found.sort_by(|a, b| (&a.account, a.resource).cmp(&(&b.account, b.resource)));
+        let plans: HashMap<_, _> = known
+            .plans
+            .iter()
+            .map(|plan| ((plan.account.as_str(), plan.resource), plan))
+            .collect();
+        let mut jobs: HashMap<_, _> = jobs
+            .into_iter()
+            .map(|job| {
+                let plan = plans.get(&(job.account.as_str(), job.resource)).copied();
+                ((job.account.clone(), job.resource), JobStatus::new(job, plan, now))
+            })
+            .collect();
+        let mut resources: Vec<ResourceStatus> = found
+            .into_iter()
+            .map(|row| {
+                let job = jobs.remove(&(row.account.clone(), row.resource));
+                let is_planned = plans.is_empty() || plans.contains_key(&(row.account.as_str(), row.resource));
+                let expected = is_planned && known.accounts.contains(&row.account);
+                resource_status(row, job, expected, now)
+            })
+            .collect();
+        let attention = attention::find(&resources, known.problem.as_deref(), now);
+        attention::judge(&mut resources, &attention);
         Self {
             generated_at: now,
-            resources: found.into_iter().map(|row| resource_status(row, now)).collect(),
+            verdict: Verdict::of(&resources, &attention),
+            attention,
+            resources,
             budgets,
         }
     }
@@ -140,23 +258,28 @@ impl StatusReport {
     }
 }
 
-fn resource_status(row: Freshness, now: DateTime<Utc>) -> ResourceStatus {
+fn resource_status(row: Freshness, job: Option<JobStatus>, expected: bool, now: DateTime<Utc>) -> ResourceStatus {
     let state = row.state.unwrap_or_default();
     ResourceStatus {
         account: row.account,
         resource: row.resource,
+        expected,
+        level: Level::Good,
         rows: row.rows,
-        quarantined: row.quarantined,
+        quarantined: row.quarantined.rows,
+        quarantine_reasons: row.quarantined.reasons,
         last_complete_at: state.last_complete_at,
         last_verified_at: state.last_verified_at,
         lag_seconds: state.last_complete_at.map(|at| (now - at).num_seconds().max(0)),
-        unfinished: state.checkpoint.is_some(),
+        unfinished: state.unfinished,
         order: state.order,
-        last_run: row.last_run.map(|run| LastRun {
+        recent_runs: row.runs.iter().map(RecentRun::from).collect(),
+        last_run: row.runs.into_iter().next().map(|run| LastRun {
             started_at: run.started_at,
             finished_at: run.finished_at,
             run,
         }),
+        job,
         last_audit: row.last_audit.map(LastAudit::from),
     }
 }

@@ -102,7 +102,7 @@ async fn live_on(
 ) -> anyhow::Result<()> {
     let settings = Settings {
         accounts: app.accounts.iter().map(|account| account.name.clone()).collect(),
-        token: None,
+        ..Settings::default()
     };
     let (_, settings) = watch::channel(settings);
     let server = Server::on(listener, app.warehouse.clone(), Arc::clone(&app.clock), settings);

@@ -9,7 +9,7 @@ use allai_sync::app;
 use allai_sync::clock::SystemClock;
 use allai_sync::config::duration as config_duration;
 use allai_sync::figures::{duration, grouped};
-use allai_sync::status::{ResourceStatus, StatusReport};
+use allai_sync::status::{Known, ResourceStatus, StatusReport};
 use allai_sync::warehouse::{Location, RunStatus, Warehouse};
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -79,7 +79,13 @@ async fn read(location: &Location, accounts: &[String]) -> anyhow::Result<Status
             return Ok(StatusReport::never_synced(accounts, clock.now()));
         };
         let report = match warehouse.has_tables().await {
-            Ok(true) => StatusReport::read(&warehouse, accounts, clock.now()).await,
+            Ok(true) => {
+                let known = Known {
+                    accounts,
+                    ..Known::default()
+                };
+                StatusReport::read(&warehouse, &known, clock.now()).await
+            }
             Ok(false) => Ok(StatusReport::never_synced(accounts, clock.now())),
             Err(error) => Err(error),
         };

@@ -1,9 +1,10 @@
 //! The admin listener: the status page, the same as JSON, and what may be asked of the daemon.
 //!
 //! One page, self-contained, rendered on the server from what the warehouse says; it renews itself. To add a route: a
-//! function here and a line in `router`; one that changes something takes an [`Authorized`].
+//! function here and a line in `router`; one that changes something takes an `Authorized`.
 
 mod authorized;
+mod chart;
 mod jobs;
 mod page;
 
@@ -12,7 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -23,8 +25,8 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::SharedClock;
 use crate::config::Secret;
 use crate::metrics::{self, Exporter};
-use crate::schedule::Health;
-use crate::status::StatusReport;
+use crate::schedule::{Health, Plan};
+use crate::status::{Known, StatusReport};
 use crate::warehouse::Warehouse;
 
 /// A scheduler that has not looked at its jobs for so long is not keeping schedules.
@@ -35,6 +37,8 @@ const STUCK: Duration = Duration::from_mins(1);
 pub struct Settings {
     /// The accounts that are shown even if they were never synced.
     pub accounts: Vec<String>,
+    /// When their jobs run, if schedules are kept.
+    pub plans: Vec<Plan>,
     /// What calls that change something must bring; none: they are refused.
     pub token: Option<Secret>,
 }
@@ -120,13 +124,27 @@ fn router(admin: Admin) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
         .route("/api/v1/jobs/{job}/run", post(jobs::run))
+        .layer(map_response(guarded))
         .with_state(admin)
+}
+
+/// Nothing that is served is kept, guessed at, or tells other servers where it was.
+async fn guarded(mut answer: Response) -> Response {
+    let headers = answer.headers_mut();
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    answer
 }
 
 async fn status_page(State(admin): State<Admin>) -> Response {
     match report(&admin).await {
         Ok(report) => match page::render(&report) {
-            Ok(html) => ([(header::CACHE_CONTROL, "no-store")], Html(html)).into_response(),
+            Ok(html) => ([(header::CONTENT_SECURITY_POLICY, page::policy())], Html(html)).into_response(),
             Err(error) => unavailable(&error),
         },
         Err(error) => unavailable(&error),
@@ -200,8 +218,16 @@ fn problem(schedules: &Schedules, clock: &SharedClock) -> Option<String> {
 }
 
 async fn report(admin: &Admin) -> Result<StatusReport, crate::warehouse::Error> {
-    let accounts = admin.settings.borrow().accounts.clone();
-    StatusReport::read(&admin.warehouse, &accounts, admin.clock.now()).await
+    let settings = admin.settings.borrow().clone();
+    let known = Known {
+        accounts: &settings.accounts,
+        plans: &settings.plans,
+        problem: admin.schedules.as_ref().and_then(|schedules| {
+            let is_starting = *schedules.health.borrow() == Health::default();
+            problem(schedules, &admin.clock).filter(|_| !is_starting)
+        }),
+    };
+    StatusReport::read(&admin.warehouse, &known, admin.clock.now()).await
 }
 
 fn unavailable(error: &dyn std::error::Error) -> Response {

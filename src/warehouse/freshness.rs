@@ -1,9 +1,15 @@
-//! How fresh each resource is, for `status` and the status page.
+//! How fresh each resource is, for `status` and the status page: the same few queries however many there are.
 
-use super::error::{Doing as _, Error};
-use super::statement::{Statement, reading};
-use super::{ParityAudit, RunRecord, SyncState, Warehouse, runs};
+use std::collections::{BTreeMap, HashMap};
+
+use super::error::Error;
+use super::{ParityAudit, Quarantined, RunRecord, StateSummary, Warehouse, runs};
 use crate::allai::Resource;
+
+/// How many of its last runs are told of each resource.
+const RUNS: u32 = 30;
+/// How many reasons for quarantine.
+const REASONS: u32 = 3;
 
 /// How a resource of an account stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,46 +18,73 @@ pub struct Freshness {
     pub account: String,
     /// The resource.
     pub resource: Resource,
-    /// The last run, whatever its outcome.
-    pub last_run: Option<RunRecord>,
+    /// The last runs, at most thirty, whatever their outcome; newest first.
+    pub runs: Vec<RunRecord>,
     /// Its state, once a run has left one.
-    pub state: Option<SyncState>,
+    pub state: Option<StateSummary>,
     /// Live rows now; for analytics, days captured.
     pub rows: u64,
-    /// Rows in quarantine.
-    pub quarantined: u64,
+    /// Rows in quarantine, and why.
+    pub quarantined: Quarantined,
     /// The last comparison with the API.
     pub last_audit: Option<ParityAudit>,
 }
 
-const SYNCED: Statement =
-    Statement::shared("SELECT account, resource FROM sync_state UNION SELECT account, resource FROM sync_runs");
-
-pub(super) const STATEMENTS: &[Statement] = &[SYNCED];
+impl Freshness {
+    /// How a resource stands that was never synced.
+    pub fn never_synced(account: &str, resource: Resource) -> Self {
+        Self {
+            account: account.to_owned(),
+            resource,
+            runs: Vec::new(),
+            state: None,
+            rows: 0,
+            quarantined: Quarantined::default(),
+            last_audit: None,
+        }
+    }
+}
 
 impl Warehouse {
     /// Every account and resource that was ever synced, by account and then in the order of [`Resource::ALL`].
     pub async fn freshness(&self) -> Result<Vec<Freshness>, Error> {
-        let rows: Vec<(String, String)> =
-            reading!(self, pool, dialect => sqlx::query_as(SYNCED.of(dialect)).fetch_all(pool).await)
-                .doing("reading what was synced")?;
-        let mut synced: Vec<(String, Resource)> = rows
-            .into_iter()
-            .filter_map(|(account, resource)| Some((account, runs::resource_named(&resource)?)))
-            .collect();
-        synced.sort();
-        let mut all = Vec::with_capacity(synced.len());
-        for (account, resource) in synced {
-            all.push(Freshness {
-                last_run: self.recent_runs(&account, resource, 1).await?.pop(),
-                state: self.state(&account, resource).await?,
-                rows: self.live_rows(&account, resource).await?,
-                quarantined: self.quarantined(&account, resource).await?,
-                last_audit: self.recent_audits(&account, resource, 1).await?.pop(),
-                account,
-                resource,
-            });
+        let mut synced: BTreeMap<(String, Resource), Freshness> = BTreeMap::new();
+        for (account, resource, summary) in self.state_summaries().await? {
+            if let Some(resource) = runs::resource_named(&resource) {
+                of(&mut synced, &account, resource).state = Some(summary);
+            }
         }
-        Ok(all)
+        for run in self.recent_runs_of_all(RUNS).await? {
+            of(&mut synced, &run.account.clone(), run.resource).runs.push(run);
+        }
+        let rows: HashMap<_, _> = self
+            .live_rows_of_all()
+            .await?
+            .into_iter()
+            .map(|(account, resource, rows)| ((account, resource), rows))
+            .collect();
+        let mut quarantined = self.quarantined_of_all(REASONS).await?;
+        let audits = self.last_audits().await?;
+        for found in synced.values_mut() {
+            let key = (found.account.clone(), found.resource.as_str().to_owned());
+            found.rows = rows.get(&key).copied().unwrap_or(0);
+            found.quarantined = quarantined.remove(&key).unwrap_or_default();
+        }
+        for audit in audits {
+            if let Some(found) = synced.get_mut(&(audit.account.clone(), audit.resource)) {
+                found.last_audit = Some(audit);
+            }
+        }
+        Ok(synced.into_values().collect())
     }
+}
+
+fn of<'a>(
+    synced: &'a mut BTreeMap<(String, Resource), Freshness>,
+    account: &str,
+    resource: Resource,
+) -> &'a mut Freshness {
+    synced
+        .entry((account.to_owned(), resource))
+        .or_insert_with(|| Freshness::never_synced(account, resource))
 }

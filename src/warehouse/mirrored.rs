@@ -140,6 +140,31 @@ const ANALYTICS: Statements = Statements {
 };
 const NO_ROWS: Statement = Statement::shared("SELECT NULL WHERE 1 = 0");
 
+macro_rules! live_of {
+    ($table:literal) => {
+        concat!(
+            "SELECT account, '",
+            $table,
+            "' AS resource, count(*) AS rows FROM ",
+            $table,
+            " GROUP BY account \
+             UNION ALL SELECT account, '",
+            $table,
+            "', -count(*) FROM ",
+            $table,
+            " WHERE deleted_at IS NOT NULL GROUP BY account UNION ALL "
+        )
+    };
+}
+/// What `live` says, of every account and resource.
+const LIVE_OF_ALL: Statement = Statement::shared(concat!(
+    "SELECT account, resource, CAST(sum(rows) AS BIGINT) FROM (",
+    live_of!("contacts"),
+    live_of!("conversations"),
+    live_of!("messages"),
+    "SELECT account, 'analytics', count(*) FROM analytics_daily GROUP BY account) AS counted GROUP BY account, resource"
+));
+
 /// With a conversation its messages go, …
 const TOMBSTONE_MESSAGES: Statement = in_list!(
     "UPDATE messages SET deleted_at = CASE WHEN changed_at > $3 THEN changed_at ELSE $3 END, missing_since = NULL \
@@ -176,7 +201,7 @@ pub(super) fn all_statements() -> Vec<Statement> {
         .into_iter()
         .flat_map(of)
         .collect();
-    all.extend([TOMBSTONE_MESSAGES, FORGET_MESSAGE_STATE]);
+    all.extend([TOMBSTONE_MESSAGES, FORGET_MESSAGE_STATE, LIVE_OF_ALL]);
     all
 }
 
@@ -238,6 +263,17 @@ impl Warehouse {
     /// How many rows are not tombstoned; for analytics, how many days are known.
     pub async fn live_rows(&self, account: &str, resource: Resource) -> Result<u64, Error> {
         self.count(statements(resource).live, account).await
+    }
+
+    /// The same for each account and resource that has any row, by account and the resource's name.
+    pub(super) async fn live_rows_of_all(&self) -> Result<Vec<(String, String, u64)>, Error> {
+        let rows: Vec<(String, String, i64)> =
+            reading!(self, pool, dialect => sqlx::query_as(LIVE_OF_ALL.of(dialect)).fetch_all(pool).await)
+                .doing("counting rows")?;
+        let rows = rows.into_iter();
+        Ok(rows
+            .map(|(account, resource, rows)| (account, resource, from_db(rows)))
+            .collect())
     }
 
     async fn count(&self, statement: Statement, account: &str) -> Result<u64, Error> {

@@ -61,11 +61,12 @@ pub use outage::Outages;
 pub use page::{Change, PageCommit, RowOutcome};
 pub use parity::{AuditScope, AuditVerdict, DayParity, Difference, DifferenceKind, ParityAudit};
 pub use postgres::Postgres;
+pub use quarantine::{QuarantineReason, Quarantined};
 pub use rate_budgets::RateBudget;
 pub use runs::{RunRecord, RunStatus};
 pub use sqlite::Sqlite;
 pub use standing::Standing;
-pub use state::{StateUpdate, SyncState};
+pub use state::{StateSummary, StateUpdate, SyncState};
 pub use statement::Statement;
 pub use views::VIEWS;
 pub use writer::PageWriter;
@@ -267,7 +268,6 @@ pub fn statements() -> Vec<Statement> {
         analytics::STATEMENTS,
         contacts::STATEMENTS,
         conversations::STATEMENTS,
-        freshness::STATEMENTS,
         held::STATEMENTS,
         incidents::STATEMENTS,
         jobs::STATEMENTS,

@@ -175,6 +175,12 @@ const LAST: Statement = Statement::shared(concat!(
     columns!(),
     " FROM parity_audits WHERE account = $1 AND resource = $2 ORDER BY audited_at DESC LIMIT $3"
 ));
+const LAST_OF_ALL: Statement = Statement::shared(concat!(
+    "SELECT ",
+    columns!(),
+    " FROM parity_audits WHERE (account, resource, audited_at) IN ",
+    "(SELECT account, resource, max(audited_at) FROM parity_audits GROUP BY account, resource)"
+));
 const PROVEN_FROM: Statement =
     Statement::shared("SELECT max(started_at) FROM sync_runs WHERE account = $1 AND resource = $2 AND verified");
 const COMPLETE_FROM: Statement = Statement::shared(
@@ -189,7 +195,7 @@ const DAYS: Statement = Statement::shared(
      WHERE c.account = $1 AND c.report = 'daily') ORDER BY d.day",
 );
 
-pub(super) const STATEMENTS: &[Statement] = &[SAVE, TRIM, LAST, PROVEN_FROM, COMPLETE_FROM, DAYS];
+pub(super) const STATEMENTS: &[Statement] = &[SAVE, TRIM, LAST, LAST_OF_ALL, PROVEN_FROM, COMPLETE_FROM, DAYS];
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -285,6 +291,14 @@ impl Warehouse {
             .fetch_all(pool)
             .await)
         .doing("reading the journal of audits")?;
+        Ok(rows.into_iter().filter_map(Row::into_audit).collect())
+    }
+
+    /// The last audit of each resource of each account.
+    pub(super) async fn last_audits(&self) -> Result<Vec<ParityAudit>, Error> {
+        let rows: Vec<Row> =
+            reading!(self, pool, dialect => sqlx::query_as(LAST_OF_ALL.of(dialect)).fetch_all(pool).await)
+                .doing("reading the journal of audits")?;
         Ok(rows.into_iter().filter_map(Row::into_audit).collect())
     }
 

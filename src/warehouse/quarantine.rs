@@ -4,9 +4,10 @@
 //! quarantine when a row of its id is stored; for messages, whose ids are their conversation's own, of both ids.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
@@ -50,12 +51,44 @@ const COUNT: Statement = Statement::shared("SELECT count(*) FROM quarantine WHER
 const IDS: Statement =
     Statement::shared("SELECT DISTINCT id FROM quarantine WHERE account = $1 AND resource = $2 AND id IS NOT NULL");
 
-pub(super) const STATEMENTS: &[Statement] = &[HELD, HOLD, RELEASE, IS_EMPTY, COUNT, IDS];
+/// The reasons met most often, each with its rows and those of all reasons.
+const REASONS: Statement = Statement::shared(
+    "SELECT account, resource, reason, rows, CAST(total AS BIGINT) AS total FROM (\
+     SELECT account, resource, reason, count(*) AS rows, sum(count(*)) OVER (PARTITION BY account, resource) AS total, \
+     row_number() OVER (PARTITION BY account, resource ORDER BY count(*) DESC, reason) AS place \
+     FROM quarantine GROUP BY account, resource, reason) AS counted WHERE place <= $1 ORDER BY place",
+);
+
+pub(super) const STATEMENTS: &[Statement] = &[HELD, HOLD, RELEASE, IS_EMPTY, COUNT, IDS, REASONS];
 
 /// Longer ids might not fit an index of Postgres (2,704 bytes with the other columns); they are found in the raw JSON.
 const LONGEST_ID: usize = 1_000;
 /// Postgres's JSON parser recurses; what is nested deeper is kept as a JSON string.
 const DEEPEST: usize = 1_000;
+
+/// Why rows of a resource are in quarantine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct QuarantineReason {
+    /// The reason. What it quotes is left out: it may be a value.
+    pub reason: String,
+    /// How many rows there are for it.
+    pub rows: u64,
+}
+
+/// The quarantine of a resource, in brief.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Quarantined {
+    /// How many rows are in it.
+    pub rows: u64,
+    /// The reasons met most often, the first of them first.
+    pub reasons: Vec<QuarantineReason>,
+}
+
+/// The text without what stands in quotation marks.
+fn without_quoted(text: &str) -> String {
+    let parts: Vec<&str> = text.split('"').step_by(2).collect();
+    parts.join("…")
+}
 
 /// A row on its way into quarantine, in a form either database can hold.
 #[derive(Clone, Debug)]
@@ -332,6 +365,30 @@ impl Warehouse {
         Ok(from_db(count))
     }
 
+    /// What each resource of each account has in quarantine, with at most `reasons` reasons; those that have nothing are
+    /// left out.
+    pub(super) async fn quarantined_of_all(
+        &self,
+        reasons: u32,
+    ) -> Result<HashMap<(String, String), Quarantined>, Error> {
+        let rows: Vec<(String, String, String, i64, i64)> =
+            reading!(self, pool, dialect => sqlx::query_as(REASONS.of(dialect))
+                .bind(i64::from(reasons))
+                .fetch_all(pool)
+                .await)
+            .doing("counting the quarantine")?;
+        let mut all: HashMap<(String, String), Quarantined> = HashMap::new();
+        for (account, resource, reason, rows, total) in rows {
+            let found = all.entry((account, resource)).or_default();
+            found.rows = from_db(total);
+            found.reasons.push(QuarantineReason {
+                reason: without_quoted(&reason),
+                rows: from_db(rows),
+            });
+        }
+        Ok(all)
+    }
+
     /// The ids of a resource's rows in quarantine, each once, in the order of their bytes. Rows without a usable id
     /// have none; an id the quarantine cannot hold as it is (NUL, too long) is there as it is shown, or not at all.
     pub async fn quarantined_ids(&self, account: &str, resource: Resource) -> Result<Vec<String>, Error> {
@@ -358,6 +415,16 @@ mod tests {
         assert!(has_nul(r#""a\\\u0000b""#));
         assert!(!has_nul(r#""a\\u0000b""#));
         assert!(!has_nul(r#""a\u00001""#.replace("0000", "0001").as_str()));
+    }
+
+    #[test]
+    fn a_reason_quotes_nobody() {
+        assert_eq!(without_quoted("it has no id"), "it has no id");
+        assert_eq!(
+            without_quoted("invalid text \"ana@exemplu.ro\" for \"x\", at 1"),
+            "invalid text … for …, at 1"
+        );
+        assert_eq!(without_quoted("cut off \"ana"), "cut off ");
     }
 
     #[test]

@@ -90,7 +90,34 @@ const RECENT: Statement = Statement::shared(
      WHERE account = $1 AND resource = $2 ORDER BY finished_at DESC, id DESC LIMIT $3",
 );
 
-pub(super) const STATEMENTS: &[Statement] = &[INSERT, RECENT];
+macro_rules! recent_of_all {
+    ($last:literal) => {
+        // The names of the accounts are looked up one after the other: the journal grows for years.
+        concat!(
+            "WITH RECURSIVE accounts (account) AS (SELECT min(account) FROM sync_runs UNION ALL \
+             SELECT (SELECT min(n.account) FROM sync_runs n WHERE n.account > a.account) FROM accounts a \
+             WHERE a.account IS NOT NULL), \
+             resources (resource) AS (VALUES ('contacts'), ('conversations'), ('messages'), ('analytics')) \
+             SELECT r.account, r.resource, r.status, r.verified, r.rows_seen, r.inserted, r.updated, r.unchanged, \
+             r.deleted, r.restored, r.quarantined, r.requests, r.retries, r.rate_limited, r.seconds, r.error, r.trigger, \
+             r.started_at, r.finished_at FROM accounts a CROSS JOIN resources k CROSS JOIN ",
+            $last,
+            " ORDER BY r.finished_at DESC, r.id DESC"
+        )
+    };
+}
+pub(super) const RECENT_OF_ALL: Statement = Statement {
+    sqlite: recent_of_all!(
+        "sync_runs r WHERE r.rowid IN (SELECT l.rowid FROM sync_runs l WHERE l.account = a.account \
+         AND l.resource = k.resource ORDER BY l.finished_at DESC, l.id DESC LIMIT $1)"
+    ),
+    postgres: recent_of_all!(
+        "LATERAL (SELECT * FROM sync_runs l WHERE l.account = a.account AND l.resource = k.resource \
+         ORDER BY l.finished_at DESC, l.id DESC LIMIT $1) r"
+    ),
+};
+
+pub(super) const STATEMENTS: &[Statement] = &[INSERT, RECENT, RECENT_OF_ALL];
 
 /// A row of `sync_runs`.
 #[derive(sqlx::FromRow)]
@@ -212,6 +239,16 @@ impl Warehouse {
         let rows: Vec<Row> = reading!(self, pool, dialect => sqlx::query_as(RECENT.of(dialect))
             .bind(account)
             .bind(resource.as_str())
+            .bind(i64::from(count))
+            .fetch_all(pool)
+            .await)
+        .doing("reading the journal")?;
+        Ok(rows.into_iter().filter_map(Row::into_record).collect())
+    }
+
+    /// The last `count` runs of each resource of each account, newest first, in one query.
+    pub(super) async fn recent_runs_of_all(&self, count: u32) -> Result<Vec<RunRecord>, Error> {
+        let rows: Vec<Row> = reading!(self, pool, dialect => sqlx::query_as(RECENT_OF_ALL.of(dialect))
             .bind(i64::from(count))
             .fetch_all(pool)
             .await)

@@ -27,6 +27,19 @@ pub struct SyncState {
     pub rows: u64,
 }
 
+/// A [`SyncState`] in brief.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateSummary {
+    /// The order in which the API lists the resource, as learned.
+    pub order: Option<String>,
+    /// Whether a run was cut short; the next one goes on where it stopped.
+    pub unfinished: bool,
+    /// When the last complete run ended.
+    pub last_complete_at: Option<DateTime<Utc>>,
+    /// When the last verified sweep ended.
+    pub last_verified_at: Option<DateTime<Utc>>,
+}
+
 /// What a finished run changes in the [`SyncState`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StateUpdate {
@@ -69,7 +82,13 @@ const UPDATE: Statement = Statement::shared(
      rows = excluded.rows",
 );
 
-pub(super) const STATEMENTS: &[Statement] = &[STATE, SAVE_CHECKPOINT, CLEAR_CHECKPOINT, UPDATE];
+/// Without the checkpoints, which can be long.
+const SUMMARIES: Statement = Statement::shared(
+    "SELECT account, resource, learned_order, checkpoint IS NOT NULL AS unfinished, last_complete_at, last_verified_at \
+     FROM sync_state",
+);
+
+pub(super) const STATEMENTS: &[Statement] = &[STATE, SUMMARIES, SAVE_CHECKPOINT, CLEAR_CHECKPOINT, UPDATE];
 
 pub(super) async fn put_checkpoint(
     conn: &mut Conn<'_>,
@@ -150,6 +169,33 @@ impl Warehouse {
                 rows: from_db(rows),
             },
         ))
+    }
+
+    /// Where each resource of each account stands, with the resource's name.
+    pub(super) async fn state_summaries(&self) -> Result<Vec<(String, String, StateSummary)>, Error> {
+        type Row = (
+            String,
+            String,
+            Option<String>,
+            bool,
+            Option<DateTime<Utc>>,
+            Option<DateTime<Utc>>,
+        );
+        let rows: Vec<Row> =
+            reading!(self, pool, dialect => sqlx::query_as(SUMMARIES.of(dialect)).fetch_all(pool).await)
+                .doing("reading the state")?;
+        let rows = rows.into_iter().map(
+            |(account, resource, order, unfinished, last_complete_at, last_verified_at)| {
+                let summary = StateSummary {
+                    order,
+                    unfinished,
+                    last_complete_at,
+                    last_verified_at,
+                };
+                (account, resource, summary)
+            },
+        );
+        Ok(rows.collect())
     }
 
     /// Replaces the checkpoint alone; `None` clears it.

@@ -154,3 +154,18 @@ async fn counting_live_rows_reads_an_index_only() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_last_runs_are_found_however_long_the_journal_is() {
+    let place = Place::new().await;
+    let sql = crate::warehouse::runs::RECENT_OF_ALL.sqlite;
+    let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
+        .fetch_all(&mut place.other_program().await)
+        .await
+        .unwrap();
+    let of_the_journal =
+        |step: &&str| ["sync_runs", "n", "l", "r"].contains(&step.split(' ').nth(1).unwrap_or_default());
+    let steps: Vec<&str> = plan.iter().map(|step| step.3.as_str()).filter(of_the_journal).collect();
+    assert_eq!(steps.len(), 4, "{plan:?}");
+    assert!(steps.iter().all(|step| step.starts_with("SEARCH ")), "{steps:?}");
+}

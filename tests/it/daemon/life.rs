@@ -102,6 +102,15 @@ async fn a_job_runs_when_somebody_with_the_token_asks_for_it(database: Database)
     })
     .await;
 
+    until("the status says when they run next", async || {
+        let status = json(&daemon.get("/api/v1/status").await.1);
+        let jobs = status["resources"].as_array().unwrap().iter().map(|row| &row["job"]);
+        let now = status["generated_at"].as_str().unwrap();
+        jobs.clone().all(|job| job["running"].is_null())
+            && jobs.clone().all(|job| job["next_due_at"].as_str().unwrap() > now)
+    })
+    .await;
+
     assert_eq!(daemon.ask("main.contacts/run", None).await.0, StatusCode::UNAUTHORIZED);
     let (code, text) = daemon.ask("main.contacts/run", Some("sesam")).await;
     assert_eq!(code, StatusCode::UNAUTHORIZED);
@@ -191,6 +200,10 @@ async fn a_new_configuration_is_taken_and_a_broken_one_is_not(database: Database
         mirror.database.rows(held).await.is_empty()
     })
     .await;
+    let status = json(&daemon.get("/api/v1/status").await.1);
+    for row in status["resources"].as_array().unwrap() {
+        assert_eq!(row["expected"], row["account"] == "main", "{row}");
+    }
     let second = runs(&mirror, "account = 'second'").await;
     let first = runs(&mirror, "account = 'main'").await;
     until("the first goes on", async || {

@@ -1,5 +1,6 @@
 //! The harness.
 
+pub(crate) mod browser;
 pub(crate) mod comparison;
 pub(crate) mod database;
 pub(crate) mod hostile;

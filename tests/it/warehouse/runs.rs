@@ -167,13 +167,16 @@ async fn freshness_tells_of_everything_ever_synced(place: Place) {
     let fresh = sendable(warehouse.freshness()).await.unwrap();
     assert_eq!(fresh.len(), 2);
     assert_eq!(
-        (fresh[0].resource, fresh[0].rows, fresh[0].quarantined),
+        (fresh[0].resource, fresh[0].rows, fresh[0].quarantined.rows),
         (Resource::Contacts, 2, 1)
     );
-    assert_eq!(fresh[0].last_run.as_ref().unwrap().status, RunStatus::Failed);
+    assert_eq!(fresh[0].quarantined.reasons[0].rows, 1);
+    let ended: Vec<RunStatus> = fresh[0].runs.iter().map(|run| run.status).collect();
+    assert_eq!(ended, [RunStatus::Failed, RunStatus::Complete]);
     assert_eq!(fresh[0].state, None);
     assert_eq!(fresh[1].resource, Resource::Messages);
-    assert!(fresh[1].last_run.is_none() && fresh[1].state.is_some());
+    assert!(fresh[1].runs.is_empty());
+    assert!(fresh[1].state.as_ref().unwrap().unfinished);
     assert_eq!(
         place
             .rows("SELECT account, resource, rows, last_run_status, last_error, quarantined FROM freshness ORDER BY 2")
