@@ -34,9 +34,12 @@ const SCHEMA_IS_OPEN: &str = "SELECT has_schema_privilege(oid, 'USAGE') FROM pg_
 const SET_READ_ONLY: &str = "SELECT set_config('default_transaction_read_only', 'on', false)";
 const SAVEPOINT: &str = "SAVEPOINT page";
 const ROLL_BACK: &str = "ROLLBACK TO SAVEPOINT page; RELEASE SAVEPOINT page";
-/// Whatever the database's default: what is looked up under a lock must be what is there once the lock is held.
+/// Whatever the database's default: what is looked up under a lock must be what is there once the lock is held. And a
+/// program that stands still in the middle of a transaction does not keep the others from what it has locked: its
+/// transaction is ended, which it takes for an outage when it goes on.
 const SET_UP: &str = "SELECT set_config('search_path', $1, false), \
-                      set_config('default_transaction_isolation', 'read committed', false)";
+                      set_config('default_transaction_isolation', 'read committed', false), \
+                      set_config('idle_in_transaction_session_timeout', '15s', false)";
 
 /// What a warehouse is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
