@@ -14,7 +14,7 @@ use crate::clock::SharedClock;
 use crate::config::{self, Config};
 use crate::schedule::{self, Claimed, Entry, Holder, Plan, Work};
 use crate::sync::{self, Job, Options, Progress, ProgressSnapshot};
-use crate::warehouse::{self, Claim, Location, RunRecord, Warehouse};
+use crate::warehouse::{self, Claim, JobState, Location, Outages, RunRecord, Warehouse};
 
 /// Requests under way at once, per API key.
 const CONCURRENCY: usize = 16;
@@ -160,47 +160,64 @@ impl App {
         full: bool,
         cancelled: &CancellationToken,
     ) -> Option<Claimed<'_>> {
-        let name = account.name.as_str();
-        self.warehouse
-            .add_jobs(&[(name, resource, key_group(&self.accounts, account))])
-            .await
-            .ok()?;
+        let mut outages = Outages::default();
         let mut waits_for: Option<String> = None;
         loop {
-            let jobs = self.warehouse.jobs().await.ok()?;
-            let job = jobs
-                .into_iter()
-                .find(|job| job.account == name && job.resource == resource)?;
-            let held = job.held.as_ref().map(|held| held.holder.as_str());
-            let claim = Claim {
-                account: name,
-                resource,
-                holder: self.holder.as_str(),
-                lease: schedule::delta(LEASE),
-                fence: None,
-                full,
-                key_alone: false,
-                instead_of: held.filter(|holder| Holder::is_dead(holder)),
-            };
-            if let Some(job) = self.warehouse.claim_job(&claim).await.ok()? {
-                return Some(Claimed {
-                    job,
-                    holder: &self.holder,
-                    lease: LEASE,
-                    warehouse: &self.warehouse,
-                    clock: &self.clock,
-                });
-            }
-            let by = held.unwrap_or("another program").to_owned();
-            if waits_for.as_ref() != Some(&by) {
-                tracing::info!(sync.account = name, sync.resource = %resource, "{by} syncs this just now; waiting for it");
-                waits_for = Some(by);
+            match self.try_claim(account, resource, full).await {
+                Ok(Ok(job)) => {
+                    return Some(Claimed {
+                        job,
+                        holder: &self.holder,
+                        lease: LEASE,
+                        warehouse: &self.warehouse,
+                        clock: &self.clock,
+                    });
+                }
+                Ok(Err(by)) => {
+                    if waits_for.as_ref() != Some(&by) {
+                        tracing::info!(sync.account = account.name, sync.resource = %resource, "{by} syncs this just now; waiting for it");
+                        waits_for = Some(by);
+                    }
+                }
+                // Whoever has the job still has it when the database is back.
+                Err(error) if self.warehouse.outlast(&error, &mut outages).await => {}
+                Err(_) => return None,
             }
             tokio::select! {
                 () = cancelled.cancelled() => return None,
                 () = self.clock.sleep(LOOK_EVERY) => {}
             }
         }
+    }
+
+    /// Claims a job, or says who has it.
+    async fn try_claim(
+        &self,
+        account: &sync::Account,
+        resource: Resource,
+        full: bool,
+    ) -> Result<Result<JobState, String>, warehouse::Error> {
+        let name = account.name.as_str();
+        self.warehouse
+            .add_jobs(&[(name, resource, key_group(&self.accounts, account))])
+            .await?;
+        let jobs = self.warehouse.jobs().await?;
+        let job = jobs
+            .into_iter()
+            .find(|job| job.account == name && job.resource == resource);
+        let held = job.and_then(|job| job.held).map(|held| held.holder);
+        let claim = Claim {
+            account: name,
+            resource,
+            holder: self.holder.as_str(),
+            lease: schedule::delta(LEASE),
+            fence: None,
+            full,
+            key_alone: false,
+            instead_of: held.as_deref().filter(|holder| Holder::is_dead(holder)),
+        };
+        let claimed = self.warehouse.claim_job(&claim).await?;
+        Ok(claimed.ok_or_else(|| held.unwrap_or_else(|| "another program".to_owned())))
     }
 }
 

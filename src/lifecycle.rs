@@ -133,7 +133,10 @@ impl Daemon {
             }
             tokio::select! {
                 () = self.scheduler.wait(&turn) => {}
-                () = signals.reload.notified() => self.reload().await,
+                () = signals.reload.notified() => tokio::select! {
+                    () = self.reload(is_ready) => {}
+                    () = signals.stop.cancelled() => break,
+                },
                 () = signals.stop.cancelled() => break,
             }
         }
@@ -143,7 +146,7 @@ impl Daemon {
     }
 
     /// Reads the configuration again, and takes it if all of it can be used.
-    async fn reload(&mut self) {
+    async fn reload(&mut self, is_ready: bool) {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => tell(&[NotifyState::Reloading, now]),
             Err(_) => tell(&[NotifyState::Reloading]),
@@ -152,7 +155,9 @@ impl Daemon {
             Ok(()) => tracing::info!("the configuration is reloaded"),
             Err(error) => tracing::error!("the configuration is not reloaded, the old one is kept: {error}"),
         }
-        tell(&[NotifyState::Ready]);
+        if is_ready {
+            tell(&[NotifyState::Ready]);
+        }
     }
 
     async fn take_new_configuration(&mut self) -> Result<(), Error> {
@@ -167,6 +172,11 @@ impl Daemon {
         }
         if config.daemon.lease != self.config.daemon.lease {
             return Err(Error::NeedsRestart("daemon.lease"));
+        }
+        let (from, to) = (self.config.admin.listen, config.admin.listen);
+        if from != to && from.port() == to.port() && to.port() != 0 {
+            // One of them would be in the other's way.
+            return Err(Error::NeedsRestart("the address of admin.listen, with the same port,"));
         }
         let accounts = self.app.accounts_of(&config)?;
         let elsewhere = if config.admin.listen == self.config.admin.listen {
@@ -266,6 +276,12 @@ impl Listener {
         if tokio::time::timeout(CLOSING, &mut self.task).await.is_err() {
             self.task.abort();
         }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 

@@ -25,9 +25,10 @@ pub async fn look(
     clock: &SharedClock,
     notifier: Option<&Notifier>,
 ) -> Result<(), warehouse::Error> {
+    let accounts: Vec<&str> = config.accounts.keys().map(String::as_str).collect();
     let (standings, jobs) = (warehouse.standings().await?, warehouse.jobs().await?);
     warehouse
-        .note_conditions(&conditions(config, &standings, &jobs, clock.now()))
+        .note_conditions(&conditions(config, &standings, &jobs, clock.now()), &accounts)
         .await?;
     let Some(notifier) = notifier else { return Ok(()) };
     for incident in warehouse.untold_incidents().await? {

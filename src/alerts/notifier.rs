@@ -1,5 +1,8 @@
 //! Posting to a webhook, and sending mail.
 
+use std::collections::HashSet;
+use std::future::Future;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lettre::message::Mailbox;
@@ -16,6 +19,8 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// Tells of incidents, as the configuration says.
 #[derive(Debug)]
 pub struct Notifier {
+    /// What one of several ways has taken, and another has not yet.
+    taken: Mutex<HashSet<(&'static str, String)>>,
     webhook: Option<(reqwest::Client, AlertWebhook)>,
     mail: Option<(AsyncSmtpTransport<Tokio1Executor>, AlertMail)>,
 }
@@ -42,19 +47,66 @@ impl Notifier {
             let server = mail_server(mail.server.as_ref()?.expose()).ok()?;
             Some((server, mail))
         });
-        (webhook.is_some() || mail.is_some()).then_some(Self { webhook, mail })
+        (webhook.is_some() || mail.is_some()).then(|| Self {
+            taken: Mutex::default(),
+            webhook,
+            mail,
+        })
     }
 
     /// Tells of an incident: that it is there, or over. An error says what did not work, and nothing secret.
     pub async fn tell(&self, incident: &Incident) -> Result<(), String> {
+        let mut problems = Vec::new();
         if let Some((client, webhook)) = &self.webhook {
-            post(client, webhook, incident).await?;
+            problems.extend(
+                self.once("webhook", incident, post(client, webhook, incident))
+                    .await
+                    .err(),
+            );
         }
         if let Some((server, mail)) = &self.mail {
-            send(server, mail, incident).await?;
+            problems.extend(self.once("mail", incident, send(server, mail, incident)).await.err());
+        }
+        if problems.is_empty() {
+            for way in ["webhook", "mail"] {
+                self.taken().remove(&(way, name(incident)));
+            }
+            Ok(())
+        } else {
+            Err(problems.join("; "))
+        }
+    }
+
+    /// Tells in one way, unless that has been done while another way failed.
+    async fn once(
+        &self,
+        way: &'static str,
+        incident: &Incident,
+        telling: impl Future<Output = Result<(), String>>,
+    ) -> Result<(), String> {
+        let key = (way, name(incident));
+        if !self.taken().contains(&key) {
+            telling.await?;
+            self.taken().insert(key);
         }
         Ok(())
     }
+
+    fn taken(&self) -> MutexGuard<'_, HashSet<(&'static str, String)>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One name for each thing that is told.
+fn name(incident: &Incident) -> String {
+    format!(
+        "{} {} {} {} {}",
+        incident.account,
+        incident.resource,
+        incident.kind.as_str(),
+        incident.opened_at,
+        incident.resolved_at.is_some()
+    )
 }
 
 async fn post(client: &reqwest::Client, webhook: &AlertWebhook, incident: &Incident) -> Result<(), String> {

@@ -32,7 +32,10 @@ impl Options {
                 }
             });
             let source = LoadOptions::from_process(context.config.clone());
-            let daemon = Daemon::start(config, source, SystemClock::shared()).await?;
+            let daemon = tokio::select! {
+                daemon = Daemon::start(config, source, SystemClock::shared()) => daemon?,
+                () = signals.stop.cancelled() => return Ok(Outcome::Done),
+            };
             Box::pin(daemon.run(&signals)).await;
             Ok(Outcome::Done)
         })

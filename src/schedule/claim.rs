@@ -90,20 +90,22 @@ pub(crate) fn release(job: &JobState, work: Work, begun: DateTime<Utc>, ran: &Ou
     if interrupted && run.status != RunStatus::Complete {
         return Release::default();
     }
+    // An incremental run is not what somebody who asked for a full one waits for.
+    let request = job.requested_at.filter(|_| work.full || !job.requested_full);
     match run.status {
         // What an incomplete run left out, it would most likely leave out again: that is for its next time.
         RunStatus::Complete | RunStatus::Incomplete => Release {
             served_at: Some(begun),
             full_served_at: work.full.then_some(begun),
             failed_at: None,
-            request: job.requested_at,
+            request,
             problem: ran.problem,
         },
         RunStatus::Failed => Release {
             served_at: None,
             full_served_at: None,
             failed_at: Some(run.finished_at),
-            request: job.requested_at,
+            request,
             problem: ran.problem,
         },
     }

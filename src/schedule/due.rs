@@ -99,10 +99,10 @@ impl Plan {
 
     /// When a job that is due, and failed, is tried again; at the latest when its schedule says so anew.
     fn retry_at(&self, state: &JobState, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let failed_at = state.failed_at?;
+        let failed_at = state.failed_at.filter(|at| *at <= now + SET_BACK)?;
         let doublings = state.failures.saturating_sub(1).min(16);
         let wait = (FIRST_RETRY * (1 << doublings)).min(LAST_RETRY);
-        let at = failed_at.min(now) + wait;
+        let at = failed_at + wait;
         match self.next(&self.schedule, Some(failed_at), now) {
             Next::At(tick) => Some(at.min(tick)),
             Next::First | Next::Never => Some(at),
@@ -113,8 +113,11 @@ impl Plan {
         let Some(served_at) = served_at else {
             return Next::First;
         };
-        let since = if served_at > now + SET_BACK { now } else { served_at };
-        match next_tick(schedule, self.timezone, since) {
+        if served_at > now + SET_BACK {
+            // The clock was set back: one run puts this right.
+            return Next::First;
+        }
+        match next_tick(schedule, self.timezone, served_at) {
             Some(tick) => Next::At(tick + self.delay(schedule, tick)),
             None => Next::Never,
         }
@@ -258,7 +261,10 @@ mod tests {
         let state = served(Some("03:00:01"), None);
         assert_eq!(plan.due(&state, at("02:59:40")), Due::At(at("03:15:00")));
         // Set back by hours.
-        assert_eq!(plan.due(&state, at("01:01:00")), Due::At(at("01:15:00")));
+        assert_eq!(plan.due(&state, at("01:01:00")), RUN);
+        let mut failed = served(Some("00:45:00"), None);
+        (failed.failures, failed.failed_at) = (5, Some(at("23:00:00")));
+        assert_eq!(plan.due(&failed, at("01:01:00")), RUN);
         // Set forward by hours: one run, not one for each quarter.
         assert_eq!(plan.due(&state, at("23:01:00")), RUN);
         assert_eq!(

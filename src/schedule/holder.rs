@@ -2,27 +2,31 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use sha2::{Digest as _, Sha256};
 
-/// The name under which a program claims jobs: `run@web1:4711.1#b9f1d0c2`. It says which program it is, on which host, with
-/// which process id, and the how many-th of that process; the last part is a digest of the boot and of the namespace that
-/// the process id belongs to, so that another program there can tell whether it still lives.
+/// The name under which a program claims jobs: `run@web1:4711.51c0ffee#b9f1d0c2`. It says which program it is, on which host and
+/// with which process id, and a random number that makes it unlike any other; the last part is a digest of the boot and of
+/// the namespace that the process id belongs to, so that another program there can tell whether it still lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder(String);
 
 impl Holder {
     /// A new name. `role` is what the program was started as, such as `run`.
     pub fn new(role: &str) -> Self {
-        static MADE: AtomicU32 = AtomicU32::new(1);
-        let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        // A service may not see the first, and a container not have the second.
+        let names = ["/proc/sys/kernel/hostname", "/etc/hostname"].map(std::fs::read_to_string);
+        let host = names.into_iter().find_map(Result::ok).unwrap_or_default();
         let host = match host.trim() {
             "" => "localhost",
             host => host,
         };
-        Self(format!("{role}@{host}:{}.{number}#{}", std::process::id(), home()))
+        Self(format!(
+            "{role}@{host}:{}.{:08x}#{}",
+            std::process::id(),
+            rand::random::<u32>(),
+            home()
+        ))
     }
 
     /// The name.
@@ -40,7 +44,10 @@ impl Holder {
             .and_then(|(_, id)| id.split_once('.')?.0.parse::<u32>().ok());
         let own = home();
         match id {
-            Some(id) if own == its_home && own != UNKNOWN => !Path::new("/proc").join(id.to_string()).exists(),
+            // Where the first process is hidden, others may be.
+            Some(id) if own == its_home && own != UNKNOWN && Path::new("/proc/1").exists() => {
+                !Path::new("/proc").join(id.to_string()).exists()
+            }
             _ => false,
         }
     }

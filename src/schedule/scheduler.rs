@@ -240,7 +240,10 @@ impl Scheduler {
         let before = self.running.len();
         for (work, index, state) in due {
             if self.has_room(work) && self.is_free(&states, &state, index) {
-                self.start(work, index, &state).await;
+                // One that does not answer in time will not answer the next claim either, and signs of life are due.
+                if !self.start(work, index, &state).await {
+                    break;
+                }
             }
         }
         metrics::looked(
@@ -308,7 +311,8 @@ impl Scheduler {
             .any(|job| (is_same(job) || of_key(job)) && by_another(job))
     }
 
-    async fn start(&mut self, work: Work, index: usize, state: &JobState) {
+    /// Claims a job and runs it, if nobody else is faster. `false` if the database did not answer in time.
+    async fn start(&mut self, work: Work, index: usize, state: &JobState) -> bool {
         let entry = self.entries[index].clone();
         let claim = Claim {
             account: &state.account,
@@ -326,15 +330,18 @@ impl Scheduler {
             let claiming = std::pin::pin!(self.warehouse.claim_job(&claim));
             match select(claiming, timeout).await {
                 Either::Left((claimed, _)) => claimed,
-                Either::Right(_) => return,
+                Either::Right(_) => {
+                    tracing::warn!("the database did not answer within {} s; jobs wait", PATIENCE.as_secs());
+                    return false;
+                }
             }
         };
         let job = match claimed {
             Ok(Some(job)) => job,
-            Ok(None) => return,
+            Ok(None) => return true,
             Err(error) => {
                 tracing::warn!(sync.account = state.account, sync.resource = %state.resource, %error, "a job was not claimed; trying again");
-                return;
+                return true;
             }
         };
         let cancelled = CancellationToken::new();
@@ -356,6 +363,7 @@ impl Scheduler {
         };
         let handle = self.tasks.spawn(task.run());
         self.running.insert(handle.id(), running);
+        true
     }
 
     fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {

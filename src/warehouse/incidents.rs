@@ -128,8 +128,9 @@ impl Row {
 }
 
 impl Warehouse {
-    /// Opens an incident for each condition that has none, and resolves those whose condition holds no more.
-    pub async fn note_conditions(&self, conditions: &[Condition]) -> Result<(), Error> {
+    /// Opens an incident for each condition that has none, and resolves those of `accounts` whose condition holds no more:
+    /// of others, other programs know.
+    pub async fn note_conditions(&self, conditions: &[Condition], accounts: &[&str]) -> Result<(), Error> {
         let open = self.open_incidents().await?;
         let is_of = |incident: &Incident, condition: &Condition| {
             incident.account == condition.account
@@ -141,6 +142,7 @@ impl Warehouse {
             .filter(|condition| !open.iter().any(|incident| is_of(incident, condition)));
         let over = open
             .iter()
+            .filter(|incident| accounts.contains(&incident.account.as_str()))
             .filter(|incident| !conditions.iter().any(|condition| is_of(incident, condition)));
         let (new, over): (Vec<_>, Vec<_>) = (new.collect(), over.collect());
         if new.is_empty() && over.is_empty() {
