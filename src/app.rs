@@ -62,8 +62,7 @@ pub enum Error {
 impl App {
     /// Opens the warehouse, creates or upgrades its tables unless that is switched off, and makes the clients.
     pub async fn open(config: &Config, clock: SharedClock) -> Result<Self, Error> {
-        let mut keys = Keys::default();
-        let accounts = keys.accounts(config, &clock, &RetryPolicy::default())?;
+        let (accounts, keys) = Keys::default().accounts(config, &clock, &RetryPolicy::default())?;
         let warehouse = Warehouse::open(&location(config), Arc::clone(&clock)).await?;
         if config.warehouse.migrate {
             warehouse.migrate().await?;
@@ -80,8 +79,21 @@ impl App {
     }
 
     /// The accounts of another configuration. What is known of the rate limit of a key stays known.
-    pub fn accounts_of(&mut self, config: &Config) -> Result<Vec<sync::Account>, Error> {
-        self.keys.accounts(config, &self.clock, &RetryPolicy::default())
+    pub(crate) fn accounts_of(&self, config: &Config) -> Result<NewAccounts, Error> {
+        let (accounts, keys) = self.keys.accounts(config, &self.clock, &RetryPolicy::default())?;
+        Ok(NewAccounts { accounts, keys })
+    }
+
+    /// Takes other accounts in place of those it has. Says which of them have another key, address or limits than before.
+    pub(crate) fn take(&mut self, new: NewAccounts) -> Vec<String> {
+        let old = std::mem::replace(&mut self.accounts, new.accounts);
+        self.keys = new.keys;
+        let is_as_before = |account: &sync::Account| {
+            old.iter()
+                .any(|old| old.name == account.name && Arc::ptr_eq(old.client.budget(), account.client.budget()))
+        };
+        let changed = self.accounts.iter().filter(|account| !is_as_before(account));
+        changed.map(|account| account.name.clone()).collect()
     }
 
     /// Syncs the resources of the accounts that `watch` names: the accounts at the same time, the resources of each in
@@ -130,15 +142,25 @@ impl App {
                 None => run(cancelled.clone()).await.0,
                 Some(claimed) => {
                     let begun = self.clock.now();
-                    let (outcome, interrupted) = claimed.hold(cancelled, run).await;
+                    let Some((outcome, interrupted)) = claimed.hold(cancelled, run).await else {
+                        let why = "another program has taken over this job, because this one gave no sign of life";
+                        runs.push(RunRecord::failed(
+                            &account.name,
+                            resource,
+                            trigger,
+                            begun,
+                            self.clock.now(),
+                            why,
+                        ));
+                        break;
+                    };
                     let work = Work {
                         full: options.full,
                         requested: true,
+                        incremental: !options.full,
                     };
                     let release = schedule::release(&claimed.job, work, begun, &outcome, interrupted);
-                    if let Err(error) = claimed.release(&release).await {
-                        tracing::warn!(sync.account = account.name, sync.resource = %resource, %error, "a job was not given back; it is free when its claim expires");
-                    }
+                    claimed.release(&release).await;
                     outcome
                 }
             };
@@ -221,6 +243,13 @@ impl App {
     }
 }
 
+/// Accounts that are not taken yet.
+#[derive(Debug)]
+pub(crate) struct NewAccounts {
+    pub(crate) accounts: Vec<sync::Account>,
+    keys: Keys,
+}
+
 /// The jobs that the configuration wants, each with its account.
 pub fn entries(config: &Config, accounts: &[sync::Account]) -> Vec<Entry> {
     let shared: Vec<Arc<sync::Account>> = accounts.iter().cloned().map(Arc::new).collect();
@@ -262,7 +291,8 @@ pub fn location(config: &Config) -> Location {
 
 /// The accounts that are enabled, each with its client. Accounts that use the same key of the same API share its budget.
 pub fn accounts(config: &Config, clock: &SharedClock, retry: &RetryPolicy) -> Result<Vec<sync::Account>, Error> {
-    Keys::default().accounts(config, clock, retry)
+    let (accounts, _) = Keys::default().accounts(config, clock, retry)?;
+    Ok(accounts)
 }
 
 /// The budget of each API key, by a digest of the API's address and the key.
@@ -270,12 +300,13 @@ pub fn accounts(config: &Config, clock: &SharedClock, retry: &RetryPolicy) -> Re
 struct Keys(HashMap<[u8; 32], (Limits, Arc<Budget>)>);
 
 impl Keys {
+    /// The accounts of a configuration, and its keys.
     fn accounts(
-        &mut self,
+        &self,
         config: &Config,
         clock: &SharedClock,
         retry: &RetryPolicy,
-    ) -> Result<Vec<sync::Account>, Error> {
+    ) -> Result<(Vec<sync::Account>, Self), Error> {
         let mut used = HashMap::new();
         let mut accounts = Vec::new();
         for (name, account) in config.accounts.iter().filter(|(_, account)| account.enabled) {
@@ -309,8 +340,7 @@ impl Keys {
                 periods: account.analytics.periods.clone(),
             });
         }
-        self.0 = used;
-        Ok(accounts)
+        Ok((accounts, Self(used)))
     }
 }
 

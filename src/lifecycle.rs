@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use sd_notify::NotifyState;
-use tokio::sync::Notify;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::alerts::{self, Notifier};
+use crate::alerts::Alerts;
 use crate::app::{self, App};
 use crate::clock::SharedClock;
 use crate::config::{self, Config, LoadOptions};
@@ -20,8 +22,10 @@ use crate::server::{Schedules, Server, Settings};
 use crate::sync;
 use crate::warehouse::{self, DaemonLock};
 
-/// How long open requests to the admin listener, and the database, may take when the daemon stops.
+/// How long open requests to the admin listener may take when it moves, and the database at the end.
 const CLOSING: Duration = Duration::from_secs(1);
+/// The service manager is asked so often for so much time while the daemon starts: upgrading large tables takes a while.
+const STARTING: (Duration, u32) = (Duration::from_secs(20), 60_000_000);
 
 /// Why the daemon cannot start, or not take a new configuration.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +69,8 @@ pub struct Daemon {
     source: LoadOptions,
     scheduler: Scheduler,
     listener: Listener,
-    alerts: Alerts,
+    alerts: Watching,
+    since: DateTime<Utc>,
     _alone: Option<DaemonLock>,
 }
 
@@ -73,7 +78,7 @@ pub struct Daemon {
 #[derive(Debug)]
 struct Listener {
     address: SocketAddr,
-    settings: Arc<tokio::sync::watch::Sender<Settings>>,
+    settings: Arc<watch::Sender<Settings>>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -83,17 +88,38 @@ impl Daemon {
     ///
     /// Fails where another daemon keeps the same SQLite file.
     pub async fn start(config: Config, source: LoadOptions, clock: SharedClock) -> Result<Self, Error> {
+        let starting = async {
+            loop {
+                tell(&[
+                    NotifyState::ExtendTimeoutUsec(STARTING.1),
+                    NotifyState::Status("starting"),
+                ]);
+                clock.sleep(STARTING.0).await;
+            }
+        };
+        tokio::select! {
+            started = Self::begin(config, source, Arc::clone(&clock)) => started,
+            () = starting => unreachable!("it goes on for ever"),
+        }
+    }
+
+    async fn begin(config: Config, source: LoadOptions, clock: SharedClock) -> Result<Self, Error> {
         let holder = Holder::new("run");
         // Before anything is migrated under the feet of another.
         let alone = DaemonLock::take(&app::location(&config), holder.as_str())?;
         let app = App::open(&config, Arc::clone(&clock)).await?;
+        let since = clock.now();
         let mut scheduler = Scheduler::new(app.warehouse.clone(), clock, holder, config.daemon.lease);
         scheduler
             .set_entries(app::entries(&config, &app.accounts), config.daemon.concurrent_runs)
             .await?;
-        let settings = Arc::new(tokio::sync::watch::Sender::new(settings(&config, &app.accounts)));
-        let listener = Listener::start(config.admin.listen, &app, settings, &scheduler).await?;
-        let alerts = Alerts::start(&app, &config);
+        // Whoever starts it again has mended something.
+        let names: Vec<&str> = app.accounts.iter().map(|account| account.name.as_str()).collect();
+        app.warehouse.retry_jobs(&names).await?;
+        let listening = listen(config.admin.listen).await?;
+        let settings = Arc::new(watch::Sender::new(settings(&config, &app.accounts)));
+        let listener = Listener::serve(listening, &app, settings, &scheduler)?;
+        let alerts = Watching::start(&app, &config, since);
         Ok(Self {
             app,
             config,
@@ -101,6 +127,7 @@ impl Daemon {
             scheduler,
             listener,
             alerts,
+            since,
             _alone: alone,
         })
     }
@@ -140,7 +167,12 @@ impl Daemon {
                 () = signals.stop.cancelled() => break,
             }
         }
-        tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+        let most = (self.config.daemon.stop_within + CLOSING).as_micros();
+        tell(&[
+            NotifyState::Stopping,
+            NotifyState::Status("stopping"),
+            NotifyState::ExtendTimeoutUsec(u32::try_from(most).unwrap_or(u32::MAX)),
+        ]);
         tracing::info!("stopping");
         self.stop().await;
     }
@@ -178,73 +210,92 @@ impl Daemon {
             // One of them would be in the other's way.
             return Err(Error::NeedsRestart("the address of admin.listen, with the same port,"));
         }
-        let accounts = self.app.accounts_of(&config)?;
+        let new = self.app.accounts_of(&config)?;
         let elsewhere = if config.admin.listen == self.config.admin.listen {
             None
         } else {
-            let settings = Arc::clone(&self.listener.settings);
-            Some(Listener::start(config.admin.listen, &self.app, settings, &self.scheduler).await?)
+            Some(listen(config.admin.listen).await?)
         };
-        let jobs = app::entries(&config, &accounts);
+        let jobs = app::entries(&config, &new.accounts);
         self.scheduler.set_entries(jobs, config.daemon.concurrent_runs).await?;
-        self.app.accounts = accounts;
-        if let Some(listener) = elsewhere {
-            std::mem::replace(&mut self.listener, listener).stop().await;
+        // From here on nothing is refused.
+        let changed = self.app.take(new);
+        let settings = settings(&config, &self.app.accounts);
+        self.listener.settings.send_replace(settings);
+        if let Some(listening) = elsewhere {
+            let settings = Arc::clone(&self.listener.settings);
+            let listener = Listener::serve(listening, &self.app, settings, &self.scheduler)?;
+            std::mem::replace(&mut self.listener, listener).stop(CLOSING).await;
             tracing::info!("the status page is at http://{}/ now", self.listener.address);
         }
-        self.listener
-            .settings
-            .send_replace(settings(&config, &self.app.accounts));
-        self.alerts.stop();
-        self.alerts = Alerts::start(&self.app, &config);
+        self.alerts.stop.cancel();
+        self.alerts = Watching::start(&self.app, &config, self.since);
         self.config = config;
+        let changed: Vec<&str> = changed.iter().map(String::as_str).collect();
+        if let Err(error) = self.app.warehouse.retry_jobs(&changed).await {
+            tracing::warn!(%error, "what failed with the old configuration is tried again later, not now");
+        }
         Ok(())
     }
 
     async fn stop(mut self) {
-        self.alerts.stop();
-        self.scheduler.stop(self.config.daemon.stop_within).await;
-        self.listener.stop().await;
-        let closing = self.app.clock.sleep(CLOSING);
+        let within = self.config.daemon.stop_within;
+        let closing = CLOSING.min(within / 5);
+        let before = within.saturating_sub(closing);
+        tokio::join!(
+            self.scheduler.stop(before),
+            self.listener.stop(before),
+            self.alerts.stop(before)
+        );
+        let too_long = self.app.clock.sleep(closing);
         tokio::select! {
             () = self.app.warehouse.close() => {}
-            () = closing => tracing::warn!("the database did not close in time"),
+            () = too_long => tracing::warn!("the database did not close in time"),
         }
     }
 }
 
-/// Looks again and again whether somebody is to be told of something.
+/// Somebody looks whether others are to be told of something.
 #[derive(Debug)]
-struct Alerts(JoinHandle<()>);
+struct Watching {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
 
-impl Alerts {
-    fn start(app: &App, config: &Config) -> Self {
-        let (warehouse, clock, config) = (app.warehouse.clone(), Arc::clone(&app.clock), config.clone());
-        Self(tokio::spawn(async move {
-            let notifier = Notifier::new(&config.alerts);
-            loop {
-                clock.sleep(alerts::LOOK_EVERY).await;
-                if let Err(error) = alerts::look(&warehouse, &config, &clock, notifier.as_ref()).await {
-                    tracing::warn!(%error, "it is not known whether somebody should be told of something; looking again");
-                }
-            }
-        }))
+impl Watching {
+    fn start(app: &App, config: &Config, since: DateTime<Utc>) -> Self {
+        let stop = CancellationToken::new();
+        let (warehouse, clock) = (app.warehouse.clone(), Arc::clone(&app.clock));
+        let alerts = Alerts::new(Arc::new(config.clone()), warehouse, clock, since);
+        let task = tokio::spawn(alerts.watch(stop.clone()));
+        Self { stop, task }
     }
 
-    fn stop(&self) {
-        self.0.abort();
+    /// What is being told is told to its end, `within` that time.
+    async fn stop(mut self, within: Duration) {
+        self.stop.cancel();
+        if tokio::time::timeout(within, &mut self.task).await.is_err() {
+            self.task.abort();
+        }
     }
 }
 
+async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|source| Error::Listen { address, source })
+}
+
 impl Listener {
-    async fn start(
-        address: SocketAddr,
+    fn serve(
+        listener: TcpListener,
         app: &App,
-        settings: Arc<tokio::sync::watch::Sender<Settings>>,
+        settings: Arc<watch::Sender<Settings>>,
         scheduler: &Scheduler,
     ) -> Result<Self, Error> {
-        let refused = |source| Error::Listen { address, source };
-        let listener = tokio::net::TcpListener::bind(address).await.map_err(refused)?;
+        let address = listener.local_addr().map_err(|source| Error::Listen {
+            address: SocketAddr::from(([0, 0, 0, 0], 0)),
+            source,
+        })?;
         let server = Server::on(
             listener,
             app.warehouse.clone(),
@@ -255,7 +306,6 @@ impl Listener {
             woken: scheduler.waker(),
             health: scheduler.health(),
         });
-        let address = server.address().map_err(refused)?;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
@@ -271,9 +321,10 @@ impl Listener {
         })
     }
 
-    async fn stop(mut self) {
+    /// Requests under way are answered, `within` that time.
+    async fn stop(mut self, within: Duration) {
         self.stop.cancel();
-        if tokio::time::timeout(CLOSING, &mut self.task).await.is_err() {
+        if tokio::time::timeout(within, &mut self.task).await.is_err() {
             self.task.abort();
         }
     }

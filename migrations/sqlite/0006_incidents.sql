@@ -3,7 +3,7 @@
 CREATE TABLE incidents (
     account TEXT NOT NULL,
     resource TEXT NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('stale', 'failing', 'key_refused', 'deletions_held_back')),
+    kind TEXT NOT NULL CHECK (kind IN ('stale', 'failing', 'key_refused', 'forbidden', 'deletions_held_back')),
     opened_at TEXT NOT NULL,
     summary TEXT NOT NULL,
     remedy TEXT NOT NULL,

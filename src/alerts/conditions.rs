@@ -8,8 +8,19 @@ use crate::figures::duration;
 use crate::schedule::next_tick;
 use crate::warehouse::{Condition, IncidentKind, JobProblem, JobState, Standing};
 
-/// What is wrong with the jobs of the configuration.
-pub fn conditions(config: &Config, standings: &[Standing], jobs: &[JobState], now: DateTime<Utc>) -> Vec<Condition> {
+/// A program that begins to look may have to catch up first; what is stale then is so for its own reasons.
+const CATCHING_UP: TimeDelta = TimeDelta::minutes(10);
+/// A first or full run may take its time; one that takes longer is not worth waiting for.
+const LONGEST_RUN: TimeDelta = TimeDelta::hours(24);
+
+/// What is wrong with the jobs of the configuration at `now`, for a program that looks after them since `since`.
+pub fn conditions(
+    config: &Config,
+    standings: &[Standing],
+    jobs: &[JobState],
+    since: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Vec<Condition> {
     let mut found: Vec<Condition> = Vec::new();
     for job in jobs {
         let (account, resource) = (job.account.as_str(), job.resource);
@@ -43,38 +54,56 @@ pub fn conditions(config: &Config, standings: &[Standing], jobs: &[JobState], no
                 // All the rest follows from it.
                 continue;
             }
-            Some(JobProblem::DeletionsHeldBack) => found.push(condition(
+            Some(JobProblem::Forbidden) => {
+                found.push(condition(
+                    IncidentKind::Forbidden,
+                    format!("AllAI does not let the API key of account {account} read {resource}"),
+                    format!(
+                        "give the key the right to read them in the AllAI Dashboard, Settings > API, or set jobs.{resource}.enabled = false"
+                    ),
+                ));
+                continue;
+            }
+            None => {}
+        }
+        if job.held_back {
+            found.push(condition(
                 IncidentKind::DeletionsHeldBack,
                 format!("more {resource} of account {account} are gone from AllAI than may be marked as deleted without asking"),
                 format!(
                     "if that is right, run: allai-sync sync {resource} --account {account} --full --allow-mass-delete"
                 ),
-            )),
-            None => {}
+            ));
         }
-        if job.failures >= config.alerts.failures {
+        let (failures, kind) = if job.failures >= job.full_failures {
+            (job.failures, "the sync")
+        } else {
+            (job.full_failures, "the full sync")
+        };
+        if failures >= config.alerts.failures {
             found.push(condition(
                 IncidentKind::Failing,
-                format!(
-                    "the sync of {resource} of account {account} failed {} times in a row",
-                    job.failures
-                ),
+                format!("{kind} of {resource} of account {account} failed {failures} times in a row"),
                 "the reasons are on the status page, in the table sync_runs and in the log".to_owned(),
             ));
         }
         let its = standings
             .iter()
             .find(|standing| standing.account == account && standing.resource == resource);
-        let since = its
-            .and_then(|standing| standing.last_complete_at)
-            .unwrap_or(job.created_at);
-        let allowed = TimeDelta::from_std(config.alerts.stale_after).unwrap_or(TimeDelta::MAX)
-            + interval(config, resource, since);
-        if now - since > allowed {
-            let age = duration((now - since).num_seconds());
+        let complete_at = its.and_then(|standing| standing.last_complete_at);
+        let last = complete_at.unwrap_or(job.created_at);
+        let allowed =
+            TimeDelta::from_std(config.alerts.stale_after).unwrap_or(TimeDelta::MAX) + interval(config, resource, last);
+        let is_under_way = job.held.as_ref().is_some_and(|held| now - held.since < LONGEST_RUN);
+        if now - last > allowed && now - since > CATCHING_UP && !is_under_way {
+            let age = duration((now - last).num_seconds());
+            let summary = match complete_at {
+                Some(_) => format!("{resource} of account {account} were last synced completely {age} ago"),
+                None => format!("{resource} of account {account} were never synced completely, for {age} by now"),
+            };
             found.push(condition(
                 IncidentKind::Stale,
-                format!("{resource} of account {account} were last synced completely {age} ago"),
+                summary,
                 "the reasons are on the status page, in the table sync_runs and in the log".to_owned(),
             ));
         }
@@ -91,6 +120,7 @@ fn interval(config: &Config, resource: Resource, after: DateTime<Utc>) -> TimeDe
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::warehouse::Holding;
 
     fn config() -> Config {
         let text = "[accounts.main]\napi_key = \"k\"\n[accounts.off]\napi_key = \"k2\"\nenabled = false\n\
@@ -113,7 +143,10 @@ mod tests {
             full_served_at: None,
             failures: 0,
             failed_at: None,
+            full_failures: 0,
+            full_failed_at: None,
             problem: None,
+            held_back: false,
             requested_at: None,
             requested_full: false,
             held: None,
@@ -130,7 +163,7 @@ mod tests {
             last_complete_at: last_complete_at.map(at),
             last_verified_at: None,
         };
-        let found = conditions(&config(), &[standing], jobs, at(now));
+        let found = conditions(&config(), &[standing], jobs, at("00:00:00"), at(now));
         found
             .into_iter()
             .map(|condition| (condition.resource, condition.kind))
@@ -156,6 +189,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_under_way_or_has_just_been_started_is_not_stale_yet() {
+        let mut jobs = [job("main", Resource::Contacts)];
+        jobs[0].held = Some(Holding {
+            holder: "run@web1:1.2#3".to_owned(),
+            since: at("00:00:01"),
+            full: true,
+        });
+        assert_eq!(kinds(&jobs, None, "23:00:00"), []);
+        jobs[0].held = None;
+        let config = config();
+        for (started, found) in [("11:55:00", 0), ("11:45:00", 1)] {
+            let conditions = conditions(&config, &[], &jobs, at(started), at("12:00:00"));
+            assert_eq!(conditions.len(), found, "{started}: {conditions:?}");
+        }
+    }
+
+    #[test]
+    fn what_one_resource_may_not_read_is_no_matter_of_the_account() {
+        let mut jobs = Resource::ALL.map(|resource| job("main", resource));
+        jobs[0].problem = Some(JobProblem::Forbidden);
+        assert_eq!(
+            kinds(&jobs, Some("10:00:00"), "00:30:00"),
+            [("contacts".to_owned(), IncidentKind::Forbidden)]
+        );
+    }
+
+    #[test]
     fn a_refused_key_is_one_incident_of_its_account() {
         let mut jobs = Resource::ALL.map(|resource| job("main", resource));
         for job in &mut jobs {
@@ -178,7 +238,10 @@ mod tests {
             kinds(&jobs, Some("10:00:00"), "10:30:00"),
             [("contacts".to_owned(), IncidentKind::Failing)]
         );
-        jobs[0].problem = Some(JobProblem::DeletionsHeldBack);
+        // Whatever else is wrong, and for longer than that.
+        jobs[0].held_back = true;
         assert_eq!(kinds(&jobs, Some("10:00:00"), "10:30:00").len(), 2);
+        (jobs[0].failures, jobs[0].full_failures, jobs[0].held_back) = (0, 3, false);
+        assert_eq!(kinds(&jobs, Some("10:00:00"), "10:30:00").len(), 1);
     }
 }

@@ -6,40 +6,101 @@
 mod conditions;
 mod notifier;
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::{Either, select};
+use tokio_util::sync::CancellationToken;
 
 pub use conditions::conditions;
 pub use notifier::{Notifier, mail_server};
 
 use crate::clock::SharedClock;
 use crate::config::Config;
-use crate::warehouse::{self, Warehouse};
+use crate::warehouse::{self, Incident, Warehouse};
 
 /// How often it is looked whether something is wrong.
-pub const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long the database may take for that.
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Looks what is wrong and tells of what is new. What cannot be told is told later.
-pub async fn look(
-    warehouse: &Warehouse,
-    config: &Config,
-    clock: &SharedClock,
-    notifier: Option<&Notifier>,
-) -> Result<(), warehouse::Error> {
-    let accounts: Vec<&str> = config.accounts.keys().map(String::as_str).collect();
-    let (standings, jobs) = (warehouse.standings().await?, warehouse.jobs().await?);
-    warehouse
-        .note_conditions(&conditions(config, &standings, &jobs, clock.now()), &accounts)
-        .await?;
-    let Some(notifier) = notifier else { return Ok(()) };
-    for incident in warehouse.untold_incidents().await? {
-        match notifier.tell(&incident).await {
-            Ok(()) => warehouse.incident_told(&incident).await?,
-            Err(problem) => tracing::warn!(
-                sync.account = incident.account,
-                alert.kind = incident.kind.as_str(),
-                "an alert was not delivered, it is tried again in two minutes: {problem}"
-            ),
+/// Looks again and again whether somebody is to be told of something.
+#[derive(Debug)]
+pub struct Alerts {
+    config: Arc<Config>,
+    warehouse: Warehouse,
+    clock: SharedClock,
+    notifier: Option<Notifier>,
+    since: DateTime<Utc>,
+}
+
+impl Alerts {
+    /// Looks after the jobs of a configuration, which this program keeps since `since`.
+    pub fn new(config: Arc<Config>, warehouse: Warehouse, clock: SharedClock, since: DateTime<Utc>) -> Self {
+        let notifier = Notifier::new(&config.alerts);
+        Self {
+            config,
+            warehouse,
+            clock,
+            notifier,
+            since,
         }
     }
-    Ok(())
+
+    /// Looks until `stop` is cancelled; what is being told then is told to its end.
+    pub async fn watch(self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = self.clock.sleep(LOOK_EVERY) => {}
+                () = stop.cancelled() => return,
+            }
+            let looking = std::pin::pin!(self.look());
+            let untold = match select(looking, self.clock.sleep(PATIENCE)).await {
+                Either::Left((Ok(untold), _)) => untold,
+                Either::Left((Err(error), _)) => {
+                    tracing::warn!(%error, "it is not known whether somebody should be told of something; looking again");
+                    continue;
+                }
+                Either::Right(_) => {
+                    tracing::warn!(
+                        "the database does not answer, so that nobody can be told of anything; looking again"
+                    );
+                    continue;
+                }
+            };
+            if let (Some(notifier), false) = (&self.notifier, untold.is_empty()) {
+                self.tell(notifier, &untold).await;
+            }
+        }
+    }
+
+    /// Looks what is wrong; what somebody is to be told of now, by this program alone for a while.
+    async fn look(&self) -> Result<Vec<Incident>, warehouse::Error> {
+        let accounts: Vec<&str> = self.config.accounts.keys().map(String::as_str).collect();
+        let standings = self.warehouse.standings().await?;
+        let (jobs, now) = self.warehouse.jobs_now().await?;
+        let conditions = conditions(&self.config, &standings, &jobs, self.since, now);
+        self.warehouse.note_conditions(&conditions, &accounts).await?;
+        match self.notifier {
+            Some(_) => self.warehouse.untold_incidents().await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Tells of incidents. What cannot be told is told later.
+    async fn tell(&self, notifier: &Notifier, incidents: &[Incident]) {
+        let (told, problems) = notifier.tell(incidents, &self.clock, warehouse::TELLING).await;
+        for problem in problems {
+            tracing::warn!("alerts were not delivered, they are tried again in two minutes: {problem}");
+        }
+        for incident in told {
+            if let Err(error) = self.warehouse.incident_told(incident).await {
+                tracing::warn!(
+                    sync.account = incident.account, alert.kind = incident.kind.as_str(), %error,
+                    "it was not noted that an alert was delivered; it will be again"
+                );
+            }
+        }
+    }
 }

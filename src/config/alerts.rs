@@ -11,6 +11,9 @@ use super::issue::Report;
 use super::secret::Secret;
 use super::{KeyPath, duration, words};
 
+/// Whoever wants to know sooner would hear of every run that takes a little longer.
+const SHORTEST_STALE: Duration = Duration::from_mins(1);
+
 /// Who is told, once per incident, when something needs a person, and when it is over.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -88,6 +91,13 @@ impl Alerts {
     pub(super) fn validate(&self, at: &KeyPath, report: &mut Report) {
         if self.failures == 0 {
             report.wrong(&at.join("failures"), "not at least 1", "write e.g. failures = 3");
+        }
+        if self.stale_after < SHORTEST_STALE {
+            report.wrong(
+                &at.join("stale_after"),
+                "must be at least 1m",
+                "write e.g. stale_after = \"2h\"",
+            );
         }
         if let Some(webhook) = &self.webhook {
             webhook.validate(&at.join("webhook"), report);

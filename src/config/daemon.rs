@@ -11,6 +11,9 @@ use super::{KeyPath, duration};
 /// A shorter lease would be lost to one slow commit.
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 const LONGEST_LEASE: Duration = Duration::from_hours(1);
+/// A shorter stop finishes nothing; a longer one is taken for a hang by whoever waits for it.
+const SHORTEST_STOP: Duration = Duration::from_millis(500);
+const LONGEST_STOP: Duration = Duration::from_mins(5);
 
 /// How the daemon, `allai-sync run`, behaves.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -51,6 +54,13 @@ impl Daemon {
         }
         if !(SHORTEST_LEASE..=LONGEST_LEASE).contains(&self.lease) {
             report.wrong(&at.join("lease"), "must be from 1s to 1h", "e.g. `lease = \"30s\"`");
+        }
+        if !(SHORTEST_STOP..=LONGEST_STOP).contains(&self.stop_within) {
+            report.wrong(
+                &at.join("stop_within"),
+                "must be from 500ms to 5m",
+                "e.g. `stop_within = \"5s\"`",
+            );
         }
     }
 }

@@ -11,10 +11,12 @@ use super::{Holder, Work};
 use crate::clock::SharedClock;
 use crate::metrics;
 use crate::sync::{self, Job, Outcome};
-use crate::warehouse::{self, JobState, RateBudget, Release, RunStatus, Warehouse};
+use crate::warehouse::{JobState, RateBudget, Release, RunStatus, Warehouse};
 
-/// A renewal that fails is tried again after this.
+/// What fails is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long a run that was taken over may take to stop.
+const STOPPING: Duration = Duration::from_secs(15);
 
 /// A job that was claimed.
 #[derive(Debug)]
@@ -27,8 +29,13 @@ pub(crate) struct Claimed<'a> {
 }
 
 impl Claimed<'_> {
-    /// Does `work` and renews the claim meanwhile. If the job is taken over, the token that `work` gets is cancelled.
-    pub(crate) async fn hold<T, F>(&self, cancelled: &CancellationToken, work: impl FnOnce(CancellationToken) -> F) -> T
+    /// Does `work` and renews the claim meanwhile. If the job is taken over, the token that `work` gets is cancelled, and
+    /// what does not stop then is dropped: `None`.
+    pub(crate) async fn hold<T, F>(
+        &self,
+        cancelled: &CancellationToken,
+        work: impl FnOnce(CancellationToken) -> F,
+    ) -> Option<T>
     where
         F: Future<Output = T>,
     {
@@ -37,14 +44,17 @@ impl Claimed<'_> {
         let work = Box::pin(work(token.clone()));
         let keep = std::pin::pin!(self.keep());
         match select(work, keep).await {
-            Either::Left((done, _)) => done,
+            Either::Left((done, _)) => Some(done),
             Either::Right(((), work)) => {
                 tracing::warn!(
                     sync.account = self.job.account, sync.resource = %self.job.resource,
                     "another program has taken over this job, because this one gave no sign of life; stopping it here"
                 );
                 token.cancel();
-                work.await
+                match select(work, self.clock.sleep(STOPPING)).await {
+                    Either::Left((done, _)) => Some(done),
+                    Either::Right(_) => None,
+                }
             }
         }
     }
@@ -54,28 +64,50 @@ impl Claimed<'_> {
         let mut pause = self.lease / 3;
         loop {
             self.clock.sleep(pause).await;
-            pause = match self
-                .warehouse
-                .renew_claim(&self.job, self.holder.as_str(), delta(self.lease))
-                .await
-            {
+            pause = match self.renew().await {
                 Ok(true) => self.lease / 3,
                 Ok(false) => return,
                 // Whoever would take over needs the same database.
-                Err(error) => {
-                    tracing::warn!(%error, "a job's claim was not renewed; trying again");
+                Err(problem) => {
+                    tracing::warn!("a job's claim was not renewed, trying again: {problem}");
                     RETRY.min(self.lease / 3)
                 }
             };
         }
     }
 
-    /// Gives the job back.
-    pub(crate) async fn release(&self, release: &Release) -> Result<(), warehouse::Error> {
-        self.warehouse
-            .release_job(&self.job, self.holder.as_str(), release)
-            .await
-            .map(drop)
+    /// Renews the claim; does not wait for an answer until the claim has expired.
+    async fn renew(&self) -> Result<bool, String> {
+        let renewal = self
+            .warehouse
+            .renew_claim(&self.job, self.holder.as_str(), delta(self.lease));
+        match select(std::pin::pin!(renewal), self.clock.sleep(self.lease / 3)).await {
+            Either::Left((renewed, _)) => renewed.map_err(|error| error.to_string()),
+            Either::Right(_) => Err("the database does not answer".to_owned()),
+        }
+    }
+
+    /// Gives the job back. While the database is away that is tried for as long as the claim lasts: a job that keeps what
+    /// it was given would do its work twice.
+    pub(crate) async fn release(&self, release: &Release) {
+        let since = self.clock.monotonic();
+        loop {
+            let (job, holder) = (&self.job, self.holder.as_str());
+            let releasing = self.warehouse.release_job(job, holder, release);
+            let error = match select(std::pin::pin!(releasing), self.clock.sleep(self.lease)).await {
+                Either::Left((Ok(_), _)) => return,
+                Either::Left((Err(error), _)) => error.to_string(),
+                Either::Right(_) => "the database does not answer".to_owned(),
+            };
+            if self.clock.monotonic().saturating_sub(since) >= self.lease {
+                tracing::warn!(
+                    sync.account = job.account, sync.resource = %job.resource,
+                    "a job was not given back, it is free when its claim expires: {error}"
+                );
+                return;
+            }
+            self.clock.sleep(RETRY.min(self.lease / 3)).await;
+        }
     }
 }
 
@@ -98,16 +130,25 @@ pub(crate) fn release(job: &JobState, work: Work, begun: DateTime<Utc>, ran: &Ou
             served_at: Some(begun),
             full_served_at: work.full.then_some(begun),
             failed_at: None,
+            full: work.full,
             request,
             problem: ran.problem,
+            held_back: ran.held_back,
         },
         RunStatus::Failed => Release {
-            served_at: None,
-            full_served_at: None,
-            failed_at: Some(run.finished_at),
             request,
             problem: ran.problem,
+            ..failed(work, run.finished_at)
         },
+    }
+}
+
+/// What a run that broke off at `at` means.
+pub(crate) fn failed(work: Work, at: DateTime<Utc>) -> Release {
+    Release {
+        failed_at: Some(at),
+        full: work.full,
+        ..Release::default()
     }
 }
 

@@ -13,6 +13,8 @@ use crate::warehouse::JobState;
 
 /// A run that failed is tried again after this, then after twice as long, and so on.
 const FIRST_RETRY: TimeDelta = TimeDelta::minutes(1);
+/// The same for a full run that failed: it takes long, and the incremental ones go on meanwhile.
+const FIRST_FULL_RETRY: TimeDelta = TimeDelta::minutes(5);
 /// The longest wait before a run that failed is tried again.
 const LAST_RETRY: TimeDelta = TimeDelta::hours(1);
 /// What is kept as the time of the last run may be so far ahead of the clock: a clock that was set right by less does not
@@ -51,6 +53,15 @@ pub struct Work {
     pub full: bool,
     /// Whether somebody asked for it, rather than a schedule.
     pub requested: bool,
+    /// Whether an incremental run is due, too, and worth having while there is no room for a full one.
+    pub incremental: bool,
+}
+
+impl Work {
+    /// What is done in its place while there is no room for long runs.
+    pub(super) fn instead(self) -> Option<Self> {
+        (self.full && self.incremental).then_some(Self { full: false, ..self })
+    }
 }
 
 impl Plan {
@@ -81,31 +92,62 @@ impl Plan {
             .as_ref()
             .map_or(Next::Never, |full| self.next(full, state.full_served_at, now));
         let requested = state.requested_at.is_some();
-        let full = next_full.is_due(now) || (requested && state.requested_full);
+        let full_at = next_full.at().map(|at| at.max(self.full_retry_at(state, now)));
+        let at = next.at().map(|at| at.max(self.retry_at(state, now)));
+        let is_due = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at <= now);
+        let full = is_due(full_at);
         if requested {
-            return Due::Now(Work { full, requested });
+            let full = full || state.requested_full;
+            return Due::Now(Work {
+                full,
+                requested,
+                incremental: !state.requested_full,
+            });
         }
-        let Some(at) = [next.at(), next_full.at()].into_iter().flatten().min() else {
-            return Due::Never;
-        };
-        if at > now {
-            return Due::At(at);
-        }
-        match self.retry_at(state, now) {
-            Some(retry_at) if retry_at > now => Due::At(retry_at),
-            _ => Due::Now(Work { full, requested }),
+        match [at, full_at].into_iter().flatten().min() {
+            None => Due::Never,
+            Some(at) if at > now => Due::At(at),
+            Some(_) => Due::Now(Work {
+                full,
+                requested,
+                incremental: is_due(at),
+            }),
         }
     }
 
-    /// When a job that is due, and failed, is tried again; at the latest when its schedule says so anew.
-    fn retry_at(&self, state: &JobState, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let failed_at = state.failed_at.filter(|at| *at <= now + SET_BACK)?;
-        let doublings = state.failures.saturating_sub(1).min(16);
-        let wait = (FIRST_RETRY * (1 << doublings)).min(LAST_RETRY);
-        let at = failed_at + wait;
-        match self.next(&self.schedule, Some(failed_at), now) {
-            Next::At(tick) => Some(at.min(tick)),
-            Next::First | Next::Never => Some(at),
+    /// When a job that failed is tried again; at the latest when its schedule says so anew.
+    fn retry_at(&self, state: &JobState, now: DateTime<Utc>) -> DateTime<Utc> {
+        self.retry(&self.schedule, FIRST_RETRY, state.failures, state.failed_at, now)
+    }
+
+    fn full_retry_at(&self, state: &JobState, now: DateTime<Utc>) -> DateTime<Utc> {
+        self.full_schedule.as_ref().map_or(DateTime::UNIX_EPOCH, |schedule| {
+            self.retry(
+                schedule,
+                FIRST_FULL_RETRY,
+                state.full_failures,
+                state.full_failed_at,
+                now,
+            )
+        })
+    }
+
+    fn retry(
+        &self,
+        schedule: &Schedule,
+        first: TimeDelta,
+        failures: u32,
+        failed_at: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) -> DateTime<Utc> {
+        let Some(failed_at) = failed_at.filter(|at| *at <= now + SET_BACK) else {
+            return DateTime::UNIX_EPOCH;
+        };
+        let doublings = failures.saturating_sub(1).min(16);
+        let at = failed_at + (first * (1 << doublings)).min(LAST_RETRY);
+        match self.next(schedule, Some(failed_at), now) {
+            Next::At(tick) => at.min(tick),
+            Next::First | Next::Never => at,
         }
     }
 
@@ -151,10 +193,6 @@ enum Next {
 }
 
 impl Next {
-    fn is_due(self, now: DateTime<Utc>) -> bool {
-        self.at().is_some_and(|at| at <= now)
-    }
-
     fn at(self) -> Option<DateTime<Utc>> {
         match self {
             Self::First => Some(DateTime::UNIX_EPOCH),
@@ -189,6 +227,9 @@ mod tests {
             resource: Resource::Contacts,
             created_at: at("00:00:00"),
             problem: None,
+            held_back: false,
+            full_failures: 0,
+            full_failed_at: None,
             served_at: served_at.map(at),
             full_served_at: full_served_at.map(at),
             failures: 0,
@@ -203,10 +244,12 @@ mod tests {
     const RUN: Due = Due::Now(Work {
         full: false,
         requested: false,
+        incremental: true,
     });
     const FULL: Due = Due::Now(Work {
         full: true,
         requested: false,
+        incremental: true,
     });
 
     #[test]
@@ -249,9 +292,40 @@ mod tests {
             plan.due(&state, at("04:00:31")),
             Due::Now(Work {
                 full: false,
-                requested: true
+                requested: true,
+                incremental: true,
             })
         );
+    }
+
+    #[test]
+    fn full_runs_that_fail_do_not_keep_the_incremental_ones_waiting() {
+        let plan = plan("0 */15 * * * *", Some("0 30 2 * * *"), Duration::ZERO);
+        let mut state = served(Some("02:15:00"), Some("00:00:00"));
+        assert_eq!(plan.due(&state, at("02:30:00")), FULL);
+        // It takes a while, and fails.
+        (state.failures, state.failed_at) = (1, Some(at("02:44:00")));
+        (state.full_failures, state.full_failed_at) = (1, Some(at("02:44:00")));
+        assert_eq!(plan.due(&state, at("02:44:01")), Due::At(at("02:45:00")));
+        assert_eq!(plan.due(&state, at("02:45:00")), RUN);
+        (state.failures, state.failed_at, state.served_at) = (0, None, Some(at("02:45:00")));
+        let again = Due::Now(Work {
+            full: true,
+            requested: false,
+            incremental: false,
+        });
+        assert_eq!(plan.due(&state, at("02:45:30")), Due::At(at("02:49:00")));
+        assert_eq!(plan.due(&state, at("02:49:00")), again);
+        (state.full_failures, state.full_failed_at) = (30, Some(at("03:00:00")));
+        assert_eq!(plan.due(&state, at("03:00:00")), RUN);
+        state.served_at = Some(at("03:55:00"));
+        assert_eq!(plan.due(&state, at("03:59:59")), Due::At(at("04:00:00")));
+        // Somebody who asks does not wait.
+        (state.requested_at, state.requested_full) = (Some(at("03:59:00")), true);
+        assert!(matches!(
+            plan.due(&state, at("03:59:59")),
+            Due::Now(Work { full: true, .. })
+        ));
     }
 
     #[test]

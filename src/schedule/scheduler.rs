@@ -71,9 +71,8 @@ pub struct Scheduler {
 
 #[derive(Debug)]
 struct Running {
-    account: String,
-    resource: Resource,
-    full: bool,
+    job: JobState,
+    work: Work,
     cancelled: CancellationToken,
 }
 
@@ -118,7 +117,7 @@ impl Scheduler {
             .collect();
         self.warehouse.add_jobs(&jobs).await?;
         for running in self.running.values() {
-            if !entries.iter().any(|entry| entry.plan.account == running.account) {
+            if !entries.iter().any(|entry| entry.plan.account == running.job.account) {
                 running.cancelled.cancel();
             }
         }
@@ -147,7 +146,7 @@ impl Scheduler {
         let running = self
             .running
             .values()
-            .map(|running| (running.account.clone(), running.resource));
+            .map(|running| (running.job.account.clone(), running.job.resource));
         Turn {
             running: running.collect(),
             next,
@@ -239,7 +238,14 @@ impl Scheduler {
         let all = due.len();
         let before = self.running.len();
         for (work, index, state) in due {
-            if self.has_room(work) && self.is_free(&states, &state, index) {
+            let work = if self.has_room(work) {
+                Some(work)
+            } else {
+                work.instead().filter(|work| self.has_room(*work))
+            };
+            if let Some(work) = work
+                && self.is_free(&states, &state, index)
+            {
                 // One that does not answer in time will not answer the next claim either, and signs of life are due.
                 if !self.start(work, index, &state).await {
                     break;
@@ -273,9 +279,9 @@ impl Scheduler {
         let running = self
             .running
             .values()
-            .find(|running| running.account == plan.account && running.resource == Resource::Conversations);
+            .find(|running| running.job.account == plan.account && running.job.resource == Resource::Conversations);
         match running {
-            Some(running) => state.served_at.is_none() || (running.full && work.full),
+            Some(running) => state.served_at.is_none() || (running.work.full && work.full),
             None => matches!(entry.plan.due(state, now), Due::Now(_)),
         }
     }
@@ -283,12 +289,12 @@ impl Scheduler {
     fn runs_here(&self, account: &str, resource: Resource) -> bool {
         self.running
             .values()
-            .any(|running| running.account == account && running.resource == resource)
+            .any(|running| running.job.account == account && running.job.resource == resource)
     }
 
     /// Long runs leave one place to short ones.
     fn has_room(&self, work: Work) -> bool {
-        let long = self.running.values().filter(|running| running.full).count();
+        let long = self.running.values().filter(|running| running.work.full).count();
         self.running.len() < self.concurrent_runs && (!work.full || long < self.concurrent_runs.max(2) - 1)
     }
 
@@ -346,9 +352,8 @@ impl Scheduler {
         };
         let cancelled = CancellationToken::new();
         let running = Running {
-            account: state.account.clone(),
-            resource: state.resource,
-            full: work.full,
+            job: job.clone(),
+            work,
             cancelled: cancelled.clone(),
         };
         let task = Task {
@@ -372,10 +377,31 @@ impl Scheduler {
             Err(error) => error.id(),
         };
         let ran = self.running.remove(&id);
-        if let (Err(error), Some(ran)) = (ended, ran) {
-            // Its claim stays until it expires; then it is tried again.
-            tracing::error!(sync.account = ran.account, sync.resource = %ran.resource, "a run broke off: {error}; please report this");
-        }
+        let (Err(error), Some(ran)) = (ended, ran) else { return };
+        tracing::error!(
+            sync.account = ran.job.account, sync.resource = %ran.job.resource,
+            "a run broke off: {error}; please report this"
+        );
+        // Else it would be tried again and again, without a pause.
+        let release = claim::failed(ran.work, self.clock.now());
+        let (warehouse, clock, holder, lease) = (
+            self.warehouse.clone(),
+            Arc::clone(&self.clock),
+            self.holder.clone(),
+            self.lease,
+        );
+        let job = ran.job.clone();
+        let handle = self.tasks.spawn(async move {
+            let claimed = Claimed {
+                job,
+                holder: &holder,
+                lease,
+                warehouse: &warehouse,
+                clock: &clock,
+            };
+            claimed.release(&release).await;
+        });
+        self.running.insert(handle.id(), ran);
     }
 }
 
@@ -404,7 +430,7 @@ impl Task {
         };
         let progress = Progress::default();
         let work = self.work;
-        let (outcome, interrupted) = claimed
+        let held = claimed
             .hold(&self.cancelled, |token| {
                 let (account, warehouse, clock, progress) =
                     (&*self.entry.account, &self.warehouse, &self.clock, &progress);
@@ -425,9 +451,10 @@ impl Task {
                 }
             })
             .await;
-        let release: Release = claim::release(&claimed.job, work, begun, &outcome, interrupted);
-        if let Err(error) = claimed.release(&release).await {
-            tracing::warn!(sync.account = claimed.job.account, sync.resource = %resource, %error, "a job was not given back; it is free when its claim expires");
+        // What was dropped has been taken over.
+        if let Some((outcome, interrupted)) = held {
+            let release: Release = claim::release(&claimed.job, work, begun, &outcome, interrupted);
+            claimed.release(&release).await;
         }
     }
 }

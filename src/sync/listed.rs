@@ -11,7 +11,7 @@ use crate::allai::{Listing, Resource};
 use crate::warehouse::{StateUpdate, SyncState};
 
 /// How old an interrupted sweep may be to be gone on with: what it read has aged as well.
-const WORTH_RESUMING: TimeDelta = TimeDelta::hours(24);
+pub(super) const WORTH_RESUMING: TimeDelta = TimeDelta::hours(24);
 
 /// A list that was read, in full or at its growing end, and what is settled since.
 pub(super) struct Reading {

@@ -13,11 +13,12 @@ use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
 
 use super::deletion::{self, brake};
+use super::listed::WORTH_RESUMING;
 use super::reader::{CHECKPOINT_EVERY, Reader};
 use super::sweep::{Mode, Proof, Sweep, bitmap};
 use super::{Error, Finding, Run};
 use crate::allai::{self, Listing, Resource};
-use crate::warehouse::{ConversationToRead, RunStatus, StateUpdate, UnseenRow};
+use crate::warehouse::{ConversationToRead, RunStatus, StateUpdate, ToRead, UnseenRow};
 
 /// Conversations taken from the warehouse at a time.
 const BATCH: u32 = 200;
@@ -44,6 +45,18 @@ struct Checkpoint {
     /// Conversations whose messages could not be read, and the first of them with the reason.
     failed: u64,
     first_failure: Option<String>,
+    /// Whether what is gone may be marked as deleted; a run that was cut short in doing so finds fewer rows left.
+    #[serde(default)]
+    may_delete: bool,
+}
+
+impl Checkpoint {
+    /// What an interrupted run left, unless it has aged too much: what it read has aged as well.
+    fn resume(text: &str, now: DateTime<Utc>) -> Option<Self> {
+        let found: Self = serde_json::from_str(text).ok()?;
+        let is_young = found.started_at.is_some_and(|at| now - at < WORTH_RESUMING);
+        (found.all && is_young).then_some(found)
+    }
 }
 
 pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
@@ -53,20 +66,21 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
         .state(account, Resource::Messages)
         .await?
         .unwrap_or_default();
-    let resumed: Option<Checkpoint> = state
+    let now = run.client.server_now();
+    let resumed = state
         .checkpoint
         .as_deref()
-        .and_then(|text| serde_json::from_str(text).ok());
+        .and_then(|text| Checkpoint::resume(text, now));
     // That there are no messages does not make a run the first one: conversations may be empty.
     let first =
         state.last_complete_at.is_none() && job.warehouse.highest_row_num(account, Resource::Messages).await? == 0;
     let full = job.options.full || first || resumed.is_some();
     let found = resumed.unwrap_or_else(|| Checkpoint {
         all: job.options.full || first,
-        started_at: Some(run.client.server_now()),
+        started_at: Some(now),
         ..Checkpoint::default()
     });
-    let (all, mut after_row_num) = (found.all, found.after_row_num);
+    let (all, resumed_at) = (found.all, found.after_row_num);
     let messages = MessagesRun {
         run,
         full,
@@ -90,13 +104,27 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
     } else {
         job.account.concurrency
     };
+    let mut after_row_num = 0;
     loop {
-        let batch = job
+        // What the interrupted run has read is read again where it has changed since.
+        let is_resuming = after_row_num < resumed_at;
+        let which = match (is_resuming, all) {
+            (true, _) => ToRead::Changed,
+            (false, true) => ToRead::All,
+            (false, false) => ToRead::Due,
+        };
+        let mut batch = job
             .warehouse
-            .conversations_to_read(account, after_row_num, BATCH, all)
+            .conversations_to_read(account, after_row_num, BATCH, which)
             .await?;
-        let Some(last) = batch.last() else { break };
-        after_row_num = last.row_num;
+        if is_resuming {
+            batch.retain(|conversation| conversation.row_num <= resumed_at);
+        }
+        after_row_num = match batch.last() {
+            Some(last) => last.row_num,
+            None if is_resuming => resumed_at,
+            None => break,
+        };
         if !full {
             job.progress.expect_more(batch.len() as u64);
         }
@@ -188,11 +216,16 @@ impl MessagesRun<'_> {
             Err(error) => return Err(error),
         };
         if error.is_not_found() {
-            if matches!(self.is_gone(conversation_id).await, Ok(true)) {
-                return Ok(ListRead::Gone);
+            match self.is_gone(conversation_id).await {
+                Ok(true) => return Ok(ListRead::Gone),
+                // There is such a conversation, and nobody knows what was said in it.
+                Ok(false) => {
+                    self.note_failure(conversation_id, &error.into());
+                    return Ok(ListRead::Failed);
+                }
+                Err(Error::Api(other)) if concerns_one_list(&other) => {}
+                Err(other) => return Err(other),
             }
-            self.shared().found.unverified += 1;
-            return Ok(ListRead::Failed);
         }
         self.shared().failures_in_a_row += 1;
         if !concerns_one_list(&error) || self.shared().failures_in_a_row > FAILURES_TO_GIVE_UP {
@@ -331,9 +364,15 @@ impl MessagesRun<'_> {
             .await?
             .unwrap_or_default();
         let last_run = job.warehouse.recent_runs(account, Resource::Conversations, 1).await?;
-        let conversations_proven = conversations.last_verified_at.is_some()
-            && conversations.last_verified_at == conversations.last_complete_at
-            && last_run.iter().all(|run| run.status == RunStatus::Complete);
+        let proven_by = last_run.first().filter(|run| {
+            conversations.last_verified_at.is_some()
+                && conversations.last_verified_at == conversations.last_complete_at
+                && run.status == RunStatus::Complete
+                && job.clock.now() - run.started_at < WORTH_RESUMING
+        });
+        // Conversations that began later are missing, with all that was said in them.
+        let begun = proven_by.map(|run| run.started_at + (self.run.client.server_now() - job.clock.now()));
+        let as_of = found.started_at.map(|at| begun.map_or(at, |begun| at.min(begun)));
         let mut incomplete = Vec::new();
         if conversations.last_complete_at.is_none() {
             incomplete.push(format!(
@@ -357,7 +396,7 @@ impl MessagesRun<'_> {
         let held_back = self.delete(&found.gone).await?;
         let is_held_back = held_back.is_some();
         incomplete.extend(held_back);
-        let verified = self.full && conversations_proven && incomplete.is_empty() && found.unverified == 0;
+        let verified = self.full && proven_by.is_some() && incomplete.is_empty() && found.unverified == 0;
         let now = job.clock.now();
         Ok(Finding {
             verified,
@@ -370,7 +409,7 @@ impl MessagesRun<'_> {
                 ..StateUpdate::default()
             },
             held_back: is_held_back,
-            as_of: found.started_at,
+            as_of,
             incomplete: (!incomplete.is_empty()).then(|| incomplete.join("; ")),
         })
     }
@@ -380,13 +419,23 @@ impl MessagesRun<'_> {
         let (job, account) = (self.run.job, self.run.account());
         let live = job.warehouse.live_rows(account, Resource::Messages).await?;
         let allowed = brake(live);
-        if gone.len() > allowed && !job.options.allow_mass_delete {
+        if gone.len() > allowed && !job.options.allow_mass_delete && !self.shared().found.may_delete {
             return Ok(Some(format!(
                 "{} of {live} messages are gone from the API, more than the {allowed} allowed; none was marked as \
                  deleted. If that is right, run: allai-sync sync messages --account {account} --full \
                  --allow-mass-delete",
                 gone.len()
             )));
+        }
+        if self.full && !gone.is_empty() {
+            let checkpoint = {
+                let found = &mut self.shared().found;
+                found.may_delete = true;
+                serde_json::to_string(found).unwrap_or_default()
+            };
+            job.warehouse
+                .save_checkpoint(account, Resource::Messages, Some(&checkpoint))
+                .await?;
         }
         let row_nums: Vec<u64> = gone.iter().collect();
         deletion::tombstone(self.run, Resource::Messages, &row_nums).await?;

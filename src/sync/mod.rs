@@ -120,7 +120,8 @@ impl Error {
     /// Whether nothing else of this account need be tried.
     fn stops_account(&self) -> bool {
         match self {
-            Self::Api(error) => error.stops_account() || error.is_unreachable(),
+            // What this key may not read says nothing of the rest.
+            Self::Api(error) => matches!(error, allai::Error::Unauthorized { .. }) || error.is_unreachable(),
             Self::Endless(_) => false,
             Self::Warehouse(_) | Self::Cancelled => true,
         }
@@ -136,8 +137,10 @@ pub struct Outcome {
     pub stops_account: bool,
     /// Whether the warehouse took the record.
     pub recorded: bool,
-    /// What only a person can mend.
+    /// Why the API let it read nothing, if only a person can mend that.
     pub problem: Option<JobProblem>,
+    /// Whether rows that are gone from the API were not marked as deleted, because they are too many; `None`: not known.
+    pub held_back: Option<bool>,
 }
 
 /// A job under way.
@@ -231,8 +234,12 @@ pub async fn run(job: &Job<'_>, resource: Resource) -> Outcome {
         finished_at: job.clock.now(),
     };
     let problem = match &finding {
-        Ok(finding) if finding.held_back => Some(JobProblem::DeletionsHeldBack),
-        Err(Error::Api(error)) if error.stops_account() => Some(JobProblem::KeyRefused),
+        Err(Error::Api(allai::Error::Unauthorized { .. })) => Some(JobProblem::KeyRefused),
+        Err(Error::Api(allai::Error::Forbidden { .. })) => Some(JobProblem::Forbidden),
+        _ => None,
+    };
+    let held_back = match &finding {
+        Ok(finding) if finding.held_back || job.options.full => Some(finding.held_back),
         _ => None,
     };
     let (mut record, update, mut stops_account) = match finding {
@@ -270,6 +277,7 @@ pub async fn run(job: &Job<'_>, resource: Resource) -> Outcome {
         stops_account,
         recorded,
         problem,
+        held_back,
     }
 }
 

@@ -23,6 +23,8 @@ const PAGES_A_COMMIT: usize = 8;
 /// At most so many pages are stored at once, which takes the database fewer steps.
 const PAGES_AT_ONCE: usize = 4;
 
+/// How often a list is asked whether it ends before it is taken for endless.
+const ENDS: usize = 3;
 /// Nobody's list is so long. A server that returns rows here would do so for ever.
 pub(super) const ENDLESS: u64 = 1_000_000_000;
 
@@ -89,20 +91,23 @@ impl Reader<'_> {
     /// Fails if the server makes up rows for whatever offset it is asked: no sweep of such a list would end. One that
     /// brings its last page wherever the list is over is told by the same rows at another offset.
     async fn check_that_it_ends(&self) -> Result<(), Error> {
-        let mut found = Vec::new();
-        for offset in [ENDLESS, ENDLESS + ENDLESS / 2] {
-            let request = Request { offset, limit: 2 };
-            match self.run.unless_cancelled(self.fetch(request)).await? {
-                Ok(page) if !page.items.is_empty() => found.push(page.items),
-                Ok(_) => return Ok(()),
-                // Refusing such an offset, or choking on it, is an end, too.
-                Err(Error::Api(error)) if !error.stops_account() && !error.is_unreachable() => return Ok(()),
-                Err(error) => return Err(error),
+        // That last page may change between the two questions; what is made up is never the same.
+        for _ in 0..ENDS {
+            let mut found = Vec::new();
+            for offset in [ENDLESS, ENDLESS + ENDLESS / 2] {
+                let request = Request { offset, limit: 2 };
+                match self.run.unless_cancelled(self.fetch(request)).await? {
+                    Ok(page) if !page.items.is_empty() => found.push(page.items),
+                    Ok(_) => return Ok(()),
+                    // Refusing such an offset, or choking on it, is an end, too.
+                    Err(Error::Api(error)) if !error.stops_account() && !error.is_unreachable() => return Ok(()),
+                    Err(error) => return Err(error),
+                }
             }
-        }
-        let texts = |rows: &[Json]| rows.iter().map(|row| row.get().to_owned()).collect::<Vec<_>>();
-        if texts(&found[0]) == texts(&found[1]) {
-            return Ok(());
+            let texts = |rows: &[Json]| rows.iter().map(|row| row.get().to_owned()).collect::<Vec<_>>();
+            if texts(&found[0]) == texts(&found[1]) {
+                return Ok(());
+            }
         }
         if self.checkpointed {
             // There is no going on from there.

@@ -1,6 +1,8 @@
 //! What needed a person, and whether somebody was told.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::Warehouse;
@@ -8,8 +10,8 @@ use super::error::{Doing as _, Error};
 use super::statement::{Statement, on, reading};
 use super::values::Stamp;
 
-/// How long a program has for telling of an incident before another one may.
-const TELLING: TimeDelta = TimeDelta::minutes(2);
+/// How long a program has for telling of incidents before another one may.
+pub const TELLING: Duration = Duration::from_mins(2);
 
 /// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -21,12 +23,20 @@ pub enum IncidentKind {
     Failing,
     /// The API refuses the key.
     KeyRefused,
+    /// The API knows the key, and does not let it read this.
+    Forbidden,
     /// More rows are gone from the API than may be marked as deleted without asking.
     DeletionsHeldBack,
 }
 
 impl IncidentKind {
-    const ALL: [Self; 4] = [Self::Stale, Self::Failing, Self::KeyRefused, Self::DeletionsHeldBack];
+    const ALL: [Self; 5] = [
+        Self::Stale,
+        Self::Failing,
+        Self::KeyRefused,
+        Self::Forbidden,
+        Self::DeletionsHeldBack,
+    ];
 
     /// The word kept in the warehouse and told.
     pub const fn as_str(self) -> &'static str {
@@ -34,6 +44,7 @@ impl IncidentKind {
             Self::Stale => "stale",
             Self::Failing => "failing",
             Self::KeyRefused => "key_refused",
+            Self::Forbidden => "forbidden",
             Self::DeletionsHeldBack => "deletions_held_back",
         }
     }

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::error::{Doing as _, Error};
-use super::statement::{Conn, Statement, on};
+use super::statement::{Conn, Statement, in_time, on};
 use super::values::{Stamp, from_db, to_db};
 use super::{Warehouse, runs};
 use crate::allai::Resource;
@@ -29,8 +29,14 @@ pub struct JobState {
     pub failures: u32,
     /// When the last of them ended.
     pub failed_at: Option<DateTime<Utc>>,
+    /// Full runs in a row that did not do their work, whatever the others did meanwhile.
+    pub full_failures: u32,
+    /// When the last of them ended.
+    pub full_failed_at: Option<DateTime<Utc>>,
     /// What its last run met that needs a person.
     pub problem: Option<JobProblem>,
+    /// Whether its last full run found more rows gone from the API than may be marked as deleted without asking.
+    pub held_back: bool,
     /// When somebody asked for a run that has not begun yet.
     pub requested_at: Option<DateTime<Utc>>,
     /// Whether a full one was asked for.
@@ -41,23 +47,23 @@ pub struct JobState {
     pub fence: u64,
 }
 
-/// What only a person can mend.
+/// Why the API lets a job read nothing, which only a person can mend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobProblem {
     /// The API refuses the key.
     KeyRefused,
-    /// More rows are gone from the API than may be marked as deleted without asking.
-    DeletionsHeldBack,
+    /// The API knows the key, and does not let it read this.
+    Forbidden,
 }
 
 impl JobProblem {
-    const ALL: [Self; 2] = [Self::KeyRefused, Self::DeletionsHeldBack];
+    const ALL: [Self; 2] = [Self::KeyRefused, Self::Forbidden];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::KeyRefused => "key_refused",
-            Self::DeletionsHeldBack => "deletions_held_back",
+            Self::Forbidden => "forbidden",
         }
     }
 }
@@ -103,22 +109,26 @@ pub struct Release {
     pub full_served_at: Option<DateTime<Utc>>,
     /// When the run failed; `None` with a `served_at`: it did not.
     pub failed_at: Option<DateTime<Utc>>,
+    /// Whether it was a full one.
+    pub full: bool,
     /// The request that is seen to.
     pub request: Option<DateTime<Utc>>,
-    /// The new [`JobState::problem`], if the run came to an end. Whether deletions are held back, only a full run knows.
+    /// The new [`JobState::problem`], if the run came to an end.
     pub problem: Option<JobProblem>,
+    /// The new [`JobState::held_back`]; `None` keeps it: that nothing is held back any more, only a full run knows.
+    pub held_back: Option<bool>,
 }
 
 const ALL: Statement = Statement::shared(
-    "SELECT account, resource, created_at, served_at, full_served_at, failures, failed_at, problem, requested_at, requested_full, holder, \
+    "SELECT account, resource, created_at, served_at, full_served_at, failures, failed_at, full_failures, full_failed_at, problem, held_back, requested_at, requested_full, holder, \
      fence, claimed_at, expires_at, running_full FROM jobs ORDER BY account, resource",
 );
 const OF_KEY: Statement = Statement {
-    sqlite: "SELECT account, resource, created_at, served_at, full_served_at, failures, failed_at, problem, requested_at, requested_full, \
+    sqlite: "SELECT account, resource, created_at, served_at, full_served_at, failures, failed_at, full_failures, full_failed_at, problem, held_back, requested_at, requested_full, \
              holder, fence, claimed_at, expires_at, running_full FROM jobs \
              WHERE key_group = (SELECT key_group FROM jobs WHERE account = $1 AND resource = $2) \
              ORDER BY account, resource",
-    postgres: "SELECT account, resource, created_at, served_at, full_served_at, failures, failed_at, problem, requested_at, requested_full, \
+    postgres: "SELECT account, resource, created_at, served_at, full_served_at, failures, failed_at, full_failures, full_failed_at, problem, held_back, requested_at, requested_full, \
                holder, fence, claimed_at, expires_at, running_full FROM jobs \
                WHERE key_group = (SELECT key_group FROM jobs WHERE account = $1 AND resource = $2) \
                ORDER BY account, resource FOR UPDATE",
@@ -140,8 +150,10 @@ const RELEASE: Statement = Statement::shared(
      served_at = COALESCE($5, served_at), full_served_at = COALESCE($6, full_served_at), \
      failures = CASE WHEN $7 THEN failures + 1 WHEN $8 THEN 0 ELSE failures END, \
      failed_at = CASE WHEN $7 THEN $9 WHEN $8 THEN NULL ELSE failed_at END, \
-     problem = CASE WHEN problem = 'deletions_held_back' AND COALESCE($11, '') = '' AND $6 IS NULL THEN problem \
-     WHEN $7 OR $8 THEN $11 ELSE problem END, \
+     full_failures = CASE WHEN $7 AND $12 THEN full_failures + 1 WHEN $8 AND $12 THEN 0 ELSE full_failures END, \
+     full_failed_at = CASE WHEN $7 AND $12 THEN $9 WHEN $8 AND $12 THEN NULL ELSE full_failed_at END, \
+     problem = CASE WHEN $7 OR $8 THEN $11 ELSE problem END, \
+     held_back = COALESCE($13, held_back), \
      requested_full = CASE WHEN requested_at = $10 THEN FALSE ELSE requested_full END, \
      requested_at = CASE WHEN requested_at = $10 THEN NULL ELSE requested_at END \
      WHERE account = $1 AND resource = $2 AND holder = $3 AND fence = $4",
@@ -149,10 +161,14 @@ const RELEASE: Statement = Statement::shared(
 const REQUEST: Statement = Statement::shared(
     "UPDATE jobs SET requested_at = $3, requested_full = requested_full OR $4 WHERE account = $1 AND resource = $2",
 );
+const RETRY: Statement = Statement::shared(
+    "UPDATE jobs SET failed_at = NULL, full_failed_at = NULL \
+     WHERE account = $1 AND (failed_at IS NOT NULL OR full_failed_at IS NOT NULL)",
+);
 /// Postgres's clock.
 const CLOCK: Statement = Statement::postgres_only("SELECT clock_timestamp()");
 
-pub(super) const STATEMENTS: &[Statement] = &[ALL, OF_KEY, ADD, CLAIM, RENEW, RELEASE, REQUEST, CLOCK];
+pub(super) const STATEMENTS: &[Statement] = &[ALL, OF_KEY, ADD, CLAIM, RENEW, RELEASE, REQUEST, RETRY, CLOCK];
 
 /// A row of `jobs`.
 #[derive(sqlx::FromRow)]
@@ -164,7 +180,10 @@ struct Row {
     full_served_at: Option<DateTime<Utc>>,
     failures: i64,
     failed_at: Option<DateTime<Utc>>,
+    full_failures: i64,
+    full_failed_at: Option<DateTime<Utc>>,
     problem: Option<String>,
+    held_back: bool,
     requested_at: Option<DateTime<Utc>>,
     requested_full: bool,
     holder: Option<String>,
@@ -193,9 +212,12 @@ impl Row {
             full_served_at: self.full_served_at,
             failures: u32::try_from(self.failures).unwrap_or(0),
             failed_at: self.failed_at,
+            full_failures: u32::try_from(self.full_failures).unwrap_or(0),
+            full_failed_at: self.full_failed_at,
             problem: self
                 .problem
                 .and_then(|name| JobProblem::ALL.into_iter().find(|problem| problem.as_str() == name)),
+            held_back: self.held_back,
             requested_at: self.requested_at,
             requested_full: self.requested_full,
             held,
@@ -226,12 +248,28 @@ impl Warehouse {
 
     /// How every job stands, by account and resource.
     pub async fn jobs(&self) -> Result<Vec<JobState>, Error> {
+        Ok(self.jobs_now().await?.0)
+    }
+
+    /// How every job stands, and the time by the clock that all programs share.
+    pub async fn jobs_now(&self) -> Result<(Vec<JobState>, DateTime<Utc>), Error> {
         let mut reader = self.reader().await?;
         let conn = &mut reader.conn();
         let now = self.lease_clock(conn).await?;
         let rows: Vec<Row> = on!(conn, inner, dialect => sqlx::query_as(ALL.of(dialect)).fetch_all(inner).await)
             .doing("reading the jobs")?;
-        Ok(rows.into_iter().filter_map(|row| row.into_state(now)).collect())
+        Ok((rows.into_iter().filter_map(|row| row.into_state(now)).collect(), now))
+    }
+
+    /// Lets what failed be tried again at once, rather than later and later.
+    pub async fn retry_jobs(&self, accounts: &[&str]) -> Result<(), Error> {
+        let mut tx = self.begin("", &[]).await?;
+        let conn = &mut tx.conn();
+        for account in accounts {
+            on!(conn, inner, dialect => sqlx::query(RETRY.of(dialect)).bind(account).execute(inner).await.map(drop))
+                .doing("noting that jobs may be tried again")?;
+        }
+        tx.commit().await
     }
 
     /// Claims a job; returns its state, with its new fence, if nobody else has it.
@@ -321,6 +359,8 @@ impl Warehouse {
             .bind(release.failed_at.map(Stamp))
             .bind(release.request.map(Stamp))
             .bind(release.problem.map(JobProblem::as_str))
+            .bind(release.full)
+            .bind(release.held_back)
             .execute(inner)
             .await
             .map(|done| done.rows_affected()))
@@ -350,8 +390,7 @@ impl Warehouse {
     async fn lease_clock(&self, conn: &mut Conn<'_>) -> Result<DateTime<Utc>, Error> {
         match conn {
             Conn::Sqlite(_) => Ok(self.now()),
-            Conn::Postgres(conn) => sqlx::query_scalar(CLOCK.postgres)
-                .fetch_one(&mut **conn)
+            Conn::Postgres(conn) => in_time(sqlx::query_scalar(CLOCK.postgres).fetch_one(&mut **conn))
                 .await
                 .doing("reading the database's clock"),
         }

@@ -12,7 +12,7 @@ use sqlx::{PgConnection, SqliteConnection};
 use super::error::{Doing as _, Error};
 use super::repeated::{MOST, RAW_HASH, Repeated};
 use super::sqlite::Texts;
-use super::statement::{Conn, Statement};
+use super::statement::{Conn, Statement, in_time};
 use crate::allai::Resource;
 use crate::allai::model::RawHash;
 
@@ -213,13 +213,11 @@ async fn in_postgres(
         .bind(of.account)
         .bind(&ids)
         .bind(&hashes);
-    let (slots, nums, times): SameRows = match of.conversation {
+    let query = match of.conversation {
         Some(conversation) => query.bind(conversation),
         None => query,
-    }
-    .fetch_one(&mut *conn)
-    .await
-    .doing("looking up rows")?;
+    };
+    let (slots, nums, times): SameRows = in_time(query.fetch_one(&mut *conn)).await.doing("looking up rows")?;
     let found = slots
         .iter()
         .flatten()
@@ -244,13 +242,11 @@ async fn in_postgres(
 
     let ids: Vec<&str> = others.iter().map(|&slot| rows[slot].0).collect();
     let query = sqlx::query_as(table.postgres_stored).bind(of.account).bind(&ids);
-    let found: Vec<StoredRow> = match of.conversation {
+    let query = match of.conversation {
         Some(conversation) => query.bind(conversation),
         None => query,
-    }
-    .fetch_all(conn)
-    .await
-    .doing("looking up rows")?;
+    };
+    let found: Vec<StoredRow> = in_time(query.fetch_all(conn)).await.doing("looking up rows")?;
     note_stored(&mut known, rows, others, found);
     Ok(known)
 }
@@ -297,13 +293,11 @@ async fn in_sqlite(
         query = query.bind(others.get(other).map(|&slot| rows[slot].0));
     }
     let query = query.bind(of.account);
-    let found: Vec<StoredRow> = match of.conversation {
+    let query = match of.conversation {
         Some(conversation) => query.bind(conversation),
         None => query,
-    }
-    .fetch_all(conn)
-    .await
-    .doing("looking up rows")?;
+    };
+    let found: Vec<StoredRow> = in_time(query.fetch_all(conn)).await.doing("looking up rows")?;
     note_stored(&mut known, rows, others, found);
     Ok(known)
 }

@@ -20,6 +20,17 @@ pub struct ConversationToRead {
     pub content_hash: ContentHash,
 }
 
+/// Of which conversations the messages are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToRead {
+    /// Of all.
+    All,
+    /// Of those that are new, changed since their messages were read, or active: there messages come without a trace.
+    Due,
+    /// Of those that are new or changed since their messages were read.
+    Changed,
+}
+
 const ACTIVE: Statement = Statement::shared(
     "SELECT row_num, id FROM conversations WHERE account = $1 AND status = 'active' AND deleted_at IS NULL",
 );
@@ -27,7 +38,7 @@ const TO_READ: Statement = Statement::shared(
     "SELECT c.row_num, c.id, c.content_hash FROM conversations c \
      LEFT JOIN message_state s ON s.account = c.account AND s.conversation_id = c.id \
      WHERE c.account = $1 AND c.row_num > $2 AND c.deleted_at IS NULL \
-     AND ($4 OR c.status = 'active' OR s.content_hash IS NULL OR s.content_hash <> c.content_hash) \
+     AND ($4 OR ($5 AND c.status = 'active') OR s.content_hash IS NULL OR s.content_hash <> c.content_hash) \
      ORDER BY c.row_num LIMIT $3",
 );
 const LIVE_MESSAGES: Statement = Statement::shared(
@@ -61,20 +72,20 @@ impl Warehouse {
         Ok(unseen)
     }
 
-    /// Up to `limit` live conversations after a row number whose messages are to be read, by row number: all of them,
-    /// or those that are new, changed since their messages were read, or active.
+    /// Up to `limit` live conversations after a row number whose messages are to be read, by row number.
     pub async fn conversations_to_read(
         &self,
         account: &str,
         after_row_num: u64,
         limit: u32,
-        all: bool,
+        which: ToRead,
     ) -> Result<Vec<ConversationToRead>, Error> {
         let rows: Vec<(i64, String, String)> = reading!(self, pool, dialect => sqlx::query_as(TO_READ.of(dialect))
             .bind(account)
             .bind(to_db(after_row_num))
             .bind(i64::from(limit))
-            .bind(all)
+            .bind(which == ToRead::All)
+            .bind(which == ToRead::Due)
             .fetch_all(pool)
             .await)
         .doing("looking for conversations to read")?;

@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Postgres as Driver, Tr
 
 use super::error::{Doing as _, Error, explain};
 use super::mirrored::Write;
+use super::statement::{has_given_up, in_time};
 use super::{contacts, conversations, messages, migrations};
 use crate::allai::Resource;
 use crate::clock::SharedClock;
@@ -21,13 +22,19 @@ const NOT_UP_YET: Duration = Duration::from_millis(200);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may be idle and still be taken for alive.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
+/// How long a connection may take for a sign of life.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+/// How often is asked whether another program still migrates, and how long.
+const MIGRATED_YET: Duration = Duration::from_millis(500);
+const MIGRATED_BY_OTHERS: Duration = Duration::from_mins(30);
 
 /// One writer at a time per account and resource, so that two programs that meet the same page do not write its
 /// history twice. Held to the end of the transaction.
 const LOCK: &str =
     "SELECT pg_advisory_xact_lock(hashtextextended('allai-sync ' || current_schema() || ' ' || $1 || ' ' || $2, 0))";
-/// The same, for whoever migrates the schema; held by the session, because migrations have transactions of their own.
-const MIGRATION_LOCK: &str = "SELECT pg_advisory_lock(hashtextextended('allai-sync migrates ' || $1, 0))";
+/// The same, for whoever migrates the schema; held by the session, because migrations have transactions of their own. One
+/// that waited would never learn that the server is gone.
+const MIGRATION_LOCK: &str = "SELECT pg_try_advisory_lock(hashtextextended('allai-sync migrates ' || $1, 0))";
 const SCHEMA_EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)";
 /// No row where there is no such schema.
 const SCHEMA_IS_OPEN: &str = "SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = $1";
@@ -113,7 +120,16 @@ impl Postgres {
             .before_acquire(|conn, known| {
                 Box::pin(async move {
                     if known.idle_for > TRUSTED_FOR {
-                        conn.ping().await?;
+                        check_alive(conn).await?;
+                    }
+                    Ok(true)
+                })
+            })
+            // The pool looks too, but without end.
+            .after_release(|conn, _| {
+                Box::pin(async move {
+                    if has_given_up() {
+                        check_alive(conn).await?;
                     }
                     Ok(true)
                 })
@@ -157,7 +173,7 @@ impl Postgres {
         drop(conn.close().await);
         let mut alive = Vec::new();
         while let Some(mut conn) = self.pool.try_acquire() {
-            if conn.ping().await.is_ok() {
+            if check_alive(&mut conn).await.is_ok() {
                 alive.push(conn);
             } else {
                 conn.close_on_drop();
@@ -167,16 +183,15 @@ impl Postgres {
     }
 
     pub(super) async fn begin(&self) -> Result<Transaction<'static, Driver>, Error> {
-        self.pool.begin().await.doing("beginning to write")
+        in_time(self.pool.begin()).await.doing("beginning to write")
     }
 
     /// Fails if the schema is there, but hidden from this user: its tables would seem to be missing.
     pub(super) async fn check_schema_is_open(&self) -> Result<(), Error> {
-        let open: Option<(bool,)> = sqlx::query_as(SCHEMA_IS_OPEN)
+        let looking = sqlx::query_as(SCHEMA_IS_OPEN)
             .bind(&self.schema)
-            .fetch_optional(&self.pool)
-            .await
-            .doing("looking for the schema")?;
+            .fetch_optional(&self.pool);
+        let open: Option<(bool,)> = in_time(looking).await.doing("looking for the schema")?;
         if open == Some((false,)) {
             let quoted = quote(&self.schema);
             return Err(Error::Location {
@@ -199,11 +214,7 @@ impl Postgres {
                 problem: connect_problem(&error),
             })?;
         let quoted = quote(&self.schema);
-        sqlx::query(MIGRATION_LOCK)
-            .bind(&self.schema)
-            .execute(&mut conn)
-            .await
-            .doing("waiting to migrate")?;
+        self.wait_to_migrate(&mut conn).await?;
         // Asked first, because CREATE SCHEMA IF NOT EXISTS needs the right to create even when there is nothing to do.
         let (exists,): (bool,) = sqlx::query_as(SCHEMA_EXISTS)
             .bind(&self.schema)
@@ -233,6 +244,31 @@ impl Postgres {
         conn.close().await.doing("closing the migration's connection")
     }
 
+    /// Waits until nobody else migrates.
+    async fn wait_to_migrate(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        let since = self.clock.monotonic();
+        let mut has_told = false;
+        loop {
+            let locking = sqlx::query_scalar(MIGRATION_LOCK).bind(&self.schema);
+            if in_time(locking.fetch_one(&mut *conn))
+                .await
+                .doing("waiting to migrate")?
+            {
+                return Ok(());
+            }
+            if !std::mem::replace(&mut has_told, true) {
+                tracing::info!("another program upgrades the warehouse's tables; waiting for it");
+            }
+            if self.clock.monotonic().saturating_sub(since) >= MIGRATED_BY_OTHERS {
+                return Err(Error::Migration {
+                    problem: "another program upgrades the tables for half an hour by now: see that it still works, or stop it"
+                        .to_owned(),
+                });
+            }
+            self.clock.sleep(MIGRATED_YET).await;
+        }
+    }
+
     pub(super) async fn close(&self) {
         self.pool.close().await;
     }
@@ -240,13 +276,14 @@ impl Postgres {
 
 /// Waits for the other writers of an account's resource.
 pub(super) async fn lock(conn: &mut PgConnection, account: &str, resource: Resource) -> Result<(), Error> {
-    sqlx::query(LOCK)
-        .bind(account)
-        .bind(resource.as_str())
-        .execute(conn)
-        .await
-        .doing("waiting for another writer")?;
-    Ok(())
+    let locking = sqlx::query(LOCK).bind(account).bind(resource.as_str()).execute(conn);
+    in_time(locking).await.map(drop).doing("waiting for another writer")
+}
+
+/// Fails unless the connection gives a sign of life.
+async fn check_alive(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let ping = tokio::time::timeout(SIGN_OF_LIFE, conn.ping());
+    ping.await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 /// Writes rows that are new, changed or back, with the versions they supersede. Each has its number. Says of each why the
@@ -334,12 +371,12 @@ async fn tried(
     is_expected: impl Fn(&sqlx::Error) -> bool,
     work: impl AsyncFnOnce(&mut PgConnection) -> Result<(), sqlx::Error>,
 ) -> Result<Option<sqlx::Error>, Error> {
-    conn.execute(SAVEPOINT).await.doing("writing rows")?;
-    match work(conn).await {
+    in_time(conn.execute(SAVEPOINT)).await.doing("writing rows")?;
+    match in_time(work(conn)).await {
         // Savepoints last until the transaction ends; to release one would take as long as to make it.
         Ok(()) => Ok(None),
         Err(error) if is_expected(&error) => {
-            conn.execute(ROLL_BACK).await.doing("writing rows")?;
+            in_time(conn.execute(ROLL_BACK)).await.doing("writing rows")?;
             Ok(Some(error))
         }
         Err(error) => Err(error).doing("writing rows"),

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::Warehouse;
 use super::error::{Doing as _, Error};
 use super::look_up::Of;
-use super::statement::{Conn, Statement, in_list, on, reading};
+use super::statement::{Conn, Statement, in_list, in_time, on, reading};
 use super::values::{List, Stamp, from_db};
 use crate::allai::Resource;
 use crate::allai::model::{Json, Record, Rejected};
@@ -312,19 +312,19 @@ pub(super) async fn hold(
             }
             Ok(())
         }
-        Conn::Postgres(conn) => sqlx::query(HOLD.postgres)
-            .bind(account)
-            .bind(resource.as_str())
-            .bind(bad.iter().map(|bad| bad.raw_hash.as_str()).collect::<Vec<_>>())
-            .bind(bad.iter().map(|bad| bad.id.as_deref()).collect::<Vec<_>>())
-            .bind(bad.iter().map(|bad| bad.conversation.as_deref()).collect::<Vec<_>>())
-            .bind(bad.iter().map(|bad| bad.reason.as_str()).collect::<Vec<_>>())
-            .bind(bad.iter().map(|bad| bad.raw.as_str()).collect::<Vec<_>>())
-            .bind(Stamp(now))
-            .execute(&mut **conn)
-            .await
-            .map(drop)
-            .doing("filling the quarantine"),
+        Conn::Postgres(conn) => {
+            let holding = sqlx::query(HOLD.postgres)
+                .bind(account)
+                .bind(resource.as_str())
+                .bind(bad.iter().map(|bad| bad.raw_hash.as_str()).collect::<Vec<_>>())
+                .bind(bad.iter().map(|bad| bad.id.as_deref()).collect::<Vec<_>>())
+                .bind(bad.iter().map(|bad| bad.conversation.as_deref()).collect::<Vec<_>>())
+                .bind(bad.iter().map(|bad| bad.reason.as_str()).collect::<Vec<_>>())
+                .bind(bad.iter().map(|bad| bad.raw.as_str()).collect::<Vec<_>>())
+                .bind(Stamp(now))
+                .execute(&mut **conn);
+            in_time(holding).await.map(drop).doing("filling the quarantine")
+        }
     }
 }
 

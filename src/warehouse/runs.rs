@@ -78,6 +78,40 @@ pub struct RunRecord {
     pub finished_at: DateTime<Utc>,
 }
 
+impl RunRecord {
+    /// A run of which nothing is known but that it failed, and why.
+    pub fn failed(
+        account: &str,
+        resource: Resource,
+        trigger: &str,
+        started_at: DateTime<Utc>,
+        finished_at: DateTime<Utc>,
+        why: &str,
+    ) -> Self {
+        Self {
+            account: account.to_owned(),
+            resource,
+            status: RunStatus::Failed,
+            verified: false,
+            rows_seen: 0,
+            inserted: 0,
+            updated: 0,
+            unchanged: 0,
+            deleted: 0,
+            restored: 0,
+            quarantined: 0,
+            requests: 0,
+            retries: 0,
+            rate_limited: 0,
+            seconds: (finished_at - started_at).as_seconds_f64(),
+            error: Some(why.to_owned()),
+            trigger: trigger.to_owned(),
+            started_at,
+            finished_at,
+        }
+    }
+}
+
 const INSERT: Statement = Statement::shared(
     "INSERT INTO sync_runs (account, id, resource, status, verified, rows_seen, inserted, updated, unchanged, deleted, \
      restored, quarantined, requests, retries, rate_limited, seconds, error, trigger, started_at, finished_at) \

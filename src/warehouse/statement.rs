@@ -1,11 +1,43 @@
 //! Statements, and how the same code runs them on either database.
 
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, SqliteConnection, Transaction};
 
 use super::error::{Doing as _, Error};
 use super::{Warehouse, postgres, sqlite};
 use crate::allai::Resource;
+
+/// How long Postgres may take for a statement. A server that is gone without a word, or a firewall that forgets a connection,
+/// would be waited for without end: whoever waits for an answer sends nothing, and so never learns.
+const DEADLINE: Duration = Duration::from_mins(1);
+
+/// Whether a statement was ever given up: then connections are not to be trusted when they come back to the pool.
+static GAVE_UP: AtomicBool = AtomicBool::new(false);
+
+/// Waits for an answer of Postgres, but not for ever; then it is as if the connection was lost.
+pub(super) fn in_time<T>(
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> impl Future<Output = Result<T, sqlx::Error>> {
+    // On the heap, else every future that waits for a statement would hold it twice.
+    let answer = Box::pin(answer);
+    async {
+        tokio::time::timeout(DEADLINE, answer).await.unwrap_or_else(|_| {
+            GAVE_UP.store(true, Ordering::Relaxed);
+            let problem = format!("the server did not answer within {} s", DEADLINE.as_secs());
+            let problem = std::io::Error::new(std::io::ErrorKind::TimedOut, problem);
+            Err(sqlx::Error::Io(problem))
+        })
+    }
+}
+
+/// Whether a statement was ever given up.
+pub(super) fn has_given_up() -> bool {
+    GAVE_UP.load(Ordering::Relaxed)
+}
 
 /// Which database is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +121,7 @@ macro_rules! on {
             }
             $crate::warehouse::statement::Conn::Postgres(inner) => {
                 let ($inner, $dialect) = (&mut **inner, $crate::warehouse::statement::Dialect::Postgres);
-                $body
+                $crate::warehouse::statement::in_time(async { $body }).await
             }
         }
     };
@@ -105,7 +137,7 @@ macro_rules! reading {
             }
             $crate::warehouse::Warehouse::Postgres(database) => {
                 let ($pool, $dialect) = (database.pool(), $crate::warehouse::statement::Dialect::Postgres);
-                $body
+                $crate::warehouse::statement::in_time(async { $body }).await
             }
         }
     };
@@ -151,7 +183,7 @@ impl Tx {
     pub(super) async fn commit(self) -> Result<(), Error> {
         match self {
             Self::Sqlite(tx) => tx.commit().await,
-            Self::Postgres(tx) => tx.commit().await,
+            Self::Postgres(tx) => in_time(tx.commit()).await,
         }
         .doing("committing")
     }

@@ -1,5 +1,7 @@
 //! `/conversations/{id}/messages`.
 
+use rand::RngExt;
+
 use super::query::{self, Span};
 use super::{Call, Failure, Reply};
 use crate::sandbox::account::{Members, Message, MessageDraft, text, time};
@@ -14,6 +16,9 @@ impl Call<'_> {
     pub(super) fn messages(&mut self, id: &str) -> Result<Reply, Failure> {
         let span = self.span()?;
         let key = self.find_conversation(id)?;
+        if self.rng.random_bool(self.state.options.faults.lost_messages_rate) {
+            return Err(Failure::not_found("no messages of this conversation"));
+        }
         let Span { offset, limit } = span;
         let format = self.state.account.time_format();
         let messages = self.state.account.messages(key);

@@ -112,6 +112,9 @@ pub struct FaultOptions {
     /// Share of lists that come back empty, with a total of 0, whatever the account holds.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
     pub empty_list_rate: f64,
+    /// Share of requests for messages that are answered 404, although the conversation exists.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    pub lost_messages_rate: f64,
     /// How far the server's clock is ahead (behind: negative).
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_signed_duration, allow_hyphen_values = true)]
     pub clock_skew: TimeDelta,

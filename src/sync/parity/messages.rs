@@ -13,7 +13,7 @@ use crate::allai::model::Conversation;
 use crate::allai::{Listing, Resource};
 use crate::sync::Error;
 use crate::sync::sweep::{Mode, Proof, Sweep, Verdict};
-use crate::warehouse::UnseenRow;
+use crate::warehouse::{ToRead, UnseenRow};
 
 /// Messages of a sample, or so.
 const SAMPLE: u64 = 200;
@@ -40,7 +40,7 @@ pub(super) async fn sample(auditor: &Auditor<'_>) -> Result<Findings, Error> {
             break;
         }
         let after = random.random_range(0..=highest.saturating_sub(1));
-        let next = warehouse.conversations_to_read(account, after, 1, true).await?;
+        let next = warehouse.conversations_to_read(account, after, 1, ToRead::All).await?;
         if let Some(conversation) = next.first()
             && picked.insert(conversation.row_num)
         {
@@ -56,7 +56,9 @@ pub(super) async fn full(auditor: &Auditor<'_>) -> Result<Findings, Error> {
     let mut found = Findings::default();
     let mut after = 0;
     loop {
-        let batch = warehouse.conversations_to_read(account, after, BATCH, true).await?;
+        let batch = warehouse
+            .conversations_to_read(account, after, BATCH, ToRead::All)
+            .await?;
         let Some(last) = batch.last() else { return Ok(found) };
         after = last.row_num;
         let mut lists = stream::iter(&batch)

@@ -1,6 +1,11 @@
 //! Messages: what is wrong with one conversation is not the others' matter, and what is gone is deleted with care.
 
-use allai_sync::sandbox::Options;
+use std::time::Duration;
+
+use allai_sync::allai::Resource;
+use allai_sync::clock::SystemClock;
+use allai_sync::sandbox::{MessageDraft, Options};
+use allai_sync::sync;
 use serde_json::Value;
 
 use crate::support::database::Database;
@@ -12,6 +17,8 @@ on_both_databases!(
     one_conversation_that_cannot_be_asked_for_does_not_stop_the_others,
     an_incremental_sync_deletes_no_message,
     lists_that_come_back_empty_delete_nothing_until_a_person_says_so,
+    a_run_that_goes_on_reads_again_what_has_changed_meanwhile,
+    lists_that_are_not_found_are_told_of,
 );
 
 fn run(mirror: &Mirror, arguments: &[&str], code: i32) -> Value {
@@ -96,5 +103,66 @@ async fn lists_that_come_back_empty_delete_nothing_until_a_person_says_so(databa
         .sandbox
         .set_options(|options| options.faults.empty_list_rate = 0.0);
     mirror.full_sync().await.verified();
+    mirror.assert_exact().await;
+}
+
+async fn a_run_that_goes_on_reads_again_what_has_changed_meanwhile(database: Database) {
+    let mirror = Mirror::start(database, Options::for_tests(0, 200)).await;
+    mirror.say(&["sync", "conversations"]).expect(0);
+    mirror
+        .sandbox
+        .set_options(|options| options.faults.latency = Duration::from_millis(20));
+    mirror.take_log();
+    let mut cut = mirror.spawn(&["sync", "messages"]);
+    while mirror.sandbox.log().len() < 60 {
+        assert!(cut.is_running());
+        SystemClock::shared().sleep(Duration::from_millis(5)).await;
+    }
+    cut.signal("TERM");
+    cut.end().await;
+    mirror
+        .sandbox
+        .set_options(|options| options.faults.latency = Duration::ZERO);
+    let before: u64 = live(&mirror).await.parse().unwrap();
+    assert!(before > 0);
+
+    let account = mirror.sandbox.account();
+    for id in account.conversation_ids() {
+        account.reopen(&id);
+        let draft = MessageDraft {
+            role: "visitor".to_owned(),
+            content: "Bună ziua".to_owned(),
+        };
+        account.insert_message(&id, draft).unwrap();
+    }
+    let runs = mirror
+        .run(
+            &[Resource::Conversations, Resource::Messages],
+            sync::Options {
+                full: true,
+                ..sync::Options::default()
+            },
+        )
+        .await
+        .complete();
+    assert!(runs.of(Resource::Messages).rows_seen > before);
+    mirror.assert_exact().await;
+}
+
+async fn lists_that_are_not_found_are_told_of(database: Database) {
+    let mirror = Mirror::start(database, Options::for_tests(0, 30)).await;
+    mirror.say(&["sync", "conversations"]).expect(0);
+    mirror
+        .sandbox
+        .set_options(|options| options.faults.lost_messages_rate = 1.0);
+    for _ in 0..2 {
+        let messages = run(&mirror, &["sync", "messages"], 1);
+        assert_eq!(messages["status"], "incomplete", "{messages}");
+        assert!(messages["error"].as_str().unwrap().contains("404"), "{messages}");
+    }
+    mirror
+        .sandbox
+        .set_options(|options| options.faults.lost_messages_rate = 0.0);
+    mirror.sync().await;
     mirror.assert_exact().await;
 }

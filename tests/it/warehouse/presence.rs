@@ -2,6 +2,7 @@
 
 use allai_sync::allai::Resource;
 use allai_sync::allai::model::Record;
+use allai_sync::warehouse::ToRead;
 use roaring::RoaringTreemap;
 
 use super::harness::{ACCOUNT, Place, commit, contact, conversation, message, nums, sendable, time};
@@ -130,7 +131,7 @@ async fn messages_go_with_their_conversation_and_are_read_again_when_it_is_back(
     }
     assert!(
         warehouse
-            .conversations_to_read(ACCOUNT, 0, 10, false)
+            .conversations_to_read(ACCOUNT, 0, 10, ToRead::Due)
             .await
             .unwrap()
             .is_empty()
@@ -145,14 +146,17 @@ async fn messages_go_with_their_conversation_and_are_read_again_when_it_is_back(
     );
     assert!(
         warehouse
-            .conversations_to_read(ACCOUNT, 0, 10, true)
+            .conversations_to_read(ACCOUNT, 0, 10, ToRead::All)
             .await
             .unwrap()
             .iter()
             .all(|c| c.id == "v2")
     );
     commit(&warehouse, &conversations).await;
-    let to_read = warehouse.conversations_to_read(ACCOUNT, 0, 10, false).await.unwrap();
+    let to_read = warehouse
+        .conversations_to_read(ACCOUNT, 0, 10, ToRead::Due)
+        .await
+        .unwrap();
     assert_eq!(to_read.iter().map(|c| c.id.as_str()).collect::<Vec<_>>(), ["v1"]);
 }
 
@@ -164,17 +168,21 @@ async fn messages_are_read_of_new_changed_and_active_conversations(place: Place)
         conversation("v3", "closed"),
     ];
     let nums = nums(&commit(&warehouse, &records).await);
-    let to_read = async |after, limit, all| {
+    let to_read = async |after, limit, which| {
         let conversations = warehouse
-            .conversations_to_read(ACCOUNT, after, limit, all)
+            .conversations_to_read(ACCOUNT, after, limit, which)
             .await
             .unwrap();
         conversations.into_iter().map(|c| c.id).collect::<Vec<_>>()
     };
-    assert_eq!(to_read(0, 10, false).await, ["v1", "v2", "v3"]);
-    assert_eq!(to_read(0, 2, false).await, ["v1", "v2"]);
-    assert_eq!(to_read(nums[1], 2, false).await, ["v3"]);
-    for conversation in warehouse.conversations_to_read(ACCOUNT, 0, 10, false).await.unwrap() {
+    assert_eq!(to_read(0, 10, ToRead::Due).await, ["v1", "v2", "v3"]);
+    assert_eq!(to_read(0, 2, ToRead::Due).await, ["v1", "v2"]);
+    assert_eq!(to_read(nums[1], 2, ToRead::Due).await, ["v3"]);
+    for conversation in warehouse
+        .conversations_to_read(ACCOUNT, 0, 10, ToRead::Due)
+        .await
+        .unwrap()
+    {
         warehouse
             .mark_conversation_read(ACCOUNT, &conversation.id, conversation.content_hash)
             .await
@@ -186,10 +194,10 @@ async fn messages_are_read_of_new_changed_and_active_conversations(place: Place)
         .await
         .unwrap();
     assert_eq!(place.write_mark().await, before);
-    assert_eq!(to_read(0, 10, false).await, ["v2"]);
-    assert_eq!(to_read(0, 10, true).await, ["v1", "v2", "v3"]);
+    assert_eq!(to_read(0, 10, ToRead::Due).await, ["v2"]);
+    assert_eq!(to_read(0, 10, ToRead::All).await, ["v1", "v2", "v3"]);
     commit(&warehouse, &[conversation("v3", "resolved")]).await;
-    assert_eq!(to_read(0, 10, false).await, ["v2", "v3"]);
+    assert_eq!(to_read(0, 10, ToRead::Due).await, ["v2", "v3"]);
 }
 
 async fn active_conversations_that_were_not_seen_are_found(place: Place) {
