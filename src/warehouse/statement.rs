@@ -15,7 +15,7 @@ use crate::allai::Resource;
 /// would be waited for without end: whoever waits for an answer sends nothing, and so never learns.
 const DEADLINE: Duration = Duration::from_mins(1);
 
-/// Whether a statement was ever given up: then connections are not to be trusted when they come back to the pool.
+/// Whether an answer was ever not waited for: then connections are not to be trusted when they come back to the pool.
 static GAVE_UP: AtomicBool = AtomicBool::new(false);
 
 /// Waits for an answer of Postgres, but not for ever; then it is as if the connection was lost.
@@ -25,16 +25,27 @@ pub(super) fn in_time<T>(
     // On the heap, else every future that waits for a statement would hold it twice.
     let answer = Box::pin(answer);
     async {
-        tokio::time::timeout(DEADLINE, answer).await.unwrap_or_else(|_| {
-            GAVE_UP.store(true, Ordering::Relaxed);
+        let unanswered = Unanswered;
+        let Ok(answer) = tokio::time::timeout(DEADLINE, answer).await else {
             let problem = format!("the server did not answer within {} s", DEADLINE.as_secs());
             let problem = std::io::Error::new(std::io::ErrorKind::TimedOut, problem);
-            Err(sqlx::Error::Io(problem))
-        })
+            return Err(sqlx::Error::Io(problem));
+        };
+        std::mem::forget(unanswered);
+        answer
     }
 }
 
-/// Whether a statement was ever given up.
+/// Dropped while there is no answer: somebody else has lost patience.
+struct Unanswered;
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        GAVE_UP.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether an answer was ever not waited for.
 pub(super) fn has_given_up() -> bool {
     GAVE_UP.load(Ordering::Relaxed)
 }

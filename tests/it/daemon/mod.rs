@@ -3,6 +3,7 @@
 mod alerts;
 mod life;
 mod metrics;
+mod outages;
 mod replicas;
 
 use std::path::PathBuf;

@@ -1,0 +1,125 @@
+//! A database that falls silent, and runs that break off.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use allai_sync::allai::{Budget, Client, InProcess, Limits, Resource, Transport};
+use allai_sync::clock::SystemClock;
+use allai_sync::config::Jobs;
+use allai_sync::sandbox::Options;
+use allai_sync::schedule::{Entry, Holder, Plan, Scheduler};
+use allai_sync::sync;
+use allai_sync::warehouse::{Location, Warehouse};
+use url::Url;
+
+use super::{Daemon, OFTEN, runs, until};
+use crate::support::database::Database;
+use crate::support::mirror::Mirror;
+use crate::support::proxy::Proxy;
+
+/// A mirror whose way to its database can fall silent.
+async fn mirror() -> (Mirror, Proxy) {
+    let mirror = Mirror::start(Database::postgres(), Options::for_tests(500, 20)).await;
+    let mut url: Url = mirror.database.url().parse().unwrap();
+    let server = url.socket_addrs(|| Some(5432)).unwrap()[0];
+    let proxy = Proxy::to(server).await;
+    url.set_port(Some(proxy.address().port())).unwrap();
+    let config = mirror.database.config().replace(&mirror.database.url(), url.as_str());
+    mirror.write_config(&format!(
+        "{config}{}{OFTEN}",
+        mirror.account_config("main", "page_size = 20\n")
+    ));
+    (mirror, proxy)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_die_without_a_word_hold_nothing_up_for_long() {
+    let (mirror, proxy) = mirror().await;
+    let daemon = Daemon::start(&mirror).await;
+    for _ in 0..2 {
+        let before = runs(&mirror, "status = 'complete'").await;
+        until("it works", async || {
+            runs(&mirror, "status = 'complete'").await > before + 8
+        })
+        .await;
+        proxy.silence();
+        let all = ["contacts", "conversations", "messages"];
+        for resource in all {
+            let of = format!("status = 'complete' AND resource = '{resource}'");
+            let before = runs(&mirror, &of).await;
+            until("it works again", async || runs(&mirror, &of).await > before + 2).await;
+        }
+    }
+    let (said, took) = daemon.stop().await;
+    said.expect(0);
+    assert!(took < Duration::from_secs(6), "{took:?}");
+    mirror.full_sync().await;
+    mirror.assert_exact().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_waits_for_no_database() {
+    let (mirror, proxy) = mirror().await;
+    let mut daemon = Daemon::start(&mirror).await;
+    until("it works", async || runs(&mirror, "true").await > 3).await;
+    proxy.go_deaf();
+    daemon.until_log("schedules are not kept").await;
+    let (said, took) = daemon.stop().await;
+    said.expect(0);
+    assert!(took < Duration::from_secs(6), "{took:?}");
+}
+
+/// A run that panics is a failure of its job: it is tried again later, not at once and without end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_breaks_off_is_tried_again_later() {
+    let database = Database::sqlite();
+    let clock = SystemClock::shared();
+    let location = Location {
+        url: database.url(),
+        schema: String::new(),
+    };
+    let warehouse = Warehouse::open(&location, Arc::clone(&clock)).await.unwrap();
+    warehouse.migrate().await.unwrap();
+    let asked = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&asked);
+    let breaks: InProcess = Arc::new(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        panic!("on purpose")
+    });
+    let budget = Budget::new(Limits::default(), Arc::clone(&clock));
+    let client = Client::builder("http://127.0.0.1/v2".parse().unwrap(), "key".to_owned().into())
+        .budget(Arc::new(budget))
+        .clock(Arc::clone(&clock))
+        .transport(Transport::InProcess(breaks))
+        .build()
+        .unwrap();
+    let account = sync::Account {
+        name: "main".to_owned(),
+        client,
+        page_size: 20,
+        concurrency: 4,
+        in_lockstep: false,
+        contact_fields: Vec::new(),
+        conversation_fields: Vec::new(),
+        message_fields: Vec::new(),
+        periods: Vec::new(),
+    };
+    let jobs = Jobs::default();
+    let lease = Duration::from_secs(30);
+    let mut scheduler = Scheduler::new(warehouse.clone(), Arc::clone(&clock), Holder::new("test"), lease);
+    let entry = Entry {
+        plan: Plan::new("main", Resource::Contacts, &jobs.contacts, ""),
+        account: Arc::new(account),
+        key_group: "main".to_owned(),
+    };
+    scheduler.set_entries(vec![entry], 4).await.unwrap();
+    let since = clock.monotonic();
+    while clock.monotonic().saturating_sub(since) < Duration::from_secs(3) {
+        let turn = scheduler.turn().await;
+        scheduler.wait(&turn).await;
+    }
+    let jobs = warehouse.jobs().await.unwrap();
+    assert_eq!((jobs[0].failures, jobs[0].held.is_none()), (1, true), "{jobs:?}");
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+}
