@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::alerts::Alerts;
+use crate::allai::Resource;
 use crate::app::{self, App};
 use crate::clock::SharedClock;
 use crate::config::{self, Config, LoadOptions};
@@ -24,6 +25,9 @@ use crate::warehouse::{self, DaemonLock};
 
 /// How long open requests to the admin listener may take when it moves, and the database at the end.
 const CLOSING: Duration = Duration::from_secs(1);
+/// How often old runs are forgotten, and how long that may take.
+const TIDYING: Duration = Duration::from_hours(1);
+const TIDYING_WITHIN: Duration = Duration::from_secs(5);
 /// The service manager is asked so often for so much time while the daemon starts: upgrading large tables takes a while.
 const STARTING: (Duration, u32) = (Duration::from_secs(20), 60_000_000);
 
@@ -71,6 +75,7 @@ pub struct Daemon {
     listener: Listener,
     alerts: Watching,
     since: DateTime<Utc>,
+    tidied_at: Duration,
     _alone: Option<DaemonLock>,
 }
 
@@ -128,6 +133,7 @@ impl Daemon {
             listener,
             alerts,
             since,
+            tidied_at: Duration::ZERO,
             _alone: alone,
         })
     }
@@ -158,6 +164,12 @@ impl Daemon {
                 tell(&[NotifyState::Ready]);
                 tracing::info!("ready; the status page is at http://{}/", self.listener.address);
             }
+            if turn.problem.is_none() {
+                tokio::select! {
+                    () = self.tidy() => {}
+                    () = signals.stop.cancelled() => break,
+                }
+            }
             tokio::select! {
                 () = self.scheduler.wait(&turn) => {}
                 () = signals.reload.notified() => tokio::select! {
@@ -175,6 +187,43 @@ impl Daemon {
         ]);
         tracing::info!("stopping");
         self.stop().await;
+    }
+
+    /// Forgets what was told of long ago: some of it, if it is much.
+    async fn tidy(&mut self) {
+        let now = self.app.clock.monotonic();
+        if self.tidied_at != Duration::ZERO && now.saturating_sub(self.tidied_at) < TIDYING {
+            return;
+        }
+        let kept = TimeDelta::from_std(self.config.daemon.keep_journal).unwrap_or(TimeDelta::MAX);
+        let Some(before) = self.app.clock.now().checked_sub_signed(kept) else {
+            return;
+        };
+        let forgetting = async {
+            let mut is_all = true;
+            for account in &self.app.accounts {
+                for resource in Resource::ALL {
+                    is_all &= self
+                        .app
+                        .warehouse
+                        .forget_before(&account.name, resource, before)
+                        .await?;
+                }
+            }
+            Ok::<bool, warehouse::Error>(is_all)
+        };
+        let forgotten = tokio::select! {
+            forgotten = forgetting => forgotten,
+            () = self.app.clock.sleep(TIDYING_WITHIN) => Ok(false),
+        };
+        match forgotten {
+            Ok(true) => self.tidied_at = now,
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%error, "old runs are not forgotten; trying again in an hour");
+                self.tidied_at = now;
+            }
+        }
     }
 
     /// Reads the configuration again, and takes it if all of it can be used.

@@ -11,6 +11,8 @@ use super::{KeyPath, duration};
 /// A shorter lease would be lost to one slow commit.
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 const LONGEST_LEASE: Duration = Duration::from_hours(1);
+/// The status page shows the last runs.
+const SHORTEST_JOURNAL: Duration = Duration::from_hours(24);
 /// A shorter stop finishes nothing; a longer one is taken for a hang by whoever waits for it.
 const SHORTEST_STOP: Duration = Duration::from_millis(500);
 const LONGEST_STOP: Duration = Duration::from_mins(5);
@@ -31,6 +33,10 @@ pub struct Daemon {
     #[serde(with = "duration")]
     #[schemars(with = "String")]
     pub stop_within: Duration,
+    /// For how long `sync_runs`, `parity_audits` and `incidents` keep what is over.
+    #[serde(with = "duration")]
+    #[schemars(with = "String")]
+    pub keep_journal: Duration,
 }
 
 impl Default for Daemon {
@@ -39,6 +45,7 @@ impl Default for Daemon {
             concurrent_runs: 4,
             lease: Duration::from_secs(30),
             stop_within: Duration::from_secs(5),
+            keep_journal: Duration::from_hours(400 * 24),
         }
     }
 }
@@ -54,6 +61,13 @@ impl Daemon {
         }
         if !(SHORTEST_LEASE..=LONGEST_LEASE).contains(&self.lease) {
             report.wrong(&at.join("lease"), "must be from 1s to 1h", "e.g. `lease = \"30s\"`");
+        }
+        if self.keep_journal < SHORTEST_JOURNAL {
+            report.wrong(
+                &at.join("keep_journal"),
+                "must be at least 1d",
+                "e.g. `keep_journal = \"400d\"`",
+            );
         }
         if !(SHORTEST_STOP..=LONGEST_STOP).contains(&self.stop_within) {
             report.wrong(

@@ -35,6 +35,7 @@ mod postgres;
 mod quarantine;
 mod rate_budgets;
 mod repeated;
+mod retention;
 mod runs;
 mod sqlite;
 mod standing;
@@ -276,6 +277,7 @@ pub fn statements() -> Vec<Statement> {
         parity::STATEMENTS,
         quarantine::STATEMENTS,
         rate_budgets::STATEMENTS,
+        retention::STATEMENTS,
         runs::STATEMENTS,
         standing::STATEMENTS,
         state::STATEMENTS,

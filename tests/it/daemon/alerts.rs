@@ -1,8 +1,12 @@
 //! Who is told what, and how often.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use allai_sync::alerts::Notifier;
+use allai_sync::config::Alerts;
 use allai_sync::sandbox::Options;
+use allai_sync::warehouse::{Incident, IncidentKind};
 use axum::Json;
 use axum::http::StatusCode;
 use axum::routing::post;
@@ -20,7 +24,7 @@ on_both_databases! {
     deletions_that_are_held_back_are_told_by_mail,
 }
 
-/// What was posted to an address that fails the first time.
+/// What was posted to an address.
 #[derive(Clone, Default)]
 struct Hook(Arc<Mutex<Vec<Value>>>);
 
@@ -172,4 +176,119 @@ async fn deletions_that_are_held_back_are_told_by_mail(database: Database) {
         mails.lock().unwrap()
     );
     daemon.stop().await.0.expect(0);
+}
+
+/// Of two daemons on one warehouse one tells, and of a key that may not read one list only that is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_two_daemons_tells_what_a_key_may_not_read() {
+    let mirror = Mirror::start(Database::postgres(), Options::for_tests(20, 3)).await;
+    let hook = Hook::default();
+    let url = hook.listen().await;
+    // A key that may write and not read.
+    let keys = mirror.sandbox.keys().clone();
+    let config = mirror.account_config("main", "").replace(&keys.read, &keys.write);
+    mirror.configure(&format!("{config}{OFTEN}[alerts.webhook]\nurl = \"{url}\"\n"));
+    let daemons = [
+        Daemon::called(&mirror, "one").await,
+        Daemon::called(&mirror, "two").await,
+    ];
+    let told = async || {
+        let posted = hook.posted();
+        let mut told: Vec<String> = posted
+            .iter()
+            .map(|posted| format!("{} {}", posted["incident"]["resource"], posted["incident"]["kind"]))
+            .collect();
+        told.sort();
+        told
+    };
+    until("each list is told of", async || told().await.len() >= 3).await;
+    let clock = allai_sync::clock::SystemClock::shared();
+    clock.sleep(std::time::Duration::from_secs(12)).await;
+    // Without conversations there are no messages to ask for.
+    let expected = ["analytics", "contacts", "conversations"];
+    let posted = told().await;
+    assert_eq!(
+        posted,
+        expected.map(|list| format!("\"{list}\" \"forbidden\"")),
+        "{posted:?}"
+    );
+    for daemon in daemons {
+        daemon.stop().await.0.expect(0);
+    }
+}
+
+fn incident(resource: &str, is_over: bool) -> Incident {
+    let at = |text: &str| format!("2026-03-01T{text}Z").parse().unwrap();
+    Incident {
+        account: "main".to_owned(),
+        resource: resource.to_owned(),
+        kind: IncidentKind::Stale,
+        opened_at: at("10:00:00"),
+        summary: format!("{resource} are stale"),
+        remedy: "look at the log".to_owned(),
+        resolved_at: is_over.then(|| at("11:00:00")),
+    }
+}
+
+fn alerts(text: &str) -> Alerts {
+    let text = format!("[accounts.main]\napi_key = \"k\"\n{text}");
+    allai_sync::config::check_text(&text, &BTreeMap::new())
+        .unwrap()
+        .config
+        .alerts
+}
+
+/// What one way has taken is not told again because another failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_way_that_fails_does_not_make_the_other_one_tell_twice() {
+    let (hook, mails) = (Hook::default(), Arc::new(Mutex::new(Vec::new())));
+    let url = hook.listen().await;
+    let server = mail_server(Arc::clone(&mails)).await;
+    let of = |webhook: &str| {
+        let mail =
+            format!("[alerts.mail]\nserver = \"{server}\"\nfrom = \"a@example.com\"\nto = [\"b@example.com\"]\n");
+        Notifier::new(&alerts(&format!("[alerts.webhook]\nurl = \"{webhook}\"\n{mail}"))).unwrap()
+    };
+    let clock = allai_sync::clock::SystemClock::shared();
+    let within = std::time::Duration::from_mins(2);
+    let incidents = [incident("contacts", false), incident("messages", true)];
+    // Nobody listens there.
+    let broken = of("http://127.0.0.1:1/hook");
+    for _ in 0..2 {
+        let (told, problems) = broken.tell(&incidents, &clock, within).await;
+        assert!(told.is_empty(), "{told:?}");
+        assert!(problems[0].starts_with("the webhook: "), "{problems:?}");
+        assert_eq!(mails.lock().unwrap().len(), 2, "{:?}", mails.lock().unwrap());
+    }
+    let sound = of(&url);
+    let (told, problems) = sound.tell(&incidents, &clock, within).await;
+    assert_eq!((told.len(), problems.len()), (2, 0), "{problems:?}");
+    assert_eq!(hook.posted().len(), 2);
+}
+
+/// Many things at once are one message to people, and each its own to programs.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_things_are_one_message() {
+    let clock = allai_sync::clock::SystemClock::shared();
+    let within = std::time::Duration::from_mins(2);
+    let incidents = ["contacts", "conversations", "messages", "analytics"].map(|resource| incident(resource, false));
+    for (format, messages) in [("slack", 1), ("json", 4)] {
+        let hook = Hook::default();
+        let url = hook.listen().await;
+        let notifier = Notifier::new(&alerts(&format!(
+            "[alerts.webhook]\nurl = \"{url}\"\nformat = \"{format}\"\n"
+        )));
+        let (told, problems) = notifier.unwrap().tell(&incidents, &clock, within).await;
+        assert_eq!((told.len(), problems.len()), (4, 0), "{problems:?}");
+        let posted = hook.posted();
+        assert_eq!(posted.len(), messages, "{posted:?}");
+        if format == "slack" {
+            let text = posted[0]["text"].as_str().unwrap();
+            assert!(text.starts_with("allai-sync: 4 things need attention:\n- "), "{text}");
+            assert!(
+                incidents.iter().all(|incident| text.contains(&incident.summary)),
+                "{text}"
+            );
+        }
+    }
 }

@@ -10,6 +10,7 @@ on_both! {
     a_finished_run_is_kept_with_what_it_means_for_the_state,
     a_checkpoint_can_be_saved_and_cleared_alone,
     freshness_tells_of_everything_ever_synced,
+    what_ended_long_ago_is_forgotten_when_asked,
 }
 
 fn run(status: RunStatus, finished_at: &str) -> RunRecord {
@@ -183,4 +184,34 @@ async fn freshness_tells_of_everything_ever_synced(place: Place) {
             .await,
         ["main|contacts|0|failed|the server said␀ no|1", "main|messages|0|-|-|0"]
     );
+}
+
+async fn what_ended_long_ago_is_forgotten_when_asked(place: Place) {
+    let warehouse = place.migrated().await;
+    for second in 0..1_005 {
+        let at = format!("2024-01-19T10:{:02}:{:02}Z", second / 60, second % 60);
+        let old = run(RunStatus::Complete, &at);
+        warehouse.finish_run(&old, None).await.unwrap();
+    }
+    let recent = run(RunStatus::Complete, "2026-01-19T10:00:01Z");
+    let elsewhere = RunRecord {
+        resource: Resource::Messages,
+        ..run(RunStatus::Complete, "2024-01-19T10:00:01Z")
+    };
+    for kept in [&recent, &elsewhere] {
+        warehouse.finish_run(kept, None).await.unwrap();
+    }
+    let before = time("2025-01-01T00:00:00Z");
+    let forget = async || {
+        warehouse
+            .forget_before(ACCOUNT, Resource::Contacts, before)
+            .await
+            .unwrap()
+    };
+    assert!(!forget().await, "nobody waits for all of it");
+    assert!(forget().await);
+    let left = warehouse.recent_runs(ACCOUNT, Resource::Contacts, 10).await.unwrap();
+    assert_eq!(left, [recent]);
+    let left = warehouse.recent_runs(ACCOUNT, Resource::Messages, 10).await.unwrap();
+    assert_eq!(left, [elsewhere]);
 }
