@@ -9,13 +9,12 @@ use allai_sync::allai::Resource;
 use allai_sync::app::{App, Watch};
 use allai_sync::clock::SystemClock;
 use allai_sync::config::{Config, LoadOptions};
+use allai_sync::lifecycle::{Daemon, Signals};
 use allai_sync::sandbox::{self, MutationKinds, Sandbox};
-use allai_sync::server::{Server, Settings};
 use allai_sync::sync;
 use anyhow::Context as _;
 use clap::Args;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, Outcome, Usage, output, progress, runtime, summary};
@@ -24,9 +23,17 @@ use super::{Context, Outcome, Usage, output, progress, runtime, summary};
 const MARK: &str = "# Written by `allai-sync demo`; its API is there only while the demo runs.";
 /// Where the status page listens unless something else does.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8781);
-/// How often something happens in the demo's account, and how often it is synced.
+/// How often something happens in the demo's account.
 const EVENTS_EVERY: Duration = Duration::from_secs(4);
-const SYNC_EVERY: Duration = Duration::from_secs(10);
+/// Its jobs run more often than anybody else's.
+const JOBS: &str = "
+[jobs.contacts]
+schedule = \"@every 10s\"
+[jobs.conversations]
+schedule = \"@every 10s\"
+[jobs.messages]
+schedule = \"@every 10s\"
+";
 
 /// Mirrors a simulated AllAI account into SQLite and shows the status page: no set-up needed
 #[derive(Args, Debug)]
@@ -54,21 +61,35 @@ impl Options {
         let sandbox = Sandbox::start(sandbox_options())
             .await
             .context("cannot start the sandbox")?;
-        let config_path = prepare(&self.data_dir, &sandbox)?;
-        let config = Config::load(&LoadOptions {
+        let address = listener.as_ref().map_or(Ok(LISTEN), TcpListener::local_addr);
+        let address = address.context("cannot tell where the status page listens")?;
+        let config_path = prepare(&self.data_dir, &sandbox, address)?;
+        let source = LoadOptions {
             path: Some(config_path.clone()),
             search: Vec::new(),
             env: std::collections::BTreeMap::new(),
-        })?
-        .config;
+        };
+        let config = Config::load(&source)?.config;
         let app = App::open(&config, SystemClock::shared()).await?;
-
         let outcome = mirror(&app, context, &stopped).await?;
+        app.warehouse.close().await;
         output::print(&what_to_try(&self.data_dir, &config_path))?;
         if let Some(listener) = listener.filter(|_| outcome == Outcome::Done && !stopped.is_cancelled()) {
-            live_on(listener, &app, &sandbox, &stopped).await?;
+            // The daemon binds it itself.
+            drop(listener);
+            let daemon = Daemon::start(config, source, SystemClock::shared()).await?;
+            output::print(&format!(
+                "\nThe status page is at http://{address}/ and the account lives on. Ctrl-C ends the demo.\n"
+            ))?;
+            let signals = Signals {
+                stop: stopped,
+                ..Signals::default()
+            };
+            tokio::select! {
+                () = Box::pin(daemon.run(&signals)) => {}
+                () = events(&sandbox) => {}
+            }
         }
-        app.warehouse.close().await;
         sandbox.stop().await;
         Ok(outcome)
     }
@@ -93,30 +114,6 @@ impl Options {
     }
 }
 
-/// Serves the status page, while the account and its mirror go on.
-async fn live_on(
-    listener: TcpListener,
-    app: &App,
-    sandbox: &Sandbox,
-    stopped: &CancellationToken,
-) -> anyhow::Result<()> {
-    let settings = Settings {
-        accounts: app.accounts.iter().map(|account| account.name.clone()).collect(),
-        ..Settings::default()
-    };
-    let (_, settings) = watch::channel(settings);
-    let server = Server::on(listener, app.warehouse.clone(), Arc::clone(&app.clock), settings);
-    let address = server.address().context("cannot tell where the status page listens")?;
-    output::print(&format!(
-        "\nThe status page is at http://{address}/ and the account lives on. Ctrl-C ends the demo.\n"
-    ))?;
-    tokio::select! {
-        ended = server.serve(stopped.clone()) => ended.context("the status page failed"),
-        () = events(app, sandbox) => Ok(()),
-        () = syncs(app, stopped) => Ok(()),
-    }
-}
-
 fn sandbox_options() -> sandbox::Options {
     let mut options = sandbox::Options::default();
     options.listen.set_port(0);
@@ -126,7 +123,7 @@ fn sandbox_options() -> sandbox::Options {
 }
 
 /// Makes the folder, removes an earlier demo's warehouse and writes the configuration.
-fn prepare(data_dir: &Path, sandbox: &Sandbox) -> anyhow::Result<PathBuf> {
+fn prepare(data_dir: &Path, sandbox: &Sandbox, listen: SocketAddr) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(data_dir).with_context(|| format!("cannot create {}", data_dir.display()))?;
     let config_path = data_dir.join("config.toml");
     let database = data_dir.join("warehouse.db");
@@ -149,7 +146,8 @@ fn prepare(data_dir: &Path, sandbox: &Sandbox) -> anyhow::Result<PathBuf> {
     }
     let database = std::path::absolute(&database).with_context(|| format!("cannot find {}", database.display()))?;
     let text = format!(
-        "{MARK}\n[warehouse]\nurl = {:?}\n\n[accounts.demo]\nenvironment = \"sandbox\"\nbase_url = \"{}\"\napi_key = \"{}\"\n",
+        "{MARK}\n[warehouse]\nurl = {:?}\n\n[accounts.demo]\nenvironment = \"sandbox\"\nbase_url = \"{}\"\napi_key = \"{}\"\n\n\
+         [admin]\nlisten = \"{listen}\"\n{JOBS}",
         format!("sqlite://{}", database.display()),
         sandbox.base_url().as_str().trim_end_matches('/'),
         sandbox.keys().read,
@@ -183,19 +181,11 @@ async fn mirror(app: &App, context: &Context, stopped: &CancellationToken) -> an
 }
 
 /// New contacts, conversations and messages, one after the other.
-async fn events(app: &App, sandbox: &Sandbox) {
+async fn events(sandbox: &Sandbox) {
+    let clock = SystemClock::shared();
     for seed in 0.. {
-        app.clock.sleep(EVENTS_EVERY).await;
+        clock.sleep(EVENTS_EVERY).await;
         sandbox.account().mutate(seed, 2, &MutationKinds::default());
-    }
-}
-
-async fn syncs(app: &App, stopped: &CancellationToken) {
-    let watch = Watch::new(&app.accounts);
-    while !stopped.is_cancelled() {
-        app.clock.sleep(SYNC_EVERY).await;
-        app.sync(&watch, &Resource::ALL, sync::Options::default(), "schedule", stopped)
-            .await;
     }
 }
 
