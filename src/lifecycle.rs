@@ -20,7 +20,7 @@ use crate::server::{Schedules, Server, Settings};
 use crate::sync;
 use crate::warehouse::{self, DaemonLock};
 
-/// How long open requests to the admin listener, and the database, may take when the daemon stops.
+/// How long the database may take when the daemon stops.
 const CLOSING: Duration = Duration::from_secs(1);
 
 /// Why the daemon cannot start, or not take a new configuration.
@@ -257,12 +257,7 @@ impl Listener {
         });
         let address = server.address().map_err(refused)?;
         let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        let task = tokio::spawn(async move {
-            if let Err(error) = server.serve(stopped).await {
-                tracing::error!("the admin listener failed: {error}");
-            }
-        });
+        let task = tokio::spawn(server.serve(stop.clone()));
         Ok(Self {
             address,
             settings,
@@ -271,10 +266,11 @@ impl Listener {
         })
     }
 
+    /// Takes a second at most.
     async fn stop(mut self) {
         self.stop.cancel();
-        if tokio::time::timeout(CLOSING, &mut self.task).await.is_err() {
-            self.task.abort();
+        if let Err(error) = (&mut self.task).await {
+            tracing::error!("the admin listener broke off: {error}; please report this");
         }
     }
 }

@@ -111,7 +111,7 @@ async fn live_on(
         "\nThe status page is at http://{address}/ and the account lives on. Ctrl-C ends the demo.\n"
     ))?;
     tokio::select! {
-        ended = server.serve(stopped.clone()) => ended.context("the status page failed"),
+        () = server.serve(stopped.clone()) => Ok(()),
         () = events(app, sandbox) => Ok(()),
         () = syncs(app, stopped) => Ok(()),
     }

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
 use crate::config::Secret;
+use crate::listener::{self, Limits};
 use crate::metrics::{self, Exporter};
 use crate::schedule::{Health, Plan};
 use crate::status::{Known, StatusReport};
@@ -31,6 +32,18 @@ use crate::warehouse::Warehouse;
 
 /// A scheduler that has not looked at its jobs for so long is not keeping schedules.
 const STUCK: Duration = Duration::from_mins(1);
+
+/// What the listener allows: a few people and programs, that are not far away. One address gets most of the places, since
+/// they may all come by one proxy.
+const LIMITS: Limits = Limits {
+    connections: 64,
+    per_address: 48,
+    head: Duration::from_secs(10),
+    request: Duration::from_secs(15),
+    taking: Duration::from_secs(30),
+    body_bytes: 64 << 10,
+    closing: Duration::from_secs(1),
+};
 
 /// What a new configuration may change.
 #[derive(Clone, Debug, Default)]
@@ -108,11 +121,10 @@ impl Server {
         self.listener.local_addr()
     }
 
-    /// Serves until `stop` is cancelled.
-    pub async fn serve(self, stop: CancellationToken) -> std::io::Result<()> {
-        axum::serve(self.listener, router(self.admin))
-            .with_graceful_shutdown(stop.cancelled_owned())
-            .await
+    /// Serves until `stop` is cancelled, and a second more at most.
+    pub async fn serve(self, stop: CancellationToken) {
+        let clock = Arc::clone(&self.admin.clock);
+        listener::serve(self.listener, router(self.admin), LIMITS, clock, stop).await;
     }
 }
 
