@@ -8,6 +8,7 @@ pub(crate) mod json;
 pub(crate) mod mirror;
 pub(crate) mod postgres;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod simulation;
 
 use std::time::Duration;
