@@ -47,10 +47,10 @@ const LIMITS: Limits = Limits {
     closing: Duration::from_secs(1),
 };
 
-/// How long the database is waited for, by those who ask whether all is well (a second less than they are promised), …
-const PROBED: Duration = Duration::from_secs(4);
-/// … and by people.
-const PATIENCE: Duration = Duration::from_secs(9);
+/// How long the database is waited for, by those who ask whether all is well and are promised an answer within 5 s, …
+const PROBED: Duration = Duration::from_secs(3);
+/// … and by people, who are promised one within 10 s.
+const PATIENCE: Duration = Duration::from_secs(8);
 /// How what is asked for is read; the page renews itself every five seconds.
 const READ: Terms = Terms {
     fresh: Duration::from_secs(2),

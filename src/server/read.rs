@@ -71,6 +71,13 @@ struct Running<T> {
     task: AbortHandle,
 }
 
+impl<T> Running<T> {
+    /// Whether it will never tell what it read: it panicked.
+    fn broke_off(&self) -> bool {
+        self.ended.has_changed().is_err()
+    }
+}
+
 impl<T> Drop for Running<T> {
     fn drop(&mut self) {
         self.task.abort();
@@ -113,8 +120,8 @@ impl<T: Send + Sync + 'static> Cached<T> {
                 return Ok(Arc::clone(last));
             }
             match &state.running {
-                Some(running) => running.ended.clone(),
-                None => self.begin(&mut state),
+                Some(running) if !running.broke_off() => running.ended.clone(),
+                _ => self.begin(&mut state),
             }
         };
         tokio::select! {
@@ -278,6 +285,20 @@ mod tests {
             }
         });
         assert!(matches!(cached.get(LONG).await, Err(Problem::Failed(_))));
+        assert!(cached.get(LONG).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_read_that_panics_is_made_again() {
+        let left = AtomicU64::new(1);
+        let cached = Cached::new(&SystemClock::shared(), terms(LONG), move || {
+            let panics = left.swap(0, Ordering::Relaxed) > 0;
+            async move {
+                assert!(!panics, "as it should");
+                Ok(())
+            }
+        });
+        cached.get(LONG).await.unwrap_err();
         assert!(cached.get(LONG).await.is_ok());
     }
 

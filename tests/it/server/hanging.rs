@@ -60,7 +60,7 @@ async fn every_answer_comes_in_time_while_the_database_hangs() {
         timed(&page, "/api/v1/status"),
     );
     assert_eq!(health.0, 200);
-    assert!(health.2 < 1.0, "{health:?}");
+    assert!(health.2 < 3.0, "{health:?}");
     assert!(ready.0 == 503 && ready.1.contains(WHY) && ready.2 < 5.0, "{ready:?}");
     assert!(metrics.0 == 200 && metrics.2 < 5.0, "{metrics:?}");
     let text = &metrics.1;
