@@ -14,6 +14,7 @@
 //! | [`lifecycle`] | the daemon: start, reload, stop, and what systemd hears of it |
 //! | [`status`] | how the mirror stands, read from the warehouse alone |
 //! | [`server`] | the admin listener: status page and JSON |
+//! | [`listener`] | serving HTTP to whoever comes, with limits for every wait and for the number of connections |
 //! | [`sandbox`] | the simulated AllAI API behind `demo`, `sandbox` and the tests |
 //! | [`clock`] | where time comes from, so that a simulation can drive the real code |
 //! | [`alerts`] | telling people what needs one, once |
@@ -61,6 +62,7 @@ pub mod clock;
 pub mod config;
 pub mod figures;
 pub mod lifecycle;
+pub mod listener;
 pub mod metrics;
 pub mod sandbox;
 pub mod schedule;

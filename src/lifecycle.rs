@@ -23,7 +23,7 @@ use crate::server::{Schedules, Server, Settings};
 use crate::sync;
 use crate::warehouse::{self, DaemonLock};
 
-/// How long open requests to the admin listener may take when it moves, and the database at the end.
+/// How long the database may take when the daemon stops.
 const CLOSING: Duration = Duration::from_secs(1);
 /// How often old runs are forgotten, and how long that may take.
 const TIDYING: Duration = Duration::from_hours(1);
@@ -274,7 +274,7 @@ impl Daemon {
         if let Some(listening) = elsewhere {
             let settings = Arc::clone(&self.listener.settings);
             let listener = Listener::serve(listening, &self.app, settings, &self.scheduler)?;
-            std::mem::replace(&mut self.listener, listener).stop(CLOSING).await;
+            std::mem::replace(&mut self.listener, listener).stop().await;
             tracing::info!("the status page is at http://{}/ now", self.listener.address);
         }
         self.alerts.stop.cancel();
@@ -293,7 +293,7 @@ impl Daemon {
         let before = within.saturating_sub(closing);
         tokio::join!(
             self.scheduler.stop(before),
-            self.listener.stop(before),
+            self.listener.stop(),
             self.alerts.stop(before)
         );
         let too_long = self.app.clock.sleep(closing);
@@ -356,12 +356,7 @@ impl Listener {
             health: scheduler.health(),
         });
         let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        let task = tokio::spawn(async move {
-            if let Err(error) = server.serve(stopped).await {
-                tracing::error!("the admin listener failed: {error}");
-            }
-        });
+        let task = tokio::spawn(server.serve(stop.clone()));
         Ok(Self {
             address,
             settings,
@@ -370,11 +365,11 @@ impl Listener {
         })
     }
 
-    /// Requests under way are answered, `within` that time.
-    async fn stop(mut self, within: Duration) {
+    /// Takes a second at most.
+    async fn stop(mut self) {
         self.stop.cancel();
-        if tokio::time::timeout(within, &mut self.task).await.is_err() {
-            self.task.abort();
+        if let Err(error) = (&mut self.task).await {
+            tracing::error!("the admin listener broke off: {error}; please report this");
         }
     }
 }

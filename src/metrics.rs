@@ -7,13 +7,10 @@ use std::sync::OnceLock;
 use chrono::{DateTime, Utc};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use metrics_util::MetricKindMask;
 
 use crate::allai::BudgetSnapshot;
 use crate::warehouse::{JobState, RunRecord, Standing};
 
-/// What was not set for so long is of an account that is not there any more.
-const GONE: std::time::Duration = std::time::Duration::from_mins(10);
 /// Seconds that runs are told apart by: an incremental one takes a second, a first one may take hours.
 const DURATIONS: [f64; 12] = [
     0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1_800.0, 3_600.0, 14_400.0, 43_200.0,
@@ -117,6 +114,12 @@ pub const METRICS: &[(&str, Kind, Unit, &str)] = &[
         Unit::Seconds,
         "When this process last looked at its jobs, in seconds since 1970",
     ),
+    (
+        DATABASE,
+        Kind::Gauge,
+        Unit::Count,
+        "1 if the database answered when these metrics were gathered, else 0",
+    ),
     (MEMORY, Kind::Gauge, Unit::Bytes, "Resident memory of this process"),
     (FILES, Kind::Gauge, Unit::Count, "Open files of this process"),
 ];
@@ -139,6 +142,7 @@ const FAILURES: &str = "allai_sync_job_failures";
 const RUNNING: &str = "allai_sync_jobs_running";
 const WAITING: &str = "allai_sync_jobs_waiting";
 const LOOKED_AT: &str = "allai_sync_scheduler_last_look_timestamp_seconds";
+const DATABASE: &str = "allai_sync_database_up";
 const MEMORY: &str = "allai_sync_process_resident_memory_bytes";
 const FILES: &str = "allai_sync_process_open_files";
 
@@ -153,7 +157,6 @@ impl Exporter {
         INSTALLED
             .get_or_init(|| {
                 let builder = PrometheusBuilder::new()
-                    .idle_timeout(MetricKindMask::GAUGE, Some(GONE))
                     .set_buckets_for_metric(Matcher::Full(RUN_DURATION.to_owned()), &DURATIONS)
                     .ok()?
                     .set_buckets_for_metric(Matcher::Full(WAIT.to_owned()), &WAITS)
@@ -173,17 +176,38 @@ impl Exporter {
             .clone()
     }
 
-    /// Everything, in Prometheus's text format.
-    pub fn render(&self) -> String {
+    /// Everything, in Prometheus's text format; of gauges that are of an account, those of `accounts`.
+    pub fn render(&self, accounts: &[String]) -> String {
         gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         process();
-        self.0.render()
+        without_gauges_of_others(&self.0.render(), accounts)
     }
 
     /// Tidies up; to be called every few seconds, since samples are kept until then.
     pub fn tidy(&self) {
         self.0.run_upkeep();
     }
+}
+
+/// Gauges stay until the process ends: one that is not set for a while, because the database is away, is still wanted. One of
+/// an account that a new configuration has not is not.
+fn without_gauges_of_others(rendered: &str, accounts: &[String]) -> String {
+    let mut is_gauge = false;
+    let mut kept = String::with_capacity(rendered.len());
+    for line in rendered.split_inclusive('\n') {
+        if let Some(typed) = line.strip_prefix("# TYPE ") {
+            is_gauge = typed.trim_end().ends_with(" gauge");
+        }
+        // Names of accounts need no escapes.
+        let account = line
+            .split_once("account=\"")
+            .and_then(|(_, rest)| rest.split('"').next());
+        let is_of_other = account.is_some_and(|account| !accounts.iter().any(|known| known == account));
+        if !(is_gauge && is_of_other && !line.starts_with('#')) {
+            kept.push_str(line);
+        }
+    }
+    kept
 }
 
 /// A request was answered with this status, or not at all.
@@ -236,7 +260,11 @@ pub(crate) fn looked(at: DateTime<Utc>, running: usize, waiting: usize) {
 }
 
 /// How the resources and their jobs stand.
-pub(crate) fn standing(standings: &[Standing], jobs: &[JobState], now: DateTime<Utc>) {
+pub(crate) fn standing<'a>(
+    standings: impl Iterator<Item = &'a Standing>,
+    jobs: impl Iterator<Item = &'a JobState>,
+    now: DateTime<Utc>,
+) {
     for standing in standings {
         let set = |name: &'static str, value: f64| {
             gauge!(name, "account" => standing.account.clone(), "resource" => standing.resource.as_str()).set(value);
@@ -255,6 +283,11 @@ pub(crate) fn standing(standings: &[Standing], jobs: &[JobState], now: DateTime<
         gauge!(FAILURES, "account" => job.account.clone(), "resource" => job.resource.as_str())
             .set(f64::from(job.failures));
     }
+}
+
+/// Whether the database answers.
+pub(crate) fn database(is_up: bool) {
+    gauge!(DATABASE).set(f64::from(u8::from(is_up)));
 }
 
 /// This process, as Linux shows it (proc(5)).
@@ -279,4 +312,19 @@ fn seconds(at: DateTime<Utc>) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "Prometheus knows no other numbers")]
 const fn number(value: u64) -> f64 {
     value as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gauges_of_accounts_that_are_gone_are_left_out_and_counters_stay() {
+        let rendered = "# HELP lag account=\"old\"\n# TYPE lag gauge\nlag{account=\"old\",resource=\"contacts\"} 1\n\
+                        lag{account=\"new\",resource=\"contacts\"} 2\nup 1\n\n# TYPE runs_total counter\n\
+                        runs_total{account=\"old\"} 3\n";
+        let kept = without_gauges_of_others(rendered, &["new".to_owned()]);
+        let gone = "lag{account=\"old\",resource=\"contacts\"} 1\n";
+        assert_eq!(kept, rendered.replace(gone, ""));
+    }
 }

@@ -10,8 +10,8 @@ use serde::Serialize;
 use crate::allai::Resource;
 use crate::schedule::{Due, Plan};
 use crate::warehouse::{
-    self, AuditScope, AuditVerdict, Freshness, Holding, JobState, ParityAudit, QuarantineReason, RateBudget, RunRecord,
-    RunStatus, Warehouse,
+    self, AuditScope, AuditVerdict, Figures, Freshness, Holding, JobState, ParityAudit, QuarantineReason, RateBudget,
+    RunRecord, RunStatus, Warehouse,
 };
 
 pub use attention::{Attention, Level, Verdict};
@@ -42,7 +42,7 @@ pub struct ResourceStatus {
     pub expected: bool,
     /// The worst of what is to be said of it.
     pub level: Level,
-    /// Live rows now; for analytics, days captured.
+    /// Live rows at the end of the last run; until a run was complete, now. For analytics, days captured.
     pub rows: u64,
     /// Rows that could not be stored.
     pub quarantined: u64,
@@ -177,13 +177,44 @@ pub struct Known<'a> {
     pub problem: Option<String>,
 }
 
+/// What a report is made of.
+#[derive(Clone, Debug)]
+pub struct Gathered {
+    at: DateTime<Utc>,
+    found: Vec<Freshness>,
+    jobs: Vec<JobState>,
+    budgets: Vec<RateBudget>,
+}
+
+impl Gathered {
+    /// Reads the state of everything that was ever synced. Fails if the warehouse has no tables.
+    pub async fn read(warehouse: &Warehouse, figures: &Figures, now: DateTime<Utc>) -> Result<Self, warehouse::Error> {
+        Ok(Self {
+            at: now,
+            found: warehouse.freshness_with(figures).await?,
+            jobs: warehouse.jobs().await?,
+            budgets: warehouse.rate_budgets().await?,
+        })
+    }
+}
+
 impl StatusReport {
     /// Reads the state of everything that was ever synced, and of what is known beside.
     /// Fails if the warehouse has no tables.
     pub async fn read(warehouse: &Warehouse, known: &Known<'_>, now: DateTime<Utc>) -> Result<Self, warehouse::Error> {
-        let found = warehouse.freshness().await?;
-        let jobs = warehouse.jobs().await?;
-        Ok(Self::new(found, jobs, warehouse.rate_budgets().await?, known, now))
+        let gathered = Gathered::read(warehouse, &warehouse.figures().await?, now).await?;
+        Ok(Self::of(gathered, known))
+    }
+
+    /// What was gathered, and what is known beside.
+    pub fn of(gathered: Gathered, known: &Known<'_>) -> Self {
+        let Gathered {
+            at,
+            found,
+            jobs,
+            budgets,
+        } = gathered;
+        Self::new(found, jobs, budgets, known, at)
     }
 
     /// How `accounts` stand before the first sync.

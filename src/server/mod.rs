@@ -7,13 +7,14 @@ mod authorized;
 mod chart;
 mod jobs;
 mod page;
+mod read;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
@@ -24,13 +25,44 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
 use crate::config::Secret;
+use crate::listener::{self, Limits};
 use crate::metrics::{self, Exporter};
 use crate::schedule::{Health, Plan};
-use crate::status::{Known, StatusReport};
-use crate::warehouse::Warehouse;
+use crate::status::{Gathered, Known, StatusReport};
+use crate::warehouse::{JobState, Standing, Warehouse};
+use read::{Cached, Problem, Terms};
 
 /// A scheduler that has not looked at its jobs for so long is not keeping schedules.
 const STUCK: Duration = Duration::from_mins(1);
+
+/// What the listener allows: a few people and programs, that are not far away. One address gets most of the places, since
+/// they may all come by one proxy.
+const LIMITS: Limits = Limits {
+    connections: 64,
+    per_address: 48,
+    head: Duration::from_secs(10),
+    request: Duration::from_secs(15),
+    taking: Duration::from_secs(30),
+    body_bytes: 64 << 10,
+    closing: Duration::from_secs(1),
+};
+
+/// How long the database is waited for, by those who ask whether all is well and are promised an answer within 5 s, …
+const PROBED: Duration = Duration::from_secs(3);
+/// … and by people, who are promised one within 10 s.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// How what is asked for is read; the page renews itself every five seconds.
+const READ: Terms = Terms {
+    fresh: Duration::from_secs(2),
+    rest: 0,
+    given_up: Duration::from_secs(15),
+};
+/// Counting takes long where there is much to count: it may take a tenth of the time.
+const COUNTED: Terms = Terms {
+    rest: 10,
+    given_up: Duration::from_mins(1),
+    ..READ
+};
 
 /// What a new configuration may change.
 #[derive(Clone, Debug, Default)]
@@ -56,10 +88,58 @@ pub struct Schedules {
 #[derive(Clone, Debug)]
 struct Admin {
     warehouse: Warehouse,
+    reads: Arc<Reads>,
     clock: SharedClock,
     settings: watch::Receiver<Settings>,
     schedules: Option<Schedules>,
     exporter: Option<Exporter>,
+}
+
+/// What the routes read.
+#[derive(Debug)]
+struct Reads {
+    /// Whether the tables are those of this version.
+    current: Cached<bool>,
+    /// How the resources and their jobs stand.
+    standings: Cached<(Vec<Standing>, Vec<JobState>)>,
+    gathered: Cached<Gathered>,
+}
+
+impl Reads {
+    fn of(warehouse: &Warehouse, clock: &SharedClock) -> Self {
+        let of = warehouse.clone();
+        let current = Cached::new(clock, READ, move || {
+            let warehouse = of.clone();
+            async move { Ok(warehouse.schema_is_current().await?) }
+        });
+        let of = warehouse.clone();
+        let standings = Cached::new(clock, COUNTED, move || {
+            let warehouse = of.clone();
+            async move { Ok((warehouse.standings().await?, warehouse.jobs().await?)) }
+        });
+        let of = warehouse.clone();
+        let figures = Arc::new(Cached::new(clock, COUNTED, move || {
+            let warehouse = of.clone();
+            async move { Ok(warehouse.figures().await?) }
+        }));
+        let (of, now) = (warehouse.clone(), Arc::clone(clock));
+        let gathered = Cached::new(clock, READ, move || {
+            let (warehouse, figures, clock) = (of.clone(), Arc::clone(&figures), Arc::clone(&now));
+            async move {
+                // Better those of a while ago than none.
+                let figures = match figures.last() {
+                    Some(last) => figures.get(READ.fresh).await.unwrap_or(last),
+                    None => figures.get(COUNTED.given_up).await?,
+                };
+                Ok(Gathered::read(&warehouse, &figures, clock.now()).await?)
+            }
+        });
+        Self {
+            current,
+            standings,
+            gathered,
+        }
+    }
 }
 
 /// The admin listener, bound and not yet serving.
@@ -80,6 +160,7 @@ impl Server {
         Self {
             listener,
             admin: Admin {
+                reads: Arc::new(Reads::of(&warehouse, &clock)),
                 warehouse,
                 clock,
                 settings,
@@ -108,11 +189,10 @@ impl Server {
         self.listener.local_addr()
     }
 
-    /// Serves until `stop` is cancelled.
-    pub async fn serve(self, stop: CancellationToken) -> std::io::Result<()> {
-        axum::serve(self.listener, router(self.admin))
-            .with_graceful_shutdown(stop.cancelled_owned())
-            .await
+    /// Serves until `stop` is cancelled, and a second more at most.
+    pub async fn serve(self, stop: CancellationToken) {
+        let clock = Arc::clone(&self.admin.clock);
+        listener::serve(self.listener, router(self.admin), LIMITS, clock, stop).await;
     }
 }
 
@@ -124,6 +204,13 @@ fn router(admin: Admin) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
         .route("/api/v1/jobs/{job}/run", post(jobs::run))
+        .fallback(|| async {
+            (
+                StatusCode::NOT_FOUND,
+                "there is nothing here; the status page is at /\n",
+            )
+        })
+        .method_not_allowed_fallback(other_method)
         .layer(map_response(guarded))
         .with_state(admin)
 }
@@ -139,6 +226,16 @@ async fn guarded(mut answer: Response) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     answer
+}
+
+/// The header `Allow`, which names those that are taken, is the router's.
+async fn other_method(method: Method) -> Response {
+    if method == Method::OPTIONS {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        let text = "this address does not take this method; the header Allow says which\n";
+        (StatusCode::METHOD_NOT_ALLOWED, text).into_response()
+    }
 }
 
 async fn status_page(State(admin): State<Admin>) -> Response {
@@ -163,21 +260,23 @@ async fn metrics(State(admin): State<Admin>) -> Response {
     let Some(exporter) = &admin.exporter else {
         return (StatusCode::NOT_FOUND, "this program counts nothing\n").into_response();
     };
-    let gathered = async {
-        let (mut standings, mut jobs) = (admin.warehouse.standings().await?, admin.warehouse.jobs().await?);
-        let settings = admin.settings.borrow();
-        standings.retain(|standing| settings.accounts.contains(&standing.account));
-        jobs.retain(|job| settings.accounts.contains(&job.account));
-        Ok::<_, crate::warehouse::Error>((standings, jobs))
-    };
-    // What the process itself knows is worth having, above all when the database is away.
-    match gathered.await {
-        Ok((standings, jobs)) => metrics::standing(&standings, &jobs, admin.clock.now()),
-        Err(error) => tracing::warn!(%error, "the metrics are without those of the warehouse"),
+    let accounts = admin.settings.borrow().accounts.clone();
+    let standings = admin.reads.standings.get(PROBED).await;
+    metrics::database(standings.is_ok());
+    // What the process itself knows is worth having, above all when the database is away; and what was known is still true.
+    let known = standings.or_else(|error| {
+        tracing::warn!(%error, "the metrics are without news of the warehouse");
+        admin.reads.standings.last().ok_or(error)
+    });
+    if let Ok(known) = known {
+        let (standings, jobs) = &*known;
+        let standings = standings.iter().filter(|row| accounts.contains(&row.account));
+        let jobs = jobs.iter().filter(|job| accounts.contains(&job.account));
+        metrics::standing(standings, jobs, admin.clock.now());
     }
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        exporter.render(),
+        exporter.render(&accounts),
     )
         .into_response()
 }
@@ -194,14 +293,14 @@ async fn ready(State(admin): State<Admin>) -> Response {
         )
             .into_response();
     }
-    match admin.warehouse.schema_is_current().await {
+    match admin.reads.current.get(PROBED).await.as_deref() {
         Ok(true) => "ready\n".into_response(),
         Ok(false) => (
             StatusCode::SERVICE_UNAVAILABLE,
             "the warehouse's tables are not those of this version\n",
         )
             .into_response(),
-        Err(error) => unavailable(&error),
+        Err(error) => unavailable(error),
     }
 }
 
@@ -217,7 +316,8 @@ fn problem(schedules: &Schedules, clock: &SharedClock) -> Option<String> {
     }
 }
 
-async fn report(admin: &Admin) -> Result<StatusReport, crate::warehouse::Error> {
+async fn report(admin: &Admin) -> Result<StatusReport, Problem> {
+    let gathered = admin.reads.gathered.get(PATIENCE).await?;
     let settings = admin.settings.borrow().clone();
     let known = Known {
         accounts: &settings.accounts,
@@ -227,7 +327,7 @@ async fn report(admin: &Admin) -> Result<StatusReport, crate::warehouse::Error> 
             problem(schedules, &admin.clock).filter(|_| !is_starting)
         }),
     };
-    StatusReport::read(&admin.warehouse, &known, admin.clock.now()).await
+    Ok(StatusReport::of(Gathered::clone(&gathered), &known))
 }
 
 fn unavailable(error: &dyn std::error::Error) -> Response {

@@ -22,7 +22,7 @@ pub struct Freshness {
     pub runs: Vec<RunRecord>,
     /// Its state, once a run has left one.
     pub state: Option<StateSummary>,
-    /// Live rows now; for analytics, days captured.
+    /// Live rows at the end of the last run; until a run was complete, now. For analytics, days captured.
     pub rows: u64,
     /// Rows in quarantine, and why.
     pub quarantined: Quarantined,
@@ -45,9 +45,33 @@ impl Freshness {
     }
 }
 
+/// What has to be counted, which takes long where it is much: of lists that were never complete their rows, and the
+/// quarantine.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    rows: HashMap<(String, String), u64>,
+    quarantined: HashMap<(String, String), Quarantined>,
+}
+
 impl Warehouse {
     /// Every account and resource that was ever synced, by account and then in the order of [`Resource::ALL`].
     pub async fn freshness(&self) -> Result<Vec<Freshness>, Error> {
+        self.freshness_with(&self.figures().await?).await
+    }
+
+    /// Counts what has to be counted.
+    pub async fn figures(&self) -> Result<Figures, Error> {
+        let rows = self.live_rows_of_incomplete().await?.into_iter();
+        Ok(Figures {
+            rows: rows
+                .map(|(account, resource, rows)| ((account, resource), rows))
+                .collect(),
+            quarantined: self.quarantined_of_all(REASONS).await?,
+        })
+    }
+
+    /// The same as [`Self::freshness`], with what was counted before; takes the same little time however many rows there are.
+    pub async fn freshness_with(&self, figures: &Figures) -> Result<Vec<Freshness>, Error> {
         let mut synced: BTreeMap<(String, Resource), Freshness> = BTreeMap::new();
         for (account, resource, summary) in self.state_summaries().await? {
             if let Some(resource) = runs::resource_named(&resource) {
@@ -57,20 +81,16 @@ impl Warehouse {
         for run in self.recent_runs_of_all(RUNS).await? {
             of(&mut synced, &run.account.clone(), run.resource).runs.push(run);
         }
-        let rows: HashMap<_, _> = self
-            .live_rows_of_all()
-            .await?
-            .into_iter()
-            .map(|(account, resource, rows)| ((account, resource), rows))
-            .collect();
-        let mut quarantined = self.quarantined_of_all(REASONS).await?;
-        let audits = self.last_audits().await?;
         for found in synced.values_mut() {
             let key = (found.account.clone(), found.resource.as_str().to_owned());
-            found.rows = rows.get(&key).copied().unwrap_or(0);
-            found.quarantined = quarantined.remove(&key).unwrap_or_default();
+            let complete = found.state.as_ref().filter(|state| state.last_complete_at.is_some());
+            found.rows = match complete {
+                Some(state) => state.rows,
+                None => figures.rows.get(&key).copied().unwrap_or(0),
+            };
+            found.quarantined = figures.quarantined.get(&key).cloned().unwrap_or_default();
         }
-        for audit in audits {
+        for audit in self.last_audits().await? {
             if let Some(found) = synced.get_mut(&(audit.account.clone(), audit.resource)) {
                 found.last_audit = Some(audit);
             }

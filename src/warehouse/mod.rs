@@ -52,7 +52,7 @@ use chrono::{DateTime, Utc};
 pub use analytics::{AnalyticsCapture, AnalyticsCounts, Report};
 pub use daemon_lock::DaemonLock;
 pub use error::Error;
-pub use freshness::Freshness;
+pub use freshness::{Figures, Freshness};
 pub use held::{ColumnKind, HeldRow, HeldValue, columns};
 pub use incidents::{Condition, Incident, IncidentKind, TELLING};
 pub use jobs::{Claim, Holding, JobProblem, JobState, Release};

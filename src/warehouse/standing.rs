@@ -15,7 +15,7 @@ pub struct Standing {
     pub account: String,
     /// The resource.
     pub resource: Resource,
-    /// Live rows then; [`Freshness`](super::Freshness) counts them anew.
+    /// Live rows then.
     pub rows: u64,
     /// Rows in quarantine.
     pub quarantined: u64,

@@ -38,6 +38,8 @@ pub struct StateSummary {
     pub last_complete_at: Option<DateTime<Utc>>,
     /// When the last verified sweep ended.
     pub last_verified_at: Option<DateTime<Utc>>,
+    /// Live rows at the end of the last run.
+    pub rows: u64,
 }
 
 /// What a finished run changes in the [`SyncState`].
@@ -84,8 +86,8 @@ const UPDATE: Statement = Statement::shared(
 
 /// Without the checkpoints, which can be long.
 const SUMMARIES: Statement = Statement::shared(
-    "SELECT account, resource, learned_order, checkpoint IS NOT NULL AS unfinished, last_complete_at, last_verified_at \
-     FROM sync_state",
+    "SELECT account, resource, learned_order, checkpoint IS NOT NULL AS unfinished, last_complete_at, last_verified_at, \
+     rows FROM sync_state",
 );
 
 pub(super) const STATEMENTS: &[Statement] = &[STATE, SUMMARIES, SAVE_CHECKPOINT, CLEAR_CHECKPOINT, UPDATE];
@@ -180,17 +182,19 @@ impl Warehouse {
             bool,
             Option<DateTime<Utc>>,
             Option<DateTime<Utc>>,
+            i64,
         );
         let rows: Vec<Row> =
             reading!(self, pool, dialect => sqlx::query_as(SUMMARIES.of(dialect)).fetch_all(pool).await)
                 .doing("reading the state")?;
         let rows = rows.into_iter().map(
-            |(account, resource, order, unfinished, last_complete_at, last_verified_at)| {
+            |(account, resource, order, unfinished, last_complete_at, last_verified_at, rows)| {
                 let summary = StateSummary {
                     order,
                     unfinished,
                     last_complete_at,
                     last_verified_at,
+                    rows: from_db(rows),
                 };
                 (account, resource, summary)
             },

@@ -16,6 +16,7 @@ on_both_databases! {
     a_job_runs_when_somebody_with_the_token_asks_for_it,
     a_new_configuration_is_taken_and_a_broken_one_is_not,
     a_sync_by_hand_waits_for_the_daemon,
+    a_daemon_without_files_for_connections_goes_on_when_it_has_some,
 }
 
 async fn mirror(database: Database, contacts: usize, conversations: usize) -> Mirror {
@@ -115,7 +116,18 @@ async fn a_job_runs_when_somebody_with_the_token_asks_for_it(database: Database)
     let (code, text) = daemon.ask("main.contacts/run", Some("sesam")).await;
     assert_eq!(code, StatusCode::UNAUTHORIZED);
     assert!(!text.contains("sesame"), "{text}");
-    for unknown in ["main.orders/run", "other.contacts/run", "contacts/run", "%00/run"] {
+    let (code, text) = daemon.ask("main.contacts/run?full=maybe", Some("sesame")).await;
+    assert_eq!(
+        (code, text.as_str()),
+        (StatusCode::BAD_REQUEST, "full is true or false\n")
+    );
+    for unknown in [
+        "main.orders/run",
+        "other.contacts/run",
+        "contacts/run",
+        "%00/run",
+        "%FF/run",
+    ] {
         let (code, text) = daemon.ask(unknown, Some("sesame")).await;
         assert_eq!(code, StatusCode::NOT_FOUND, "{unknown}: {text}");
     }
@@ -137,14 +149,34 @@ async fn a_job_runs_when_somebody_with_the_token_asks_for_it(database: Database)
     .await;
     assert_eq!(runs(&mirror, "true").await, 6);
 
-    mirror.configure(&format!(
-        "{}{}",
-        mirror.account_config("main", ""),
-        nightly.replace("token = \"sesame\"\n", "")
-    ));
+    // What this daemon does not keep any more has a row in the warehouse, and is refused all the same.
     let mut daemon = daemon;
-    daemon.process.signal("HUP");
-    daemon.until_log("the configuration is reloaded").await;
+    let main = mirror.account_config("main", "");
+    for (config, why) in [
+        (
+            format!("{main}{nightly}[jobs.analytics]\nenabled = false\n"),
+            "jobs.analytics.enabled is false",
+        ),
+        (
+            format!("{}{nightly}", mirror.account_config("other", "")),
+            "no account \"main\"",
+        ),
+        (
+            format!("{}{nightly}", mirror.account_config("main", "enabled = false\n")),
+            "or has it switched off",
+        ),
+    ] {
+        mirror.configure(&config);
+        daemon.reload().await;
+        let (code, text) = daemon.ask("main.analytics/run", Some("sesame")).await;
+        assert_eq!(code, StatusCode::NOT_FOUND, "{text}");
+        assert!(text.contains(why), "{text}");
+    }
+    let asked = "SELECT account FROM jobs WHERE requested_at IS NOT NULL";
+    assert_eq!(mirror.database.rows(asked).await.len(), 0);
+
+    mirror.configure(&format!("{main}{}", nightly.replace("token = \"sesame\"\n", "")));
+    daemon.reload().await;
     assert_eq!(
         daemon.ask("main.contacts/run", Some("sesame")).await.0,
         StatusCode::FORBIDDEN
@@ -246,4 +278,20 @@ async fn a_second_daemon_does_not_start_on_the_same_file() {
     first.process.kill();
     // Whatever the first one left.
     Daemon::start(&mirror).await.stop().await.0.expect(0);
+}
+
+async fn a_daemon_without_files_for_connections_goes_on_when_it_has_some(database: Database) {
+    let mirror = mirror(database, 10, 1).await;
+    let mut daemon = Daemon::with_files(&mirror, 60);
+    daemon.until_log("ready").await;
+    let address = daemon.address().replace("http://", "");
+    let mut kept = Vec::new();
+    while kept.len() < 60 {
+        kept.push(std::net::TcpStream::connect(&address).unwrap());
+    }
+    daemon.until_log("no connection can be accepted").await;
+    drop(kept);
+    until("it answers", async || daemon.get("/readyz").await.0 == StatusCode::OK).await;
+    assert!(daemon.process.is_running());
+    daemon.stop().await.0.expect(0);
 }

@@ -10,6 +10,7 @@ use super::{Daemon, OFTEN, runs, until};
 use crate::support::database::Database;
 use crate::support::mirror::Mirror;
 use crate::support::on_both_databases;
+use crate::support::postgres::Server;
 
 const ALERTS: &str = include_str!("../../../monitoring/alerts.yml");
 const DASHBOARD: &str = include_str!("../../../monitoring/grafana-dashboard.json");
@@ -76,6 +77,66 @@ async fn every_metric_is_there_and_tells_what_happened(database: Database) {
     until("the refusal is counted", async || {
         let (_, text) = daemon.get("/metrics").await;
         samples(&text).contains_key("allai_sync_http_requests_total{account=\"main\",status=\"401\"}")
+    })
+    .await;
+    // Of an account that is gone, no gauge stays, and what was counted does.
+    let other = mirror.account_config("other", "");
+    mirror.configure(&format!("{other}{OFTEN}"));
+    daemon.reload().await;
+    let (_, text) = daemon.get("/metrics").await;
+    let gauges: Vec<&str> = METRICS
+        .iter()
+        .filter(|(_, kind, ..)| *kind == Kind::Gauge)
+        .map(|(name, ..)| *name)
+        .collect();
+    let of_main: Vec<&str> = samples(&text)
+        .into_keys()
+        .filter(|sample| sample.contains("account=\"main\""))
+        .map(|sample| sample.split('{').next().unwrap())
+        .collect();
+    assert!(of_main.contains(&"allai_sync_runs_total"), "{text}");
+    assert!(of_main.iter().all(|name| !gauges.contains(name)), "{text}");
+    daemon.stop().await.0.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_database_that_is_away_is_told_and_takes_no_gauge_with_it() {
+    let server = Server::own();
+    let database = Database::Postgres {
+        url: server.url().to_owned(),
+        schema: "measured".to_owned(),
+    };
+    let mirror = Mirror::start(database, Options::for_tests(20, 3)).await;
+    mirror.configure(&format!("{}{OFTEN}", mirror.account_config("main", "")));
+    let daemon = Daemon::start(&mirror).await;
+    until("all is mirrored", async || {
+        runs(&mirror, "resource = 'messages'").await > 1
+    })
+    .await;
+    let (_, before) = daemon.get("/metrics").await;
+    assert_eq!(samples(&before)["allai_sync_database_up"], "1");
+    server.stop("fast");
+    until("it is told", async || {
+        let (code, text) = daemon.get("/metrics").await;
+        assert_eq!(code, StatusCode::OK);
+        samples(&text)["allai_sync_database_up"] == "0"
+    })
+    .await;
+    let lag = "allai_sync_lag_seconds{account=\"main\",resource=\"contacts\"}";
+    until("the mirror ages", async || {
+        let (_, text) = daemon.get("/metrics").await;
+        samples(&text)[lag].parse::<f64>().unwrap() > 5.0
+    })
+    .await;
+    let (_, after) = daemon.get("/metrics").await;
+    let after = samples(&after);
+    for sample in samples(&before).keys() {
+        assert!(after.contains_key(sample), "{sample}");
+    }
+    server.start();
+    until("it is back", async || {
+        let (_, text) = daemon.get("/metrics").await;
+        samples(&text)["allai_sync_database_up"] == "1"
     })
     .await;
     daemon.stop().await.0.expect(0);

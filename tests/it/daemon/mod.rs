@@ -7,6 +7,7 @@ mod outages;
 mod replicas;
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use allai_sync::clock::SystemClock;
@@ -47,6 +48,31 @@ impl Daemon {
         std::fs::remove_file(&log).ok();
         let process = Process::logging_to(mirror.command(&["run"]), &log);
         Self { process, log }
+    }
+
+    /// The same, with at most so many open files.
+    fn with_files(mirror: &Mirror, files: u32) -> Self {
+        let command = mirror.command(&["run"]);
+        let mut limited = Command::new("sh");
+        limited
+            .args(["-c", &format!("ulimit -n {files}; exec \"$@\""), "sh"])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .current_dir(mirror.folder())
+            .env_clear();
+        let log = mirror.folder().join("limited.log");
+        let process = Process::logging_to(limited, &log);
+        Self { process, log }
+    }
+
+    /// Makes it take the configuration that is written.
+    async fn reload(&mut self) {
+        let said_before = self.log().len();
+        self.process.signal("HUP");
+        until("it is taken", async || {
+            self.log()[said_before..].contains("is reloaded")
+        })
+        .await;
     }
 
     fn log(&self) -> String {

@@ -11,7 +11,6 @@ use allai_sync::sandbox::Options;
 use allai_sync::schedule::{Entry, Holder, Plan, Scheduler};
 use allai_sync::sync;
 use allai_sync::warehouse::{Location, Warehouse};
-use url::Url;
 
 use super::{Daemon, OFTEN, runs, until};
 use crate::support::database::Database;
@@ -21,11 +20,8 @@ use crate::support::proxy::Proxy;
 /// A mirror whose way to its database can fall silent.
 async fn mirror() -> (Mirror, Proxy) {
     let mirror = Mirror::start(Database::postgres(), Options::for_tests(500, 20)).await;
-    let mut url: Url = mirror.database.url().parse().unwrap();
-    let server = url.socket_addrs(|| Some(5432)).unwrap()[0];
-    let proxy = Proxy::to(server).await;
-    url.set_port(Some(proxy.address().port())).unwrap();
-    let config = mirror.database.config().replace(&mirror.database.url(), url.as_str());
+    let proxy = Proxy::to(&mirror.database.url()).await;
+    let config = mirror.database.config().replace(&mirror.database.url(), &proxy.url);
     mirror.write_config(&format!(
         "{config}{}{OFTEN}",
         mirror.account_config("main", "page_size = 20\n")
@@ -43,7 +39,7 @@ async fn connections_that_die_without_a_word_hold_nothing_up_for_long() {
             runs(&mirror, "status = 'complete'").await > before + 8
         })
         .await;
-        proxy.silence();
+        proxy.sever();
         let all = ["contacts", "conversations", "messages"];
         for resource in all {
             let of = format!("status = 'complete' AND resource = '{resource}'");
@@ -63,7 +59,7 @@ async fn a_stop_waits_for_no_database() {
     let (mirror, proxy) = mirror().await;
     let mut daemon = Daemon::start(&mirror).await;
     until("it works", async || runs(&mirror, "true").await > 3).await;
-    proxy.go_deaf();
+    proxy.set_silent(true);
     daemon.until_log("schedules are not kept").await;
     let (said, took) = daemon.stop().await;
     said.expect(0);

@@ -1,0 +1,200 @@
+//! Serving HTTP to whoever comes: every wait for a client has an end, and nobody takes all the places.
+//!
+//! `axum::serve` waits for ever for the rest of a request's head, and takes any number of connections. Here hyper serves
+//! each connection, and around it:
+//!
+//! - a client has a time to send a head, which is also how long a connection may keep quiet; a request has a time in all,
+//!   its body and its answer; and a client has a time to take the answer;
+//! - bodies are read, up to a size, before a handler sees them;
+//! - connections are counted, in all and by address. When there are too many, the one that has kept the listener waiting
+//!   for longest makes room ([`connections`]): slow clients push each other out, and not those that have something to say;
+//! - a program that has no files left for connections pauses, and goes on.
+//!
+//! [`serve`] takes an axum [`Router`] and [`Limits`].
+
+mod body;
+mod connections;
+mod patient;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use futures_util::future::{Either, select};
+use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue};
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::SharedClock;
+use connections::{Connections, Turn};
+use patient::Patient;
+
+/// How long no connection is accepted when there is no file left for one.
+const PAUSE: Duration = Duration::from_millis(250);
+/// How much of a request's head is read.
+const HEAD_BYTES: usize = 32 << 10;
+
+/// What a listener allows.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections that are open at a time.
+    pub connections: usize,
+    /// Of these, how many from one address; of IPv6, from one network of 64 bits.
+    pub per_address: usize,
+    /// How long a client may take to send the head of a request, counted from the end of the last answer.
+    pub head: Duration,
+    /// How long a request may take from the end of its head to the beginning of its answer.
+    pub request: Duration,
+    /// How long a client may take to take an answer that it does not take at once.
+    pub taking: Duration,
+    /// How long the body of a request may be.
+    pub body_bytes: usize,
+    /// How long requests that are under way may take when the listener stops.
+    pub closing: Duration,
+}
+
+/// What all connections share.
+#[derive(Clone)]
+struct Shared {
+    router: Router,
+    limits: Limits,
+    clock: SharedClock,
+    stop: CancellationToken,
+}
+
+/// Serves until `stop` is cancelled: then nothing is accepted any more, what is under way is answered, and what takes longer
+/// than [`Limits::closing`] is cut off. Dropped, it cuts everything off.
+pub async fn serve(listener: TcpListener, router: Router, limits: Limits, clock: SharedClock, stop: CancellationToken) {
+    let mut connections = Connections::new(limits, Arc::clone(&clock));
+    let shared = Shared {
+        router,
+        limits,
+        clock,
+        stop,
+    };
+    let mut is_failing = false;
+    'serving: loop {
+        let accepted = tokio::select! {
+            () = shared.stop.cancelled() => break,
+            () = connections.ended() => continue,
+            accepted = listener.accept(), if connections.has_room() => accepted,
+        };
+        match accepted {
+            Ok((stream, from)) => {
+                is_failing = false;
+                // It has come while there was room; by now handlers may be at work for all.
+                while !connections.has_room() {
+                    tokio::select! {
+                        () = shared.stop.cancelled() => break 'serving,
+                        () = connections.ended() => {}
+                    }
+                }
+                let shared = shared.clone();
+                connections.open(from.ip(), |turn| connection(stream, from, shared, turn));
+            }
+            // A client that has gone again.
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                if !std::mem::replace(&mut is_failing, true) {
+                    tracing::error!(%error, "no connection can be accepted; trying again");
+                }
+                tokio::select! {
+                    () = shared.stop.cancelled() => break,
+                    () = shared.clock.sleep(PAUSE) => {}
+                }
+            }
+        }
+    }
+    drop(listener);
+    connections.close(limits.closing).await;
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
+}
+
+async fn connection(stream: TcpStream, from: SocketAddr, shared: Shared, turn: Turn) {
+    stream.set_nodelay(true).ok();
+    let stream = Patient::new(stream, turn.clone(), Arc::clone(&shared.clock), shared.limits.taking);
+    let service = service_fn(|request| answer(request, &shared, &turn));
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(shared.limits.head)
+        .max_buf_size(HEAD_BYTES);
+    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = served.as_mut() => ended,
+        () = shared.stop.cancelled() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, client.address = %from, "a connection ended early");
+    }
+}
+
+/// Answers a request, in time whatever the router does.
+async fn answer(request: Request<Incoming>, shared: &Shared, turn: &Turn) -> Result<Response<Body>, Infallible> {
+    let limits = &shared.limits;
+    let deadline = shared.clock.sleep(limits.request);
+    let within = limits.request.as_secs_f32();
+    let (head, body) = request.into_parts();
+    let reading = pin!(body::read(head.headers.contains_key(EXPECT), body, limits.body_bytes));
+    let (body, deadline) = match select(reading, deadline).await {
+        Either::Left((Ok(body), deadline)) => (body, deadline),
+        Either::Left((Err(refused), _)) => return Ok(refusal(refused.status(), &refused.to_string())),
+        Either::Right(_) => {
+            let text = format!("the body did not arrive within {within} s");
+            return Ok(refusal(StatusCode::REQUEST_TIMEOUT, &text));
+        }
+    };
+    // Of the path alone: what follows it could be a secret.
+    let what = format!(
+        "{} {}",
+        head.method,
+        head.uri.path().chars().take(80).collect::<String>()
+    );
+    let router = TowerToHyperService::new(shared.router.clone());
+    let answering = {
+        let _at_work = turn.take();
+        select(router.call(Request::from_parts(head, Body::from(body))), deadline).await
+    };
+    match answering {
+        Either::Left((answered, _)) => answered,
+        Either::Right(_) => {
+            tracing::warn!("{what} was not answered within {within} s");
+            let text = format!("{what} was given up after {within} s: it takes too long");
+            Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, &text))
+        }
+    }
+}
+
+/// An answer after which the connection ends: there may be more of the request than was read.
+fn refusal(status: StatusCode, text: &str) -> Response<Body> {
+    let mut answer = Response::new(Body::from(format!("{text}\n")));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer
+}
+
+#[cfg(test)]
+mod tests;
