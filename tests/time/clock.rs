@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use allai_sync::clock::{Clock, SharedClock};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
@@ -75,10 +75,10 @@ impl Time {
         })
     }
 
-    /// The true time.
+    /// The true time, as exact as databases keep it.
     pub(crate) fn now(&self) -> DateTime<Utc> {
         let state = self.state();
-        state.began + state.passed
+        (state.began + state.passed).trunc_subsecs(6)
     }
 
     /// What the machine takes it for.

@@ -41,7 +41,7 @@ fn night(day: NaiveDate) -> u32 {
         // 03:30 does not exist: when the clocks are set.
         (3, 29) => 60,
         // In winter.
-        (..=2, _) | (3, ..29) | (10, 26..) | (11.., _) => 90,
+        (..=2 | 11.., _) | (3, ..29) | (10, 26..) => 90,
         // The first of two 03:30 on 25 October.
         _ => 30,
     }
@@ -50,7 +50,7 @@ fn night(day: NaiveDate) -> u32 {
 /// The same of the analytics, at 05:30.
 fn morning(day: NaiveDate) -> u32 {
     match (day.month(), day.day()) {
-        (..=2, _) | (3, ..29) | (10, 25..) | (11.., _) => 210,
+        (..=2 | 11.., _) | (3, ..29) | (10, 25..) => 210,
         _ => 150,
     }
 }
@@ -63,7 +63,7 @@ fn is_third(at: DateTime<Utc>) -> bool {
         (3, 29) => hour == 1 || (hour > 1 && hour % 3 == 0),
         // Until the second 03:00, which is none, it is summer, and winter from then on.
         (10, 25) => hour == 0 || (hour > 1 && hour % 3 == 1),
-        (..=2, _) | (3, ..29) | (10, 26..) | (11.., _) => hour % 3 == 1,
+        (..=2 | 11.., _) | (3, ..29) | (10, 26..) => hour % 3 == 1,
         _ => hour % 3 == 0,
     }
 }

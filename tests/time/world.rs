@@ -92,11 +92,12 @@ impl World {
     /// Starts the daemon, and waits until it has done what it found due.
     pub(crate) async fn start(&mut self) {
         let config = Config::load(&self.source).unwrap().config;
-        let starting = Daemon::start(config, self.source.clone(), self.time.machine());
+        // On the heap: it is some 17 KiB, and so is its life.
+        let starting = Box::pin(Daemon::start(config, self.source.clone(), self.time.machine()));
         let daemon = self.while_time_passes(starting).await.unwrap();
         let (signals, url) = (Signals::default(), format!("http://{}", daemon.admin_address()));
         let its = signals.clone();
-        let task = tokio::spawn(async move { daemon.run(&its).await });
+        let task = tokio::spawn(async move { Box::pin(daemon.run(&its)).await });
         self.daemon = Some(Running { signals, task, url });
         self.idle().await;
     }

@@ -254,7 +254,7 @@ async fn a_second_daemon_does_not_start_on_the_same_file() {
 #[tokio::test]
 async fn a_second_signal_ends_a_daemon_that_is_still_stopping() {
     let mut options = Options::for_tests(2_000, 3);
-    options.faults.latency = Duration::from_millis(20);
+    options.faults.latency = Duration::from_millis(200);
     let mirror = Mirror::start(Database::sqlite(), options).await;
     let more = "[daemon]\nstop_within = \"5m\"\n";
     mirror.configure(&format!(
@@ -288,6 +288,9 @@ async fn a_second_signal_ends_a_daemon_that_is_still_stopping() {
         std::fs::read_to_string(log).unwrap()
     );
     // It cost no more than what was not stored.
+    mirror
+        .sandbox
+        .set_options(|options| options.faults.latency = Duration::ZERO);
     other.execute("ROLLBACK").await.unwrap();
     Daemon::start(&mirror).await.stop().await.0.expect(0);
     mirror.full_sync().await;
