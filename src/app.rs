@@ -224,6 +224,7 @@ impl App {
             .add_jobs(&[(name, resource, key_group(&self.accounts, account))])
             .await?;
         let jobs = self.warehouse.jobs().await?;
+        let free = self.holder.dead_or(&jobs);
         let job = jobs
             .into_iter()
             .find(|job| job.account == name && job.resource == resource);
@@ -236,7 +237,7 @@ impl App {
             fence: None,
             full,
             key_alone: false,
-            instead_of: held.as_deref().filter(|holder| Holder::is_dead(holder)),
+            instead_of: &free,
         };
         let claimed = self.warehouse.claim_job(&claim).await?;
         Ok(claimed.ok_or_else(|| held.unwrap_or_else(|| "another program".to_owned())))

@@ -1,7 +1,9 @@
 //! Logs: what is written to stderr, and in which form.
 //!
-//! For `journald`, lines carry sd-daemon's `<N>` priority prefix instead of going to the journal's socket: systemd reads
-//! the prefix by default (`SyslogLevelPrefix=`), the same stream works in any container, and nothing can fail to connect.
+//! For `journald`, entries go to the journal with their fields if it is what stderr is connected to. Elsewhere, in a
+//! container for instance, they are lines with sd-daemon's `<N>` priority prefix.
+
+mod journal;
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -15,6 +17,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
+use journal::Journal;
+
 /// The form of a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
@@ -23,7 +27,7 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
-    /// For systemd's journal: a priority prefix, and no time, which the journal adds.
+    /// For systemd's journal: entries with fields, or lines with a priority prefix; no time, which the journal adds.
     Journald,
 }
 
@@ -42,7 +46,7 @@ pub enum TelemetryError {
 ///
 /// `verbosity` counts from 0 (what an operator wants to read), up for more and down for less. `rust_log` overrules it: a
 /// filter in tracing's syntax, as `RUST_LOG` holds it.
-/// Lines go to what `writer` makes.
+/// Lines go to what `writer` makes; for the journal that stderr is connected to there are none.
 pub fn start<W>(format: LogFormat, verbosity: i32, rust_log: Option<&str>, writer: W) -> Result<(), TelemetryError>
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
@@ -60,9 +64,12 @@ where
             registry.with(lines.with_ansi(colour).with_target(false)).try_init()?;
         }
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init()?,
-        LogFormat::Journald => registry
-            .with(lines.with_ansi(false).event_format(Prioritized::default()))
-            .try_init()?,
+        LogFormat::Journald => match Journal::behind_stderr() {
+            Some(journal) => registry.with(journal).try_init()?,
+            None => registry
+                .with(lines.with_ansi(false).event_format(Prioritized::default()))
+                .try_init()?,
+        },
     }
     Ok(())
 }
@@ -99,13 +106,17 @@ where
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut text = String::new();
         self.line.format_event(context, Writer::new(&mut text), event)?;
-        let priority = priority(*event.metadata().level());
-        // Each line of a message of several is an entry of its own to the journal.
-        for line in text.trim_end().lines() {
-            writeln!(writer, "<{priority}>{}", line.trim_end())?;
-        }
-        Ok(())
+        write_prioritized(&mut writer, *event.metadata().level(), &text)
     }
+}
+
+fn write_prioritized(writer: &mut impl fmt::Write, level: Level, text: &str) -> fmt::Result {
+    let priority = priority(level);
+    // Each line of a message of several is an entry of its own to the journal.
+    for line in text.trim_end().lines() {
+        writeln!(writer, "<{priority}>{}", line.trim_end())?;
+    }
+    Ok(())
 }
 
 const fn priority(level: Level) -> u8 {

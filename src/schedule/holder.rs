@@ -5,6 +5,8 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::warehouse::JobState;
+
 /// The name under which a program claims jobs: `run@web1:4711.51c0ffee#b9f1d0c2`. It says which program it is, on which host and
 /// with which process id, and a random number that makes it unlike any other; the last part is a digest of the boot and of
 /// the namespace that the process id belongs to, so that another program there can tell whether it still lives.
@@ -32,6 +34,13 @@ impl Holder {
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The names of this program and of those that hold jobs and are dead.
+    pub(crate) fn dead_or(&self, jobs: &[JobState]) -> Vec<String> {
+        let holders = jobs.iter().filter_map(|job| Some(job.held.as_ref()?.holder.as_str()));
+        let dead = holders.filter(|holder| Self::is_dead(holder));
+        dead.chain([self.as_str()]).map(str::to_owned).collect()
     }
 
     /// Whether the program of that name is known to be dead, because its process would have to be seen from here.

@@ -160,6 +160,7 @@ impl Scheduler {
             (next - self.clock.now()).to_std().unwrap_or_default()
         });
         let woken = Arc::clone(&self.woken);
+        let was_running = !self.running.is_empty();
         tokio::select! {
             () = self.clock.sleep(until_next.min(LOOK_EVERY)) => {}
             () = woken.notified() => {}
@@ -167,6 +168,9 @@ impl Scheduler {
         }
         while let Some(ended) = self.tasks.try_join_next_with_id() {
             self.ended(ended);
+        }
+        if was_running && self.running.is_empty() {
+            self.warehouse.shrink().await;
         }
     }
 
@@ -235,6 +239,8 @@ impl Scheduler {
             .into_iter()
             .map(|(work, index, state)| (work, index, state.clone()))
             .collect();
+        // One's own that does not run is of a claim whose answer was lost.
+        let free = self.holder.dead_or(&states);
         let all = due.len();
         let before = self.running.len();
         for (work, index, state) in due {
@@ -247,7 +253,7 @@ impl Scheduler {
                 && self.is_free(&states, &state, index)
             {
                 // One that does not answer in time will not answer the next claim either, and signs of life are due.
-                if !self.start(work, index, &state).await {
+                if !self.start(work, index, &state, &free).await {
                     break;
                 }
             }
@@ -318,7 +324,7 @@ impl Scheduler {
     }
 
     /// Claims a job and runs it, if nobody else is faster. `false` if the database did not answer in time.
-    async fn start(&mut self, work: Work, index: usize, state: &JobState) -> bool {
+    async fn start(&mut self, work: Work, index: usize, state: &JobState, free: &[String]) -> bool {
         let entry = self.entries[index].clone();
         let claim = Claim {
             account: &state.account,
@@ -328,8 +334,7 @@ impl Scheduler {
             fence: Some(state.fence),
             full: work.full,
             key_alone: true,
-            // One's own that does not run is of a claim whose answer was lost.
-            instead_of: state.held.as_ref().map(|held| held.holder.as_str()),
+            instead_of: free,
         };
         let claimed = {
             let timeout = self.clock.sleep(PATIENCE);

@@ -96,8 +96,8 @@ pub struct Claim<'a> {
     pub full: bool,
     /// Whether the claim is refused while another program syncs an account with the same key.
     pub key_alone: bool,
-    /// A holder that is known to be dead: what it holds is free.
-    pub instead_of: Option<&'a str>,
+    /// Holders that are known to be dead: what they hold is free.
+    pub instead_of: &'a [String],
 }
 
 /// How a claimed job ended.
@@ -289,7 +289,7 @@ impl Warehouse {
         let Some(at) = of_key.iter().position(is_wanted) else {
             return Ok(None);
         };
-        let is_alive = |held: &Holding| claim.instead_of != Some(held.holder.as_str());
+        let is_alive = |held: &Holding| !claim.instead_of.contains(&held.holder);
         let is_taken = |job: &JobState| {
             job.held
                 .as_ref()

@@ -245,6 +245,13 @@ impl Warehouse {
         }
     }
 
+    /// Gives back memory, once there is nothing to do for a while.
+    pub async fn shrink(&self) {
+        if let Self::Sqlite(database) = self {
+            database.shrink().await;
+        }
+    }
+
     /// Which database it is, for messages: the file, or `user@host:port/database`.
     pub fn place(&self) -> String {
         match self {

@@ -37,6 +37,8 @@ const CACHE: &str = "-8192";
 /// After how many pages of 4 KiB the WAL is folded into the file. A page of the index that is written again and again
 /// is folded once.
 const CHECKPOINT_PAGES: &str = "4000";
+/// What a connection keeps of the file in memory goes back to the system (<https://sqlite.org/pragma.html#pragma_shrink_memory>).
+const SHRINK: &str = "PRAGMA shrink_memory";
 const BEGIN: &str = "BEGIN IMMEDIATE";
 const COMMIT: &str = "COMMIT";
 const LOOK: &str = "SELECT count(*) FROM sqlite_schema";
@@ -236,6 +238,21 @@ impl Sqlite {
             .await
             .map_err(|error| Error::from_migration(error, migrations::newest(&migrations::SQLITE)))?;
         tx.commit().await.doing("committing the schema")
+    }
+
+    /// Gives back the memory that connections at rest keep.
+    pub(super) async fn shrink(&self) {
+        for pool in [&self.writer, &self.readers] {
+            let mut at_rest = Vec::new();
+            while let Some(conn) = pool.try_acquire() {
+                at_rest.push(conn);
+            }
+            for mut conn in at_rest {
+                if let Err(error) = sqlx::query(SHRINK).execute(&mut *conn).await {
+                    tracing::debug!(%error, "a connection keeps its memory");
+                }
+            }
+        }
     }
 
     pub(super) async fn close(&self) {

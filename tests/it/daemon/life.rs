@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use allai_sync::clock::SystemClock;
 use allai_sync::sandbox::{MutationKinds, Options};
 use reqwest::StatusCode;
+use sqlx::{Connection as _, Executor as _, SqliteConnection};
 
 use super::{Daemon, OFTEN, json, runs, until};
 use crate::support::database::Database;
@@ -294,4 +296,51 @@ async fn a_daemon_without_files_for_connections_goes_on_when_it_has_some(databas
     until("it answers", async || daemon.get("/readyz").await.0 == StatusCode::OK).await;
     assert!(daemon.process.is_running());
     daemon.stop().await.0.expect(0);
+}
+
+/// The first signal is obeyed as long as the configuration gives it; whoever sends another one does not want to wait.
+#[tokio::test]
+async fn a_second_signal_ends_a_daemon_that_is_still_stopping() {
+    let mut options = Options::for_tests(2_000, 3);
+    options.faults.latency = Duration::from_millis(200);
+    let mirror = Mirror::start(Database::sqlite(), options).await;
+    let more = "[daemon]\nstop_within = \"5m\"\n";
+    mirror.configure(&format!(
+        "{}{OFTEN}{more}",
+        mirror.account_config("main", "page_size = 20\n")
+    ));
+    let mut daemon = Daemon::start(&mirror).await;
+    until("pages are stored", async || {
+        mirror.database.value("SELECT count(*) FROM contacts").await != "0"
+    })
+    .await;
+    // Somebody else writes: what the run has begun to store cannot be finished.
+    let mut other = SqliteConnection::connect(&mirror.database.url()).await.unwrap();
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    let stored = mirror.database.value("SELECT count(*) FROM contacts").await;
+    assert!(stored.parse::<u32>().unwrap() < 2_000, "the run is over already");
+    daemon.process.signal("TERM");
+    daemon.until_log("stopping").await;
+    assert!(daemon.process.is_running(), "{}", daemon.log());
+    daemon.process.signal("TERM");
+    let clock = SystemClock::shared();
+    let since = clock.monotonic();
+    let log = daemon.log.clone();
+    // As a shell says of what a signal ended.
+    daemon.process.end().await.expect(130);
+    let took = clock.monotonic().saturating_sub(since);
+    // Well before the database would have given up waiting, after 30 s.
+    assert!(
+        took < Duration::from_secs(15),
+        "{took:?}: {}",
+        std::fs::read_to_string(log).unwrap()
+    );
+    // It cost no more than what was not stored.
+    mirror
+        .sandbox
+        .set_options(|options| options.faults.latency = Duration::ZERO);
+    other.execute("ROLLBACK").await.unwrap();
+    Daemon::start(&mirror).await.stop().await.0.expect(0);
+    mirror.full_sync().await;
+    mirror.assert_exact().await;
 }

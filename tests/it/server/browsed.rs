@@ -69,7 +69,7 @@ async fn claim_contacts(warehouse: &Warehouse) {
         fence: None,
         full: true,
         key_alone: false,
-        instead_of: None,
+        instead_of: &[],
     };
     assert!(warehouse.claim_job(&claim).await.unwrap().is_some());
 }

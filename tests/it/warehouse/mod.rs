@@ -2,6 +2,7 @@
 
 mod analytics;
 mod audits;
+mod claims;
 mod failing;
 mod harness;
 mod pages;
