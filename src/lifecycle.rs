@@ -27,7 +27,7 @@ use crate::warehouse::{self, DaemonLock};
 const CLOSING: Duration = Duration::from_secs(1);
 /// How often old runs are forgotten, and how long that may take.
 const TIDYING: Duration = Duration::from_hours(1);
-const TIDYING_WITHIN: Duration = Duration::from_secs(5);
+const TIDYING_WITHIN: Duration = Duration::from_secs(10);
 /// The service manager is asked so often for so much time while the daemon starts: upgrading large tables takes a while.
 const STARTING: (Duration, u32) = (Duration::from_secs(20), 60_000_000);
 

@@ -333,7 +333,7 @@ impl Served {
                 let is_in_time = late >= TimeDelta::zero() && late <= SOON;
                 assert!(
                     is_in_time && run.verified == moment.full,
-                    "{moment:?} is not served by {run:?}"
+                    "{moment:?} is not served by {run:?}; runs: {its_runs:#?}, moments: {its_moments:#?}"
                 );
             }
             assert_eq!(its_runs.len(), its_moments.len(), "{its_runs:#?}\n{its_moments:#?}");
