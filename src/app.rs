@@ -126,10 +126,10 @@ impl App {
         for &resource in resources {
             let claimed = self.claim(account, resource, options.full, cancelled).await;
             let progress = watched.begin(resource);
-            let run = async |token: CancellationToken| {
+            let run = async |warehouse: &Warehouse, token: CancellationToken| {
                 let job = Job {
                     account,
-                    warehouse: &self.warehouse,
+                    warehouse,
                     clock: &self.clock,
                     options,
                     trigger,
@@ -139,10 +139,12 @@ impl App {
                 (schedule::run(&job, resource).await, token.is_cancelled())
             };
             let outcome = match claimed {
-                None => run(cancelled.clone()).await.0,
+                None => run(&self.warehouse, cancelled.clone()).await.0,
                 Some(claimed) => {
                     let begun = self.clock.now();
-                    let Some((outcome, interrupted)) = claimed.hold(cancelled, run).await else {
+                    let fenced = claimed.fenced();
+                    let held = claimed.hold(cancelled, |token| run(&fenced, token)).await;
+                    let Some((outcome, interrupted)) = held else {
                         let why = "another program has taken over this job, because this one gave no sign of life";
                         runs.push(RunRecord::failed(
                             &account.name,
@@ -159,7 +161,7 @@ impl App {
                         requested: true,
                         incremental: !options.full,
                     };
-                    let release = schedule::release(&claimed.job, work, begun, &outcome, interrupted);
+                    let release = schedule::release(&claimed.job, work, &outcome, interrupted);
                     claimed.release(&release).await;
                     outcome
                 }

@@ -28,6 +28,8 @@ const CLOSING: Duration = Duration::from_secs(1);
 /// How often old runs are forgotten, and how long that may take.
 const TIDYING: Duration = Duration::from_hours(1);
 const TIDYING_WITHIN: Duration = Duration::from_secs(10);
+/// How long the database may take while the configuration is reloaded: the watchdog waits.
+const RELOADING: Duration = Duration::from_secs(10);
 /// The service manager is asked so often for so much time while the daemon starts: upgrading large tables takes a while.
 const STARTING: (Duration, u32) = (Duration::from_secs(20), 60_000_000);
 
@@ -51,6 +53,9 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// The warehouse is needed to take a new configuration, and does not answer.
+    #[error("the database does not answer: reload again when it does")]
+    DatabaseIsSilent,
     /// What cannot change while the daemon runs has changed.
     #[error("{0} cannot change while the daemon runs: restart it")]
     NeedsRestart(&'static str),
@@ -155,10 +160,7 @@ impl Daemon {
             if let Some(exporter) = &exporter {
                 exporter.tidy();
             }
-            tell(&[
-                NotifyState::Watchdog,
-                NotifyState::Status(&describe(&turn, &self.app.clock)),
-            ]);
+            tell(&[NotifyState::Watchdog, NotifyState::Status(&describe(&turn))]);
             if turn.problem.is_none() && !is_ready {
                 is_ready = true;
                 tell(&[NotifyState::Ready]);
@@ -266,7 +268,10 @@ impl Daemon {
             Some(listen(config.admin.listen).await?)
         };
         let jobs = app::entries(&config, &new.accounts);
-        self.scheduler.set_entries(jobs, config.daemon.concurrent_runs).await?;
+        tokio::select! {
+            taken = self.scheduler.set_entries(jobs, config.daemon.concurrent_runs) => taken?,
+            () = self.app.clock.sleep(RELOADING) => return Err(Error::DatabaseIsSilent),
+        }
         // From here on nothing is refused.
         let changed = self.app.take(new);
         let settings = settings(&config, &self.app.accounts);
@@ -281,7 +286,11 @@ impl Daemon {
         self.alerts = Watching::start(&self.app, &config, self.since);
         self.config = config;
         let changed: Vec<&str> = changed.iter().map(String::as_str).collect();
-        if let Err(error) = self.app.warehouse.retry_jobs(&changed).await {
+        let retried = tokio::select! {
+            retried = self.app.warehouse.retry_jobs(&changed) => retried.map_err(Error::from),
+            () = self.app.clock.sleep(RELOADING) => Err(Error::DatabaseIsSilent),
+        };
+        if let Err(error) = retried {
             tracing::warn!(%error, "what failed with the old configuration is tried again later, not now");
         }
         Ok(())
@@ -290,7 +299,8 @@ impl Daemon {
     async fn stop(mut self) {
         let within = self.config.daemon.stop_within;
         let closing = CLOSING.min(within / 5);
-        let before = within.saturating_sub(closing);
+        // The rest is for the process to end.
+        let before = within.saturating_sub(closing * 2);
         tokio::join!(
             self.scheduler.stop(before),
             self.listener.stop(),
@@ -390,7 +400,7 @@ fn settings(config: &Config, accounts: &[sync::Account]) -> Settings {
 }
 
 /// What `systemctl status` shows.
-fn describe(turn: &Turn, clock: &SharedClock) -> String {
+fn describe(turn: &Turn) -> String {
     if let Some(problem) = &turn.problem {
         return format!("schedules are not kept: {problem}");
     }
@@ -405,7 +415,7 @@ fn describe(turn: &Turn, clock: &SharedClock) -> String {
         }
     };
     if let Some(next) = turn.next {
-        let wait = (next - clock.now()).num_seconds().max(0);
+        let wait = i64::try_from(next.as_secs()).unwrap_or(i64::MAX);
         let _ = write!(text, "; next in {}", crate::figures::duration(wait));
     }
     text

@@ -1,5 +1,6 @@
 -- What needed a person: opened once, told of once, and told of again when it is over. resource is '' where it is the whole
--- account's. told_at and told_resolved_at say when that was delivered; telling_until keeps two programs from telling at once.
+-- account's. webhook_told and mail_told: what was told that way, 0 nothing, 1 that it is there, 2 that it is over; telling_until
+-- keeps two programs from telling at once.
 CREATE TABLE incidents (
     account TEXT NOT NULL,
     resource TEXT NOT NULL,
@@ -8,8 +9,8 @@ CREATE TABLE incidents (
     summary TEXT NOT NULL,
     remedy TEXT NOT NULL,
     resolved_at TIMESTAMPTZ,
-    told_at TIMESTAMPTZ,
-    told_resolved_at TIMESTAMPTZ,
+    webhook_told BIGINT NOT NULL DEFAULT 0,
+    mail_told BIGINT NOT NULL DEFAULT 0,
     telling_until TIMESTAMPTZ,
     PRIMARY KEY (account, resource, kind, opened_at)
 );

@@ -70,7 +70,7 @@ impl Alerts {
                 }
             };
             if let (Some(notifier), false) = (&self.notifier, untold.is_empty()) {
-                self.tell(notifier, &untold).await;
+                self.tell(notifier, untold).await;
             }
         }
     }
@@ -82,20 +82,26 @@ impl Alerts {
         let (jobs, now) = self.warehouse.jobs_now().await?;
         let conditions = conditions(&self.config, &standings, &jobs, self.since, now);
         self.warehouse.note_conditions(&conditions, &accounts).await?;
-        match self.notifier {
-            Some(_) => self.warehouse.untold_incidents().await,
+        match &self.notifier {
+            Some(notifier) => self.warehouse.untold_incidents(&notifier.ways()).await,
             None => Ok(Vec::new()),
         }
     }
 
     /// Tells of incidents. What cannot be told is told later.
-    async fn tell(&self, notifier: &Notifier, incidents: &[Incident]) {
-        let (told, problems) = notifier.tell(incidents, &self.clock, warehouse::TELLING).await;
+    async fn tell(&self, notifier: &Notifier, mut incidents: Vec<Incident>) {
+        let before = incidents.clone();
+        let problems = notifier.tell(&mut incidents, &self.clock, warehouse::TELLING).await;
         for problem in problems {
             tracing::warn!("alerts were not delivered, they are tried again in two minutes: {problem}");
         }
-        for incident in told {
-            if let Err(error) = self.warehouse.incident_told(incident).await {
+        let ways = notifier.ways();
+        for (incident, before) in incidents.iter().zip(&before) {
+            if incident.told == before.told {
+                continue;
+            }
+            let is_all = !ways.iter().any(|way| incident.is_due(*way));
+            if let Err(error) = self.warehouse.incident_told(incident, is_all).await {
                 tracing::warn!(
                     sync.account = incident.account, alert.kind = incident.kind.as_str(), %error,
                     "it was not noted that an alert was delivered; it will be again"

@@ -1,7 +1,5 @@
 //! Posting to a webhook, and sending mail.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lettre::message::Mailbox;
@@ -11,7 +9,7 @@ use serde_json::json;
 
 use crate::clock::SharedClock;
 use crate::config::{AlertMail, AlertWebhook, Alerts, WebhookFormat};
-use crate::warehouse::Incident;
+use crate::warehouse::{Incident, Way};
 
 /// How long a server may take to accept an alert.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -21,8 +19,6 @@ const FEW: usize = 3;
 /// Tells of incidents, as the configuration says.
 #[derive(Debug)]
 pub struct Notifier {
-    /// What one of several ways has taken, and another has not yet.
-    taken: Mutex<HashSet<(&'static str, String)>>,
     webhook: Option<(reqwest::Client, AlertWebhook)>,
     mail: Option<(AsyncSmtpTransport<Tokio1Executor>, AlertMail)>,
 }
@@ -49,110 +45,74 @@ impl Notifier {
             let server = mail_server(mail.server.as_ref()?.expose()).ok()?;
             Some((server, mail))
         });
-        (webhook.is_some() || mail.is_some()).then(|| Self {
-            taken: Mutex::default(),
-            webhook,
-            mail,
-        })
+        (webhook.is_some() || mail.is_some()).then(|| Self { webhook, mail })
     }
 
-    /// Tells of incidents, each that it is there, or over: those that were told in all ways, and what did not work
-    /// otherwise, in words without anything secret.
+    /// The ways that are configured.
+    pub fn ways(&self) -> Vec<Way> {
+        let webhook = self.webhook.as_ref().map(|_| Way::Webhook);
+        let mail = self.mail.as_ref().map(|_| Way::Mail);
+        webhook.into_iter().chain(mail).collect()
+    }
+
+    /// Tells of incidents, each that it is there, or over, in the ways in which that is due, and notes it in them. What did
+    /// not work is returned in words without anything secret.
     ///
-    /// What is not told `within` that time is left for the next call: another program may tell of it then.
-    pub async fn tell<'a>(
-        &self,
-        incidents: &'a [Incident],
-        clock: &SharedClock,
-        within: Duration,
-    ) -> (Vec<&'a Incident>, Vec<String>) {
+    /// What is not told `within` that time is left: another program may tell of it then.
+    pub async fn tell(&self, incidents: &mut [Incident], clock: &SharedClock, within: Duration) -> Vec<String> {
         let since = clock.monotonic();
-        let is_over = || clock.monotonic().saturating_sub(since) + TIMEOUT > within;
         let mut problems = Vec::new();
-        if let Some((client, webhook)) = &self.webhook {
-            let messages = match webhook.format {
-                // Programs read these, one by one.
-                WebhookFormat::Json => self.messages("webhook", incidents, usize::MAX),
-                WebhookFormat::Slack => self.messages("webhook", incidents, FEW),
-            };
-            for message in messages {
-                if is_over() {
-                    break;
+        for way in self.ways() {
+            for message in self.messages(way, incidents) {
+                if clock.monotonic().saturating_sub(since) + TIMEOUT > within {
+                    return problems;
                 }
-                match post(client, webhook, &message).await {
-                    Ok(()) => self.took("webhook", &message),
+                let parts: Vec<&Incident> = message.iter().map(|&at| &incidents[at]).collect();
+                // Not every step of the mail library has a timeout.
+                let told = tokio::time::timeout(TIMEOUT, self.send(way, &parts)).await;
+                match told.unwrap_or_else(|_| Err(format!("no answer within {} s", TIMEOUT.as_secs()))) {
+                    Ok(()) => message.iter().for_each(|&at| incidents[at].note_told(way)),
                     Err(problem) => {
-                        problems.push(problem);
+                        let name = match way {
+                            Way::Webhook => "the webhook",
+                            Way::Mail => "the mail server",
+                        };
+                        problems.push(format!("{name}: {problem}"));
                         break;
                     }
                 }
             }
         }
-        if let Some((server, mail)) = &self.mail {
-            for message in self.messages("mail", incidents, FEW) {
-                match send(server, mail, &message).await {
-                    Ok(()) => self.took("mail", &message),
-                    Err(problem) => {
-                        problems.push(problem);
-                        break;
-                    }
-                }
-            }
-        }
-        let mut ways = Vec::new();
-        ways.extend(self.webhook.as_ref().map(|_| "webhook"));
-        ways.extend(self.mail.as_ref().map(|_| "mail"));
-        let mut taken = self.taken();
-        let told: Vec<&Incident> = incidents
-            .iter()
-            .filter(|incident| ways.iter().all(|way| taken.contains(&(*way, name(incident)))))
-            .collect();
-        for incident in &told {
-            for way in &ways {
-                taken.remove(&(*way, name(incident)));
-            }
-        }
-        (told, problems)
+        problems
     }
 
-    /// What is still to be told in one way: each incident by itself if they are few, else together.
-    fn messages<'a>(&self, way: &'static str, incidents: &'a [Incident], few: usize) -> Vec<Vec<&'a Incident>> {
-        let taken = self.taken();
-        let (over, new): (Vec<&Incident>, Vec<&Incident>) = incidents
-            .iter()
-            .filter(|incident| !taken.contains(&(way, name(incident))))
-            .partition(|incident| incident.resolved_at.is_some());
+    async fn send(&self, way: Way, message: &[&Incident]) -> Result<(), String> {
+        match (way, &self.webhook, &self.mail) {
+            (Way::Webhook, Some((client, webhook)), _) => post(client, webhook, message).await,
+            (Way::Mail, _, Some((server, mail))) => send(server, mail, message).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// What is to be told in one way: each incident by itself if they are few, or programs read them, else together.
+    fn messages(&self, way: Way, incidents: &[Incident]) -> Vec<Vec<usize>> {
+        let is_json = |(_, webhook): &(_, AlertWebhook)| webhook.format == WebhookFormat::Json;
+        let few = match way {
+            Way::Webhook if self.webhook.as_ref().is_some_and(is_json) => usize::MAX,
+            _ => FEW,
+        };
+        let due = (0..incidents.len()).filter(|&at| incidents[at].is_due(way));
+        let (over, new): (Vec<usize>, Vec<usize>) = due.partition(|&at| incidents[at].resolved_at.is_some());
         let mut messages = Vec::new();
         for group in [new, over] {
             if group.len() <= few {
-                messages.extend(group.into_iter().map(|incident| vec![incident]));
+                messages.extend(group.into_iter().map(|at| vec![at]));
             } else {
                 messages.push(group);
             }
         }
         messages
     }
-
-    fn took(&self, way: &'static str, message: &[&Incident]) {
-        self.taken()
-            .extend(message.iter().map(|incident| (way, name(incident))));
-    }
-
-    fn taken(&self) -> MutexGuard<'_, HashSet<(&'static str, String)>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One name for each thing that is told.
-fn name(incident: &Incident) -> String {
-    format!(
-        "{} {} {} {} {}",
-        incident.account,
-        incident.resource,
-        incident.kind.as_str(),
-        incident.opened_at,
-        incident.resolved_at.is_some()
-    )
 }
 
 async fn post(client: &reqwest::Client, webhook: &AlertWebhook, message: &[&Incident]) -> Result<(), String> {
@@ -166,11 +126,11 @@ async fn post(client: &reqwest::Client, webhook: &AlertWebhook, message: &[&Inci
         _ => json!({ "text": text(message) }),
     };
     let answer = client.post(url.expose()).json(&body).send().await;
-    let answer = answer.map_err(|error| format!("the webhook: {}", error.without_url()))?;
+    let answer = answer.map_err(|error| error.without_url().to_string())?;
     if answer.status().is_success() {
         Ok(())
     } else {
-        Err(format!("the webhook answered {}", answer.status()))
+        Err(format!("it answered {}", answer.status()))
     }
 }
 
@@ -179,7 +139,7 @@ async fn send(
     mail: &AlertMail,
     message: &[&Incident],
 ) -> Result<(), String> {
-    let mailbox = |text: &str| text.parse::<Mailbox>().map_err(|error| format!("mail: {error}"));
+    let mailbox = |text: &str| text.parse::<Mailbox>().map_err(|error| error.to_string());
     let mut letter = Message::builder().from(mailbox(&mail.from)?).subject(subject(message));
     for to in &mail.to {
         letter = letter.to(mailbox(to)?);
@@ -187,12 +147,8 @@ async fn send(
     let letter = letter
         .header(ContentType::TEXT_PLAIN)
         .body(format!("{}\n", text(message)))
-        .map_err(|error| format!("mail: {error}"))?;
-    server
-        .send(letter)
-        .await
-        .map(drop)
-        .map_err(|error| format!("the mail server: {error}"))
+        .map_err(|error| error.to_string())?;
+    server.send(letter).await.map(drop).map_err(|error| error.to_string())
 }
 
 fn subject(message: &[&Incident]) -> String {

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use futures_util::future::{Either, select};
 use tokio_util::sync::CancellationToken;
 
@@ -87,6 +87,11 @@ impl Claimed<'_> {
         }
     }
 
+    /// The warehouse for the work of this job.
+    pub(crate) fn fenced(&self) -> Warehouse {
+        self.warehouse.fenced(&self.job, self.holder.as_str())
+    }
+
     /// Gives the job back. While the database is away that is tried for as long as the claim lasts: a job that keeps what
     /// it was given would do its work twice.
     pub(crate) async fn release(&self, release: &Release) {
@@ -116,9 +121,10 @@ pub(crate) fn delta(lease: Duration) -> TimeDelta {
     TimeDelta::from_std(lease).unwrap_or(TimeDelta::MAX)
 }
 
-/// What a run that began at `begun` means for its job's schedules.
-pub(crate) fn release(job: &JobState, work: Work, begun: DateTime<Utc>, ran: &Outcome, interrupted: bool) -> Release {
+/// What a run means for its job's schedules. It began when it was claimed, by the clock that all programs share.
+pub(crate) fn release(job: &JobState, work: Work, ran: &Outcome, interrupted: bool) -> Release {
     let run = &ran.record;
+    let begun = job.held.as_ref().map(|held| held.since);
     if interrupted && run.status != RunStatus::Complete {
         return Release::default();
     }
@@ -127,9 +133,9 @@ pub(crate) fn release(job: &JobState, work: Work, begun: DateTime<Utc>, ran: &Ou
     match run.status {
         // What an incomplete run left out, it would most likely leave out again: that is for its next time.
         RunStatus::Complete | RunStatus::Incomplete => Release {
-            served_at: Some(begun),
-            full_served_at: work.full.then_some(begun),
-            failed_at: None,
+            served_at: begun,
+            full_served_at: begun.filter(|_| work.full),
+            failed: false,
             full: work.full,
             request,
             problem: ran.problem,
@@ -138,15 +144,15 @@ pub(crate) fn release(job: &JobState, work: Work, begun: DateTime<Utc>, ran: &Ou
         RunStatus::Failed => Release {
             request,
             problem: ran.problem,
-            ..failed(work, run.finished_at)
+            ..failed(work)
         },
     }
 }
 
-/// What a run that broke off at `at` means.
-pub(crate) fn failed(work: Work, at: DateTime<Utc>) -> Release {
+/// What a run that broke off means.
+pub(crate) fn failed(work: Work) -> Release {
     Release {
-        failed_at: Some(at),
+        failed: true,
         full: work.full,
         ..Release::default()
     }

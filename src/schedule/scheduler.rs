@@ -48,8 +48,8 @@ pub struct Health {
 pub struct Turn {
     /// The jobs that run here: account and resource.
     pub running: Vec<(String, Resource)>,
-    /// When the next job is due, as far as is known.
-    pub next: Option<DateTime<Utc>>,
+    /// After how long the next job is due, as far as is known.
+    pub next: Option<Duration>,
     /// Why the jobs could not be looked at.
     pub problem: Option<String>,
 }
@@ -73,6 +73,8 @@ pub struct Scheduler {
 struct Running {
     job: JobState,
     work: Work,
+    /// Whether it reads everything: asked for, or for the first time.
+    is_long: bool,
     cancelled: CancellationToken,
 }
 
@@ -132,14 +134,14 @@ impl Scheduler {
     pub async fn turn(&mut self) -> Turn {
         let looked = {
             let timeout = self.clock.sleep(PATIENCE);
-            let look = std::pin::pin!(self.warehouse.jobs());
+            let look = std::pin::pin!(self.warehouse.jobs_now());
             match select(look, timeout).await {
                 Either::Left((looked, _)) => looked.map_err(|error| error.to_string()),
                 Either::Right(_) => Err(format!("the database did not answer within {} s", PATIENCE.as_secs())),
             }
         };
         let (next, problem) = match looked {
-            Ok(states) => (self.start_what_is_due(states).await, None),
+            Ok((states, now)) => (self.start_what_is_due(states, now).await, None),
             Err(problem) => (None, Some(problem)),
         };
         self.note_health(problem.clone());
@@ -156,9 +158,7 @@ impl Scheduler {
 
     /// Waits until a job is due, a run ends, somebody asks for one, or it is time to look anyway.
     pub async fn wait(&mut self, turn: &Turn) {
-        let until_next = turn.next.map_or(LOOK_EVERY, |next| {
-            (next - self.clock.now()).to_std().unwrap_or_default()
-        });
+        let until_next = turn.next.unwrap_or(LOOK_EVERY);
         let woken = Arc::clone(&self.woken);
         let was_running = !self.running.is_empty();
         tokio::select! {
@@ -213,8 +213,9 @@ impl Scheduler {
     }
 
     /// Starts what there is room for. Says when the next of the others is due.
-    async fn start_what_is_due(&mut self, states: Vec<JobState>) -> Option<DateTime<Utc>> {
-        let now = self.clock.now();
+    ///
+    /// `now` is by the clock that all programs share: theirs may differ.
+    async fn start_what_is_due(&mut self, states: Vec<JobState>, now: DateTime<Utc>) -> Option<Duration> {
         let mut next: Option<DateTime<Utc>> = None;
         let mut due: Vec<(Work, usize, &JobState)> = Vec::new();
         for (index, entry) in self.entries.iter().enumerate() {
@@ -232,9 +233,9 @@ impl Scheduler {
                 Due::Never => {}
             }
         }
-        due.retain(|(work, index, _)| !self.waits_for_conversations(&self.entries[*index].plan, *work, &states, now));
         // What somebody waits for, then what keeps the mirror fresh, then what takes long; the longest overdue first.
         due.sort_by_key(|(work, _, state)| (!work.requested, work.full, state.served_at));
+        put_conversations_first(&mut due);
         let due: Vec<(Work, usize, JobState)> = due
             .into_iter()
             .map(|(work, index, state)| (work, index, state.clone()))
@@ -244,13 +245,11 @@ impl Scheduler {
         let all = due.len();
         let before = self.running.len();
         for (work, index, state) in due {
-            let work = if self.has_room(work) {
-                Some(work)
-            } else {
-                work.instead().filter(|work| self.has_room(*work))
-            };
+            let has_room = |work: &Work| self.has_room(is_long(*work, &state));
+            let work = Some(work).filter(has_room).or_else(|| work.instead().filter(has_room));
             if let Some(work) = work
                 && self.is_free(&states, &state, index)
+                && !self.waits_for_conversations(&self.entries[index].plan, work, &states)
             {
                 // One that does not answer in time will not answer the next claim either, and signs of life are due.
                 if !self.start(work, index, &state, &free).await {
@@ -259,37 +258,32 @@ impl Scheduler {
             }
         }
         metrics::looked(
-            now,
+            self.clock.now(),
             self.running.len(),
             (all + before).saturating_sub(self.running.len()),
         );
         for entry in &self.entries {
             metrics::budget(&entry.plan.account, &entry.account.client.budget().snapshot());
         }
-        next
+        next.map(|next| (next - now).to_std().unwrap_or_default())
     }
 
-    /// Messages are read for the conversations that are known: those come first, if they are due too, or still run for
-    /// the first time or, like the messages, in full.
-    fn waits_for_conversations(&self, plan: &Plan, work: Work, states: &[JobState], now: DateTime<Utc>) -> bool {
-        if plan.resource != Resource::Messages {
+    /// Messages are read for the conversations that are known: they wait for those that are read for the first time or, in
+    /// full, in full.
+    fn waits_for_conversations(&self, plan: &Plan, work: Work, states: &[JobState]) -> bool {
+        let of_conversations = |account: &str, resource| account == plan.account && resource == Resource::Conversations;
+        let is_kept = |entry: &Entry| of_conversations(&entry.plan.account, entry.plan.resource);
+        if plan.resource != Resource::Messages || !self.entries.iter().any(is_kept) {
             return false;
         }
-        let of_conversations =
-            |entry: &&Entry| entry.plan.account == plan.account && entry.plan.resource == Resource::Conversations;
-        let is_its = |state: &&JobState| state.account == plan.account && state.resource == Resource::Conversations;
-        let (Some(entry), Some(state)) = (self.entries.iter().find(of_conversations), states.iter().find(is_its))
-        else {
-            return false;
-        };
-        let running = self
+        let never_ran = states
+            .iter()
+            .any(|job| of_conversations(&job.account, job.resource) && job.served_at.is_none());
+        let in_full = self
             .running
             .values()
-            .find(|running| running.job.account == plan.account && running.job.resource == Resource::Conversations);
-        match running {
-            Some(running) => state.served_at.is_none() || (running.work.full && work.full),
-            None => matches!(entry.plan.due(state, now), Due::Now(_)),
-        }
+            .any(|running| of_conversations(&running.job.account, running.job.resource) && running.work.full);
+        never_ran || (in_full && work.full)
     }
 
     fn runs_here(&self, account: &str, resource: Resource) -> bool {
@@ -299,9 +293,9 @@ impl Scheduler {
     }
 
     /// Long runs leave one place to short ones.
-    fn has_room(&self, work: Work) -> bool {
-        let long = self.running.values().filter(|running| running.work.full).count();
-        self.running.len() < self.concurrent_runs && (!work.full || long < self.concurrent_runs.max(2) - 1)
+    fn has_room(&self, is_long: bool) -> bool {
+        let long = self.running.values().filter(|running| running.is_long).count();
+        self.running.len() < self.concurrent_runs && (!is_long || long < self.concurrent_runs.max(2) - 1)
     }
 
     /// Whether a claim has a chance.
@@ -359,6 +353,7 @@ impl Scheduler {
         let running = Running {
             job: job.clone(),
             work,
+            is_long: is_long(work, state),
             cancelled: cancelled.clone(),
         };
         let task = Task {
@@ -388,7 +383,7 @@ impl Scheduler {
             "a run broke off: {error}; please report this"
         );
         // Else it would be tried again and again, without a pause.
-        let release = claim::failed(ran.work, self.clock.now());
+        let release = claim::failed(ran.work);
         let (warehouse, clock, holder, lease) = (
             self.warehouse.clone(),
             Arc::clone(&self.clock),
@@ -410,6 +405,27 @@ impl Scheduler {
     }
 }
 
+/// Whether a run reads everything.
+const fn is_long(work: Work, state: &JobState) -> bool {
+    work.full || state.served_at.is_none()
+}
+
+/// Where the messages of an account are due before its conversations, the conversations come to their place.
+fn put_conversations_first(due: &mut [(Work, usize, &JobState)]) {
+    for at in 0..due.len() {
+        let job = due[at].2;
+        if job.resource != Resource::Messages {
+            continue;
+        }
+        let is_its = |(_, _, other): &(Work, usize, &JobState)| {
+            other.resource == Resource::Conversations && other.account == job.account
+        };
+        if let Some(behind) = due[at..].iter().position(is_its) {
+            due[at..=at + behind].rotate_right(1);
+        }
+    }
+}
+
 /// A run, as a task of its own.
 struct Task {
     job: JobState,
@@ -424,7 +440,6 @@ struct Task {
 
 impl Task {
     async fn run(self) {
-        let begun = self.clock.now();
         let resource = self.job.resource;
         let claimed = Claimed {
             job: self.job,
@@ -435,10 +450,10 @@ impl Task {
         };
         let progress = Progress::default();
         let work = self.work;
+        let fenced = claimed.fenced();
         let held = claimed
             .hold(&self.cancelled, |token| {
-                let (account, warehouse, clock, progress) =
-                    (&*self.entry.account, &self.warehouse, &self.clock, &progress);
+                let (account, warehouse, clock, progress) = (&*self.entry.account, &fenced, &self.clock, &progress);
                 async move {
                     let job = Job {
                         account,
@@ -458,7 +473,7 @@ impl Task {
             .await;
         // What was dropped has been taken over.
         if let Some((outcome, interrupted)) = held {
-            let release: Release = claim::release(&claimed.job, work, begun, &outcome, interrupted);
+            let release: Release = claim::release(&claimed.job, work, &outcome, interrupted);
             claimed.release(&release).await;
         }
     }

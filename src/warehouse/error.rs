@@ -68,6 +68,11 @@ pub enum Error {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// The job that this is done for is another program's by now.
+    #[error(
+        "another program has taken over this job, because this one gave no sign of life: nothing more of it is stored"
+    )]
+    TakenOver,
     /// An earlier failure has rolled back pages that were stored and not committed.
     #[error("pages that were stored are rolled back after an earlier failure: go on from the last checkpoint")]
     RolledBack,

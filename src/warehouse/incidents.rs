@@ -82,6 +82,45 @@ pub struct Incident {
     pub remedy: String,
     /// When it was over.
     pub resolved_at: Option<DateTime<Utc>>,
+    /// What was told of it.
+    #[serde(skip)]
+    pub told: Told,
+}
+
+/// A way to people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// `[alerts.webhook]`.
+    Webhook,
+    /// `[alerts.mail]`.
+    Mail,
+}
+
+/// What was told of an incident: 0 nothing, 1 that it is there, 2 that it is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    webhook: i64,
+    mail: i64,
+}
+
+impl Incident {
+    /// Whether people are to be told of it this way: that it is there, or, if they know that, that it is over.
+    pub const fn is_due(&self, way: Way) -> bool {
+        let told = match way {
+            Way::Webhook => self.told.webhook,
+            Way::Mail => self.told.mail,
+        };
+        matches!((told, self.resolved_at.is_some()), (0, false) | (1, true))
+    }
+
+    /// Notes that they were.
+    pub const fn note_told(&mut self, way: Way) {
+        let now = if self.resolved_at.is_some() { 2 } else { 1 };
+        match way {
+            Way::Webhook => self.told.webhook = now,
+            Way::Mail => self.told.mail = now,
+        }
+    }
 }
 
 const OPEN: Statement = Statement::shared(
@@ -89,23 +128,21 @@ const OPEN: Statement = Statement::shared(
      ON CONFLICT DO NOTHING",
 );
 const UNRESOLVED: Statement = Statement::shared(
-    "SELECT account, resource, kind, opened_at, summary, remedy, resolved_at FROM incidents WHERE resolved_at IS NULL \
-     ORDER BY opened_at, account, resource, kind",
+    "SELECT account, resource, kind, opened_at, summary, remedy, resolved_at, webhook_told, mail_told FROM incidents \
+     WHERE resolved_at IS NULL ORDER BY opened_at, account, resource, kind",
 );
 const RESOLVE: Statement = Statement::shared(
     "UPDATE incidents SET resolved_at = $4 WHERE account = $1 AND resource = $2 AND kind = $3 AND resolved_at IS NULL",
 );
 // One that was over before anybody was told of it is not told of.
 const UNTOLD: Statement = Statement::shared(
-    "UPDATE incidents SET telling_until = $2 WHERE (telling_until IS NULL OR telling_until < $1) \
-     AND ((told_at IS NULL AND resolved_at IS NULL) \
-     OR (told_at IS NOT NULL AND resolved_at IS NOT NULL AND told_resolved_at IS NULL)) \
-     RETURNING account, resource, kind, opened_at, summary, remedy, resolved_at",
+    "UPDATE incidents SET telling_until = $2 WHERE (telling_until IS NULL OR telling_until < $1) AND (\
+     ($3 AND ((webhook_told = 0 AND resolved_at IS NULL) OR (webhook_told = 1 AND resolved_at IS NOT NULL))) OR \
+     ($4 AND ((mail_told = 0 AND resolved_at IS NULL) OR (mail_told = 1 AND resolved_at IS NOT NULL)))) \
+     RETURNING account, resource, kind, opened_at, summary, remedy, resolved_at, webhook_told, mail_told",
 );
 const TOLD: Statement = Statement::shared(
-    "UPDATE incidents SET telling_until = NULL, \
-     told_resolved_at = CASE WHEN $6 THEN $5 ELSE told_resolved_at END, \
-     told_at = CASE WHEN $6 THEN told_at ELSE $5 END \
+    "UPDATE incidents SET webhook_told = $5, mail_told = $6, telling_until = CASE WHEN $7 THEN NULL ELSE telling_until END \
      WHERE account = $1 AND resource = $2 AND kind = $3 AND opened_at = $4",
 );
 
@@ -121,6 +158,8 @@ struct Row {
     summary: String,
     remedy: String,
     resolved_at: Option<DateTime<Utc>>,
+    webhook_told: i64,
+    mail_told: i64,
 }
 
 impl Row {
@@ -134,6 +173,10 @@ impl Row {
             summary: self.summary,
             remedy: self.remedy,
             resolved_at: self.resolved_at,
+            told: Told {
+                webhook: self.webhook_told,
+                mail: self.mail_told,
+            },
         })
     }
 }
@@ -197,14 +240,16 @@ impl Warehouse {
         Ok(rows.into_iter().filter_map(Row::into_incident).collect())
     }
 
-    /// The incidents of which somebody is to be told now, by this program alone for a while: that they are there, or over.
-    pub async fn untold_incidents(&self) -> Result<Vec<Incident>, Error> {
-        let now = self.now();
+    /// The incidents of which people are to be told now in one of these ways, by this program alone for a while.
+    pub async fn untold_incidents(&self, ways: &[Way]) -> Result<Vec<Incident>, Error> {
         let mut tx = self.begin("", &[]).await?;
         let conn = &mut tx.conn();
+        let now = self.lease_clock(conn).await?;
         let rows: Vec<Row> = on!(conn, inner, dialect => sqlx::query_as(UNTOLD.of(dialect))
             .bind(Stamp(now))
             .bind(Stamp(now + TELLING))
+            .bind(ways.contains(&Way::Webhook))
+            .bind(ways.contains(&Way::Mail))
             .fetch_all(inner)
             .await)
         .doing("looking for incidents to tell of")?;
@@ -212,9 +257,8 @@ impl Warehouse {
         Ok(rows.into_iter().filter_map(Row::into_incident).collect())
     }
 
-    /// Notes that somebody was told of an incident as it is: that it is there, or over.
-    pub async fn incident_told(&self, incident: &Incident) -> Result<(), Error> {
-        let now = self.now();
+    /// Keeps what was told of an incident. If that is not all, the rest is told when this program's time is over.
+    pub async fn incident_told(&self, incident: &Incident, is_all: bool) -> Result<(), Error> {
         let mut tx = self.begin(&incident.account, &[]).await?;
         let conn = &mut tx.conn();
         on!(conn, inner, dialect => sqlx::query(TOLD.of(dialect))
@@ -222,8 +266,9 @@ impl Warehouse {
             .bind(&incident.resource)
             .bind(incident.kind.as_str())
             .bind(Stamp(incident.opened_at))
-            .bind(Stamp(now))
-            .bind(incident.resolved_at.is_some())
+            .bind(incident.told.webhook)
+            .bind(incident.told.mail)
+            .bind(is_all)
             .execute(inner)
             .await
             .map(drop))

@@ -3,6 +3,8 @@
 //! A claim is a lease: it must be renewed, else another program may take the job over. Leases are measured by Postgres's own
 //! clock, since the clocks of several machines differ; programs that share a SQLite file share its machine's clock.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
@@ -107,8 +109,8 @@ pub struct Release {
     pub served_at: Option<DateTime<Utc>>,
     /// The new [`JobState::full_served_at`]; `None` keeps it.
     pub full_served_at: Option<DateTime<Utc>>,
-    /// When the run failed; `None` with a `served_at`: it did not.
-    pub failed_at: Option<DateTime<Utc>>,
+    /// Whether the run failed, just now.
+    pub failed: bool,
     /// Whether it was a full one.
     pub full: bool,
     /// The request that is seen to.
@@ -159,8 +161,13 @@ const RELEASE: Statement = Statement::shared(
      WHERE account = $1 AND resource = $2 AND holder = $3 AND fence = $4",
 );
 const REQUEST: Statement = Statement::shared(
-    "UPDATE jobs SET requested_at = $3, requested_full = requested_full OR $4 WHERE account = $1 AND resource = $2",
+    "UPDATE jobs SET requested_at = $3, requested_full = (requested_full AND NOT running_full) OR $4 WHERE account = $1 AND resource = $2",
 );
+// In Postgres nobody else can claim the job until what is written is committed; the claim can be renewed meanwhile.
+const IS_STILL_HELD: Statement = Statement {
+    sqlite: "SELECT 1 FROM jobs WHERE account = $1 AND resource = $2 AND holder = $3 AND fence = $4",
+    postgres: "SELECT 1 FROM jobs WHERE account = $1 AND resource = $2 AND holder = $3 AND fence = $4 FOR KEY SHARE",
+};
 const RETRY: Statement = Statement::shared(
     "UPDATE jobs SET failed_at = NULL, full_failed_at = NULL \
      WHERE account = $1 AND (failed_at IS NOT NULL OR full_failed_at IS NOT NULL)",
@@ -168,7 +175,43 @@ const RETRY: Statement = Statement::shared(
 /// Postgres's clock.
 const CLOCK: Statement = Statement::postgres_only("SELECT clock_timestamp()");
 
-pub(super) const STATEMENTS: &[Statement] = &[ALL, OF_KEY, ADD, CLAIM, RENEW, RELEASE, REQUEST, RETRY, CLOCK];
+pub(super) const STATEMENTS: &[Statement] = &[
+    ALL,
+    OF_KEY,
+    ADD,
+    CLAIM,
+    RENEW,
+    RELEASE,
+    REQUEST,
+    IS_STILL_HELD,
+    RETRY,
+    CLOCK,
+];
+
+/// What a claim lets its holder write: nothing, once another program has claimed the job. One that stood still, and did not
+/// notice, would put back what the other has brought up to date.
+#[derive(Debug)]
+pub(super) struct Fence {
+    account: String,
+    resource: Resource,
+    holder: String,
+    number: u64,
+}
+
+impl Fence {
+    /// Fails unless the job is still this holder's; it stays so until the transaction ends.
+    pub(super) async fn check(&self, conn: &mut Conn<'_>) -> Result<(), Error> {
+        let held: Option<(i32,)> = on!(conn, inner, dialect => sqlx::query_as(IS_STILL_HELD.of(dialect))
+            .bind(&self.account)
+            .bind(self.resource.as_str())
+            .bind(&self.holder)
+            .bind(to_db(self.number))
+            .fetch_optional(inner)
+            .await)
+        .doing("looking whether a job is still one's own")?;
+        held.map(drop).ok_or(Error::TakenOver)
+    }
+}
 
 /// A row of `jobs`.
 #[derive(sqlx::FromRow)]
@@ -227,11 +270,29 @@ impl Row {
 }
 
 impl Warehouse {
+    /// The same warehouse for the work of a claimed job: it writes nothing once another program has claimed the job
+    /// ([`Error::TakenOver`]).
+    #[must_use]
+    pub fn fenced(&self, job: &JobState, holder: &str) -> Self {
+        let fence = Some(Arc::new(Fence {
+            account: job.account.clone(),
+            resource: job.resource,
+            holder: holder.to_owned(),
+            number: job.fence,
+        }));
+        let mut fenced = self.clone();
+        match &mut fenced {
+            Self::Sqlite(database) => database.fence = fence,
+            Self::Postgres(database) => database.fence = fence,
+        }
+        fenced
+    }
+
     /// Adds the jobs that are not there yet. `key_group` is the same for accounts that share an API key.
     pub async fn add_jobs(&self, jobs: &[(&str, Resource, &str)]) -> Result<(), Error> {
-        let now = self.now();
         let mut tx = self.begin("", &[]).await?;
         let conn = &mut tx.conn();
+        let now = self.lease_clock(conn).await?;
         for (account, resource, key_group) in jobs {
             on!(conn, inner, dialect => sqlx::query(ADD.of(dialect))
                 .bind(account)
@@ -302,12 +363,11 @@ impl Warehouse {
             return Ok(None);
         }
         let mut job = of_key.swap_remove(at);
-        let since = self.now();
         on!(conn, inner, dialect => sqlx::query(CLAIM.of(dialect))
             .bind(claim.account)
             .bind(claim.resource.as_str())
             .bind(claim.holder)
-            .bind(Stamp(since))
+            .bind(Stamp(now))
             .bind(Stamp(now + claim.lease))
             .bind(claim.full)
             .execute(inner)
@@ -318,7 +378,7 @@ impl Warehouse {
         job.fence += 1;
         job.held = Some(Holding {
             holder: claim.holder.to_owned(),
-            since,
+            since: now,
             full: claim.full,
         });
         Ok(Some(job))
@@ -347,6 +407,7 @@ impl Warehouse {
     pub async fn release_job(&self, job: &JobState, holder: &str, release: &Release) -> Result<bool, Error> {
         let mut tx = self.begin(&job.account, &[]).await?;
         let conn = &mut tx.conn();
+        let now = self.lease_clock(conn).await?;
         let released = on!(conn, inner, dialect => sqlx::query(RELEASE.of(dialect))
             .bind(&job.account)
             .bind(job.resource.as_str())
@@ -354,9 +415,9 @@ impl Warehouse {
             .bind(to_db(job.fence))
             .bind(release.served_at.map(Stamp))
             .bind(release.full_served_at.map(Stamp))
-            .bind(release.failed_at.is_some())
+            .bind(release.failed)
             .bind(release.served_at.is_some())
-            .bind(release.failed_at.map(Stamp))
+            .bind(Stamp(now))
             .bind(release.request.map(Stamp))
             .bind(release.problem.map(JobProblem::as_str))
             .bind(release.full)
@@ -387,7 +448,7 @@ impl Warehouse {
         Ok(asked > 0)
     }
 
-    async fn lease_clock(&self, conn: &mut Conn<'_>) -> Result<DateTime<Utc>, Error> {
+    pub(super) async fn lease_clock(&self, conn: &mut Conn<'_>) -> Result<DateTime<Utc>, Error> {
         match conn {
             Conn::Sqlite(_) => Ok(self.now()),
             Conn::Postgres(conn) => in_time(sqlx::query_scalar(CLOCK.postgres).fetch_one(&mut **conn))

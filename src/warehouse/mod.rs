@@ -54,7 +54,7 @@ pub use daemon_lock::DaemonLock;
 pub use error::Error;
 pub use freshness::{Figures, Freshness};
 pub use held::{ColumnKind, HeldRow, HeldValue, columns};
-pub use incidents::{Condition, Incident, IncidentKind, TELLING};
+pub use incidents::{Condition, Incident, IncidentKind, TELLING, Told, Way};
 pub use jobs::{Claim, Holding, JobProblem, JobState, Release};
 pub use message_state::{ConversationToRead, ToRead};
 pub use mirrored::{Unseen, UnseenRow};

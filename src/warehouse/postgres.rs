@@ -8,6 +8,7 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool, PgPool
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Postgres as Driver, Transaction};
 
 use super::error::{Doing as _, Error, explain};
+use super::jobs::Fence;
 use super::mirrored::Write;
 use super::statement::{has_given_up, in_time};
 use super::{contacts, conversations, messages, migrations};
@@ -63,6 +64,7 @@ pub struct Postgres {
     options: Arc<PgConnectOptions>,
     schema: String,
     server: String,
+    pub(super) fence: Option<Arc<Fence>>,
     pub(super) clock: SharedClock,
 }
 
@@ -150,6 +152,7 @@ impl Postgres {
             options: Arc::new(options),
             schema: schema.to_owned(),
             server,
+            fence: None,
             clock,
         })
     }

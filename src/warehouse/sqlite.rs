@@ -19,6 +19,7 @@ use sqlx::sqlite::{
 };
 
 use super::error::{Doing as _, Error, explain};
+use super::jobs::Fence;
 use super::mirrored::Write;
 use super::repeated::{MOST, Repeated};
 use super::values::{api_time, stamp_text};
@@ -52,6 +53,7 @@ pub struct Sqlite {
     path: PathBuf,
     /// How the file was when it was opened as one that nobody writes.
     at_rest: Option<AtRest>,
+    pub(super) fence: Option<Arc<Fence>>,
     pub(super) clock: SharedClock,
 }
 
@@ -120,6 +122,7 @@ impl Sqlite {
             readers,
             path: path.to_owned(),
             at_rest: None,
+            fence: None,
             clock,
         })
     }
@@ -180,6 +183,7 @@ impl Sqlite {
             readers,
             path: file,
             at_rest,
+            fence: None,
             clock,
         }))
     }

@@ -215,15 +215,19 @@ impl Warehouse {
     /// A commit of Postgres waits for the disk, pages' commits too: a run goes on from what it knows to be stored, also
     /// when the server crashes and is back before the run's next statement.
     pub(super) async fn begin(&self, account: &str, locked: &[Resource]) -> Result<Tx, Error> {
-        match self {
-            Self::Sqlite(database) => database.begin().await.map(Tx::Sqlite),
+        let (mut tx, fence) = match self {
+            Self::Sqlite(database) => (Tx::Sqlite(database.begin().await?), &database.fence),
             Self::Postgres(database) => {
                 let mut tx = database.begin().await?;
                 for resource in locked {
                     postgres::lock(&mut tx, account, *resource).await?;
                 }
-                Ok(Tx::Postgres(tx))
+                (Tx::Postgres(tx), &database.fence)
             }
+        };
+        if let Some(fence) = fence {
+            fence.check(&mut tx.conn()).await?;
         }
+        Ok(tx)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use allai_sync::alerts::Notifier;
 use allai_sync::config::Alerts;
 use allai_sync::sandbox::Options;
-use allai_sync::warehouse::{Incident, IncidentKind};
+use allai_sync::warehouse::{Incident, IncidentKind, Told, Way};
 use axum::Json;
 use axum::http::StatusCode;
 use axum::routing::post;
@@ -227,6 +227,7 @@ fn incident(resource: &str, is_over: bool) -> Incident {
         summary: format!("{resource} are stale"),
         remedy: "look at the log".to_owned(),
         resolved_at: is_over.then(|| at("11:00:00")),
+        told: Told::default(),
     }
 }
 
@@ -251,19 +252,51 @@ async fn a_way_that_fails_does_not_make_the_other_one_tell_twice() {
     };
     let clock = allai_sync::clock::SystemClock::shared();
     let within = std::time::Duration::from_mins(2);
-    let incidents = [incident("contacts", false), incident("messages", true)];
+    // People know of the second.
+    let mut over = incident("messages", false);
+    over.note_told(Way::Webhook);
+    over.note_told(Way::Mail);
+    over.resolved_at = incident("messages", true).resolved_at;
+    let mut incidents = [incident("contacts", false), over];
     // Nobody listens there.
     let broken = of("http://127.0.0.1:1/hook");
     for _ in 0..2 {
-        let (told, problems) = broken.tell(&incidents, &clock, within).await;
-        assert!(told.is_empty(), "{told:?}");
+        let problems = broken.tell(&mut incidents, &clock, within).await;
         assert!(problems[0].starts_with("the webhook: "), "{problems:?}");
         assert_eq!(mails.lock().unwrap().len(), 2, "{:?}", mails.lock().unwrap());
     }
-    let sound = of(&url);
-    let (told, problems) = sound.tell(&incidents, &clock, within).await;
-    assert_eq!((told.len(), problems.len()), (2, 0), "{problems:?}");
-    assert_eq!(hook.posted().len(), 2);
+    assert!(
+        incidents
+            .iter()
+            .all(|one| one.is_due(Way::Webhook) && !one.is_due(Way::Mail))
+    );
+    // It is over before the webhook was told of it.
+    incidents[0].resolved_at = incidents[1].resolved_at;
+    let problems = of(&url).tell(&mut incidents, &clock, within).await;
+    assert!(problems.is_empty(), "{problems:?}");
+    assert_eq!((hook.posted().len(), mails.lock().unwrap().len()), (1, 3));
+    assert!(
+        !incidents
+            .iter()
+            .any(|one| one.is_due(Way::Webhook) || one.is_due(Way::Mail))
+    );
+}
+
+/// A mail server that accepts a connection and says nothing does not end all telling.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_server_that_says_nothing_is_not_waited_for_without_end() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = silent.local_addr().unwrap();
+    let settings =
+        format!("[alerts.mail]\nserver = \"smtp://{server}\"\nfrom = \"a@example.com\"\nto = [\"b@example.com\"]\n");
+    let clock = allai_sync::clock::SystemClock::shared();
+    let mut incidents = [incident("contacts", false)];
+    let telling = Notifier::new(&alerts(&settings)).unwrap();
+    let problems = telling
+        .tell(&mut incidents, &clock, std::time::Duration::from_mins(2))
+        .await;
+    assert_eq!(problems, ["the mail server: no answer within 20 s"]);
+    assert!(incidents[0].is_due(Way::Mail));
 }
 
 /// Many things at once are one message to people, and each its own to programs.
@@ -271,15 +304,16 @@ async fn a_way_that_fails_does_not_make_the_other_one_tell_twice() {
 async fn many_things_are_one_message() {
     let clock = allai_sync::clock::SystemClock::shared();
     let within = std::time::Duration::from_mins(2);
-    let incidents = ["contacts", "conversations", "messages", "analytics"].map(|resource| incident(resource, false));
     for (format, messages) in [("slack", 1), ("json", 4)] {
         let hook = Hook::default();
         let url = hook.listen().await;
         let notifier = Notifier::new(&alerts(&format!(
             "[alerts.webhook]\nurl = \"{url}\"\nformat = \"{format}\"\n"
         )));
-        let (told, problems) = notifier.unwrap().tell(&incidents, &clock, within).await;
-        assert_eq!((told.len(), problems.len()), (4, 0), "{problems:?}");
+        let mut incidents =
+            ["contacts", "conversations", "messages", "analytics"].map(|resource| incident(resource, false));
+        let problems = notifier.unwrap().tell(&mut incidents, &clock, within).await;
+        assert!(problems.is_empty(), "{problems:?}");
         let posted = hook.posted();
         assert_eq!(posted.len(), messages, "{posted:?}");
         if format == "slack" {
