@@ -73,7 +73,9 @@ impl Window {
         let (low, high) = bounds.unwrap_or((wall, wall));
         let horizon = self.horizon();
         let (from, ahead) = (micros(open.first_seen), end - low - micros(open.first_seen));
-        if ahead < -micros(ROUNDING) || ahead > micros(horizon + 2 * ROUNDING) + (high - low) {
+        // An answer that took long leaves the server's clock open by as much; no window is that long.
+        let furthest = (micros(horizon + 2 * ROUNDING) + (high - low)).min(micros(LONGEST + 2 * ROUNDING));
+        if ahead < -micros(ROUNDING) || ahead > furthest {
             return None;
         }
         let local = monotonic(from + ahead);
