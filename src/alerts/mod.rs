@@ -1,10 +1,11 @@
 //! Telling people when something needs one: once when it begins, once when it is over.
 //!
 //! [`conditions`] says from what the warehouse holds what is wrong now; the warehouse keeps an incident for each
-//! ([`crate::warehouse::Incident`]), so that of several daemons one tells, and none tells twice; [`Notifier`] tells.
+//! ([`crate::warehouse::Incident`]), so that of several daemons one tells, and none tells twice; [`Notifier`] tells. Of a warehouse that cannot be used each tells.
 
 mod conditions;
 mod notifier;
+mod outage;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 pub use conditions::conditions;
 pub use notifier::{Notifier, mail_server};
 
+use self::outage::Outage;
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::warehouse::{self, Incident, Warehouse};
@@ -50,27 +52,31 @@ impl Alerts {
 
     /// Looks until `stop` is cancelled; what is being told then is told to its end.
     pub async fn watch(self, stop: CancellationToken) {
+        let mut outage = Outage::default();
         loop {
             tokio::select! {
                 () = self.clock.sleep(LOOK_EVERY) => {}
                 () = stop.cancelled() => return,
             }
             let looking = std::pin::pin!(self.look());
-            let untold = match select(looking, self.clock.sleep(PATIENCE)).await {
-                Either::Left((Ok(untold), _)) => untold,
-                Either::Left((Err(error), _)) => {
-                    tracing::warn!(%error, "it is not known whether somebody should be told of something; looking again");
-                    continue;
-                }
-                Either::Right(_) => {
-                    tracing::warn!(
-                        "the database does not answer, so that nobody can be told of anything; looking again"
-                    );
-                    continue;
-                }
+            let looked = match select(looking, self.clock.sleep(PATIENCE)).await {
+                Either::Left((looked, _)) => looked.map_err(|error| error.to_string()),
+                Either::Right(_) => Err(format!("the database did not answer within {} s", PATIENCE.as_secs())),
             };
-            if let (Some(notifier), false) = (&self.notifier, untold.is_empty()) {
-                self.tell(notifier, untold).await;
+            if let Err(problem) = &looked {
+                tracing::warn!(
+                    "it is not known whether somebody should be told of something, looking again: {problem}"
+                );
+            }
+            match (looked, &self.notifier) {
+                (_, None) => {}
+                (Err(problem), Some(notifier)) => outage.go_on(&problem, notifier, &self.clock).await,
+                (Ok(untold), Some(notifier)) => {
+                    outage.end(notifier, &self.clock).await;
+                    if !untold.is_empty() {
+                        self.tell(notifier, untold).await;
+                    }
+                }
             }
         }
     }

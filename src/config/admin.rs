@@ -26,6 +26,9 @@ pub struct Admin {
     pub token_file: Option<PathBuf>,
 }
 
+/// Fewer characters can be guessed from outside, sooner or later.
+const SHORT_TOKEN: usize = 16;
+
 impl Default for Admin {
     fn default() -> Self {
         Self {
@@ -40,7 +43,15 @@ impl Admin {
     pub(super) fn validate(&self, at: &KeyPath, report: &mut Report) {
         let key = at.join("token");
         match &self.token {
-            Some(token) => validate_header(token, &key, report),
+            Some(token) => {
+                validate_header(token, &key, report);
+                if !self.listen.ip().is_loopback() && token.expose().len() < SHORT_TOKEN {
+                    report.warn(format!(
+                        "{key} is short, and admin.listen can be reached from elsewhere: whoever guesses it can start runs; make one \
+                         with `openssl rand -hex 16`"
+                    ));
+                }
+            }
             None if self.listen.ip().is_loopback() => {}
             None => report.missing(
                 &key,

@@ -27,6 +27,8 @@ pub enum IncidentKind {
     Forbidden,
     /// More rows are gone from the API than may be marked as deleted without asking.
     DeletionsHeldBack,
+    /// The warehouse cannot be used; never kept there.
+    Warehouse,
 }
 
 impl IncidentKind {
@@ -46,6 +48,7 @@ impl IncidentKind {
             Self::KeyRefused => "key_refused",
             Self::Forbidden => "forbidden",
             Self::DeletionsHeldBack => "deletions_held_back",
+            Self::Warehouse => "warehouse",
         }
     }
 }

@@ -26,11 +26,11 @@ on_both_databases! {
 
 /// What was posted to an address.
 #[derive(Clone, Default)]
-struct Hook(Arc<Mutex<Vec<Value>>>);
+pub(super) struct Hook(Arc<Mutex<Vec<Value>>>);
 
 impl Hook {
     /// Where it listens.
-    async fn listen(&self) -> String {
+    pub(super) async fn listen(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let posted = Arc::clone(&self.0);
@@ -46,7 +46,7 @@ impl Hook {
         format!("http://{address}/hook/a-secret")
     }
 
-    fn posted(&self) -> Vec<Value> {
+    pub(super) fn posted(&self) -> Vec<Value> {
         self.0.lock().unwrap().clone()
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use allai_sync::clock::SystemClock;
-use allai_sync::sandbox::{MutationKinds, Options};
+use allai_sync::sandbox::{MutationKinds, Options, Sandbox};
 use reqwest::StatusCode;
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 
@@ -343,4 +343,40 @@ async fn a_second_signal_ends_a_daemon_that_is_still_stopping() {
     Daemon::start(&mirror).await.stop().await.0.expect(0);
     mirror.full_sync().await;
     mirror.assert_exact().await;
+}
+
+/// However slow one account is: what is short has a place, and messages do not wait for a full run that has none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_account_does_not_keep_the_others_waiting() {
+    let mirror = Mirror::start(Database::sqlite(), Options::for_tests(40, 5)).await;
+    let mut options = Options::for_tests(5_000, 500);
+    options.faults.latency = Duration::from_secs(2);
+    options.limits.limit = 1_000_000;
+    let slow = Sandbox::start(options).await.unwrap();
+    let fast = mirror.account_config("fast", "");
+    let often = OFTEN.replace("\"@every 1s\"\n", "\"@every 1s\"\nfull_schedule = \"@every 2s\"\n");
+    let settings = format!("{often}[daemon]\nconcurrent_runs = 2\n");
+    mirror.configure(&format!("{fast}{settings}"));
+    let mut daemon = Daemon::start(&mirror).await;
+    until("the fast one is mirrored", async || {
+        runs(&mirror, "resource = 'messages'").await > 0
+    })
+    .await;
+    mirror.configure(&format!(
+        "{fast}[accounts.slow]\nbase_url = \"{}\"\napi_key = \"{}\"\npage_size = 5\n{settings}",
+        slow.base_url(),
+        slow.keys().read
+    ));
+    daemon.process.signal("HUP");
+    until("the slow one is at work", async || slow.stats().requests > 3).await;
+    for resource in ["contacts", "conversations", "messages"] {
+        let of_it = format!("account = 'fast' AND resource = '{resource}'");
+        let before = runs(&mirror, &of_it).await;
+        until("the fast one goes on", async || {
+            runs(&mirror, &of_it).await > before + 4
+        })
+        .await;
+    }
+    assert_eq!(runs(&mirror, "account = 'slow'").await, 0);
+    daemon.stop().await.0.expect(0);
 }

@@ -12,6 +12,7 @@ use allai_sync::schedule::{Entry, Holder, Plan, Scheduler};
 use allai_sync::sync;
 use allai_sync::warehouse::{Location, Warehouse};
 
+use super::alerts::Hook;
 use super::{Daemon, OFTEN, runs, until};
 use crate::support::database::Database;
 use crate::support::mirror::Mirror;
@@ -64,6 +65,33 @@ async fn a_stop_waits_for_no_database() {
     let (said, took) = daemon.stop().await;
     said.expect(0);
     assert!(took < Duration::from_secs(6), "{took:?}");
+}
+
+/// Where incidents cannot be kept, people are told all the same, once, and when it is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warehouse_that_cannot_be_used_is_told_of() {
+    let (mirror, proxy) = mirror().await;
+    let hook = Hook::default();
+    let alerts = format!("[alerts.webhook]\nurl = \"{}\"\n", hook.listen().await);
+    let config = std::fs::read_to_string(mirror.config_path()).unwrap();
+    mirror.write_config(&format!("{config}{alerts}"));
+    let daemon = Daemon::start(&mirror).await;
+    proxy.set_silent(true);
+    until("it is told", async || !hook.posted().is_empty()).await;
+    let told = &hook.posted()[0];
+    assert_eq!(
+        (&told["status"], &told["incident"]["kind"]),
+        (&"firing".into(), &"warehouse".into())
+    );
+    proxy.set_silent(false);
+    until("it is told that it is over", async || hook.posted().len() > 1).await;
+    let told = &hook.posted()[1];
+    assert_eq!(
+        (&told["status"], &told["incident"]["kind"]),
+        (&"resolved".into(), &"warehouse".into())
+    );
+    daemon.stop().await.0.expect(0);
+    assert_eq!(hook.posted().len(), 2, "{:?}", hook.posted());
 }
 
 /// A run that panics is a failure of its job: it is tried again later, not at once and without end.
