@@ -120,8 +120,7 @@ impl Error {
     /// Whether nothing else of this account need be tried.
     fn stops_account(&self) -> bool {
         match self {
-            // What this key may not read says nothing of the rest.
-            Self::Api(error) => matches!(error, allai::Error::Unauthorized { .. }) || error.is_unreachable(),
+            Self::Api(error) => error.stops_account() || error.is_unreachable(),
             Self::Endless(_) => false,
             Self::Warehouse(_) | Self::Cancelled => true,
         }
