@@ -20,6 +20,8 @@ use crate::warehouse::{self, Claim, JobState, Location, Outages, RunRecord, Ware
 const CONCURRENCY: usize = 16;
 /// How long a sync that somebody started by hand keeps its claim to a job without a sign of life.
 const LEASE: Duration = Duration::from_secs(30);
+/// How often a claim is tried again that the database refused for the moment.
+const TRIES: u32 = 10;
 /// How often is looked whether a job is free.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -186,6 +188,7 @@ impl App {
     ) -> Option<Claimed<'_>> {
         let mut outages = Outages::default();
         let mut waits_for: Option<String> = None;
+        let mut tries = 0;
         loop {
             match self.try_claim(account, resource, full).await {
                 Ok(Ok(job)) => {
@@ -205,6 +208,8 @@ impl App {
                 }
                 // Whoever has the job still has it when the database is back.
                 Err(error) if self.warehouse.outlast(&error, &mut outages).await => {}
+                // Such as a deadlock, of which the database has chosen this one to be tried again.
+                Err(error) if error.is_transient() && tries < TRIES => tries += 1,
                 Err(_) => return None,
             }
             tokio::select! {

@@ -25,6 +25,10 @@ impl Outage {
         if now.saturating_sub(since) < SHORT {
             return;
         }
+        if self.incident.as_ref().is_some_and(|last| last.resolved_at.is_some()) {
+            // Another one, before it could be told that the last one was over.
+            (self.incident, self.tried_at) = (None, None);
+        }
         self.incident.get_or_insert_with(|| Incident {
             account: String::new(),
             resource: String::new(),

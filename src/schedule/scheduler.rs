@@ -268,8 +268,8 @@ impl Scheduler {
         next.map(|next| (next - now).to_std().unwrap_or_default())
     }
 
-    /// Messages are read for the conversations that are known: they wait for those that are read for the first time or, in
-    /// full, in full.
+    /// Messages are read for the conversations that are known: they wait for those that are read for the first time, unless
+    /// that fails, or, in full, in full.
     fn waits_for_conversations(&self, plan: &Plan, work: Work, states: &[JobState]) -> bool {
         let of_conversations = |account: &str, resource| account == plan.account && resource == Resource::Conversations;
         let is_kept = |entry: &Entry| of_conversations(&entry.plan.account, entry.plan.resource);
@@ -278,7 +278,7 @@ impl Scheduler {
         }
         let never_ran = states
             .iter()
-            .any(|job| of_conversations(&job.account, job.resource) && job.served_at.is_none());
+            .any(|job| of_conversations(&job.account, job.resource) && job.served_at.is_none() && job.failures == 0);
         let in_full = self
             .running
             .values()

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::error::{Doing as _, Error};
-use super::statement::{Conn, Statement, in_time, on};
+use super::statement::{Conn, Statement, in_time, on, reading};
 use super::values::{Stamp, from_db, to_db};
 use super::{Warehouse, runs};
 use crate::allai::Resource;
@@ -125,6 +125,7 @@ const ALL: Statement = Statement::shared(
     "SELECT account, resource, created_at, served_at, full_served_at, failures, failed_at, full_failures, full_failed_at, problem, held_back, requested_at, requested_full, holder, \
      fence, claimed_at, expires_at, running_full FROM jobs ORDER BY account, resource",
 );
+// Claims wait for each other, in Postgres too, but not for what the others of the key write just now.
 const OF_KEY: Statement = Statement {
     sqlite: "SELECT account, resource, created_at, served_at, full_served_at, failures, failed_at, full_failures, full_failed_at, problem, held_back, requested_at, requested_full, \
              holder, fence, claimed_at, expires_at, running_full FROM jobs \
@@ -133,8 +134,12 @@ const OF_KEY: Statement = Statement {
     postgres: "SELECT account, resource, created_at, served_at, full_served_at, failures, failed_at, full_failures, full_failed_at, problem, held_back, requested_at, requested_full, \
                holder, fence, claimed_at, expires_at, running_full FROM jobs \
                WHERE key_group = (SELECT key_group FROM jobs WHERE account = $1 AND resource = $2) \
-               ORDER BY account, resource FOR UPDATE",
+               ORDER BY account COLLATE \"C\", resource COLLATE \"C\" FOR NO KEY UPDATE",
 };
+// Whoever has lost the job and writes for it just now is waited for.
+const WANTED: Statement =
+    Statement::postgres_only("SELECT 1 FROM jobs WHERE account = $1 AND resource = $2 FOR UPDATE");
+const KEYS: Statement = Statement::shared("SELECT account, resource, key_group FROM jobs");
 const ADD: Statement = Statement::shared(
     "INSERT INTO jobs (account, resource, key_group, created_at, full_served_at) VALUES ($1, $2, $3, $4, $4) \
      ON CONFLICT (account, resource) DO UPDATE SET key_group = excluded.key_group \
@@ -161,7 +166,7 @@ const RELEASE: Statement = Statement::shared(
      WHERE account = $1 AND resource = $2 AND holder = $3 AND fence = $4",
 );
 const REQUEST: Statement = Statement::shared(
-    "UPDATE jobs SET requested_at = $3, requested_full = (requested_full AND NOT running_full) OR $4 WHERE account = $1 AND resource = $2",
+    "UPDATE jobs SET requested_at = $3, requested_full = requested_full OR $4 WHERE account = $1 AND resource = $2",
 );
 // In Postgres nobody else can claim the job until what is written is committed; the claim can be renewed meanwhile.
 const IS_STILL_HELD: Statement = Statement {
@@ -290,10 +295,25 @@ impl Warehouse {
 
     /// Adds the jobs that are not there yet. `key_group` is the same for accounts that share an API key.
     pub async fn add_jobs(&self, jobs: &[(&str, Resource, &str)]) -> Result<(), Error> {
+        let known: Vec<(String, String, String)> =
+            reading!(self, pool, dialect => sqlx::query_as(KEYS.of(dialect)).fetch_all(pool).await)
+                .doing("looking which jobs there are")?;
+        let is_known = |(account, resource, key_group): &&(&str, Resource, &str)| {
+            let its = |known: &(String, String, String)| {
+                (known.0.as_str(), known.1.as_str(), known.2.as_str()) == (*account, resource.as_str(), *key_group)
+            };
+            known.iter().any(its)
+        };
+        let mut new: Vec<&(&str, Resource, &str)> = jobs.iter().filter(|job| !is_known(job)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        // In the order in which claims lock them.
+        new.sort_by_key(|(account, resource, _)| (*account, resource.as_str()));
         let mut tx = self.begin("", &[]).await?;
         let conn = &mut tx.conn();
         let now = self.lease_clock(conn).await?;
-        for (account, resource, key_group) in jobs {
+        for (account, resource, key_group) in new {
             on!(conn, inner, dialect => sqlx::query(ADD.of(dialect))
                 .bind(account)
                 .bind(resource.as_str())
@@ -361,6 +381,13 @@ impl Warehouse {
             || (claim.key_alone && of_key.iter().any(is_taken))
         {
             return Ok(None);
+        }
+        if let Conn::Postgres(conn) = conn {
+            let waiting = sqlx::query(WANTED.postgres)
+                .bind(claim.account)
+                .bind(claim.resource.as_str())
+                .execute(&mut **conn);
+            in_time(waiting).await.doing("waiting for who had a job")?;
         }
         let mut job = of_key.swap_remove(at);
         on!(conn, inner, dialect => sqlx::query(CLAIM.of(dialect))
