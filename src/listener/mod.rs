@@ -7,7 +7,7 @@
 //!   its body and its answer; and a client has a time to take the answer;
 //! - bodies are read, up to a size, before a handler sees them;
 //! - connections are counted, in all and by address. When there are too many, the one that has kept the listener waiting
-//!   for longest makes room ([`connections`]): slow clients push each other out, and not those that have something to say;
+//!   for longest makes room (`connections`): slow clients push each other out, and not those that have something to say;
 //! - a program that has no files left for connections pauses, and goes on.
 //!
 //! [`serve`] takes an axum [`Router`] and [`Limits`].
