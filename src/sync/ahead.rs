@@ -23,6 +23,7 @@ use super::Error;
 use super::reader::Reader;
 use super::rows::Rows;
 use super::sweep::{Item, Mode, PageView, Request, Sweep};
+use crate::allai::model::Json;
 
 /// How many pages are fetched ahead at first. With each that has to be waited for it is one more; where pages pile up it
 /// is one less, since what waits in memory is cold when it is stored.
@@ -276,13 +277,16 @@ impl<'a> Ahead<'a> {
         let sent = self.ticks;
         self.expected.insert(request.offset, sent);
         self.on_their_way.push(Box::pin(async move {
-            let fetched = reader.fetch(request).await.map(|page| Arrival {
-                rows: Rows::read(&reader.listing, page.items, decoding.load(Ordering::Relaxed)),
-                total: page.total,
-                has_more: page.has_more,
-                sent,
-                arrived: 0,
-            });
+            let fetched = match reader.fetch(request).await {
+                Ok(page) => Ok(Arrival {
+                    rows: read_rows(reader, page.items, decoding.load(Ordering::Relaxed)).await,
+                    total: page.total,
+                    has_more: page.has_more,
+                    sent,
+                    arrived: 0,
+                }),
+                Err(error) => Err(error),
+            };
             (request, fetched)
         }));
     }
@@ -329,5 +333,21 @@ impl<'a> Ahead<'a> {
             }
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
+    }
+}
+
+/// Reads the rows of a page; `decoding` them takes as long as storing them does, so that another thread does it meanwhile.
+async fn read_rows(reader: &Reader<'_>, items: Vec<Json>, decoding: bool) -> Rows {
+    if !decoding || reader.run.job.account.in_lockstep {
+        return Rows::read(&reader.listing, items, decoding);
+    }
+    let listing = reader.listing.clone();
+    match tokio::task::spawn_blocking(move || Rows::read(&listing, items, true)).await {
+        Ok(rows) => rows,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is ending, and this future with it.
+            Err(_) => std::future::pending().await,
+        },
     }
 }
