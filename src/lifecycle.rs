@@ -22,6 +22,7 @@ use crate::schedule::{Holder, Scheduler, Turn};
 use crate::server::{Schedules, Server, Settings};
 use crate::sync;
 use crate::warehouse::{self, DaemonLock};
+use crate::webhooks::{Inbox, Receiver, Senders};
 
 /// How long the database may take when the daemon stops.
 const CLOSING: Duration = Duration::from_secs(1);
@@ -32,6 +33,10 @@ const TIDYING_WITHIN: Duration = Duration::from_secs(10);
 const RELOADING: Duration = Duration::from_secs(10);
 /// The service manager is asked so often for so much time while the daemon starts: upgrading large tables takes a while.
 const STARTING: (Duration, u32) = (Duration::from_secs(20), 60_000_000);
+
+/// Where the listeners' addresses are in the configuration.
+const ADMIN_LISTEN: &str = "admin.listen";
+const WEBHOOKS_LISTEN: &str = "webhooks.listen";
 
 /// Why the daemon cannot start, or not take a new configuration.
 #[derive(Debug, thiserror::Error)]
@@ -45,11 +50,13 @@ pub enum Error {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] config::Errors),
-    /// The admin listener cannot listen.
-    #[error("cannot listen on {address}: {source}; choose another address as admin.listen")]
+    /// A listener cannot listen.
+    #[error("cannot listen on {address}: {source}; choose another address as {key}")]
     Listen {
         /// The address.
         address: SocketAddr,
+        /// The key of the configuration that says where.
+        key: &'static str,
         /// Why.
         source: std::io::Error,
     },
@@ -78,6 +85,8 @@ pub struct Daemon {
     source: LoadOptions,
     scheduler: Scheduler,
     listener: Listener,
+    public: Option<Public>,
+    arrived: Arc<Notify>,
     alerts: Watching,
     since: DateTime<Utc>,
     tidied_at: Duration,
@@ -126,9 +135,17 @@ impl Daemon {
         // Whoever starts it again has mended something.
         let names: Vec<&str> = app.accounts.iter().map(|account| account.name.as_str()).collect();
         app.warehouse.retry_jobs(&names).await?;
-        let listening = listen(config.admin.listen).await?;
+        let listening = listen(config.admin.listen, ADMIN_LISTEN).await?;
         let settings = Arc::new(watch::Sender::new(settings(&config, &app.accounts)));
         let listener = Listener::serve(listening, &app, settings, &scheduler)?;
+        let arrived = Arc::default();
+        let public = match &config.webhooks {
+            Some(webhooks) => {
+                let listening = listen(webhooks.listen, WEBHOOKS_LISTEN).await?;
+                Some(Public::serve(listening, &app, &config, &arrived)?)
+            }
+            None => None,
+        };
         let alerts = Watching::start(&app, &config, since);
         Ok(Self {
             app,
@@ -136,6 +153,8 @@ impl Daemon {
             source,
             scheduler,
             listener,
+            public,
+            arrived,
             alerts,
             since,
             tidied_at: Duration::ZERO,
@@ -265,7 +284,17 @@ impl Daemon {
         let elsewhere = if config.admin.listen == self.config.admin.listen {
             None
         } else {
-            Some(listen(config.admin.listen).await?)
+            Some(listen(config.admin.listen, ADMIN_LISTEN).await?)
+        };
+        let listen_at = |config: &Config| config.webhooks.as_ref().map(|webhooks| webhooks.listen);
+        let public = match (listen_at(&self.config), listen_at(&config)) {
+            (Some(from), Some(to)) if from != to && from.port() == to.port() && to.port() != 0 => {
+                return Err(Error::NeedsRestart(
+                    "the address of webhooks.listen, with the same port,",
+                ));
+            }
+            (from, Some(to)) if from != Some(to) => Some(listen(to, WEBHOOKS_LISTEN).await?),
+            _ => None,
         };
         let jobs = app::entries(&config, &new.accounts);
         tokio::select! {
@@ -281,6 +310,19 @@ impl Daemon {
             let listener = Listener::serve(listening, &self.app, settings, &self.scheduler)?;
             std::mem::replace(&mut self.listener, listener).stop().await;
             tracing::info!("the status page is at http://{}/ now", self.listener.address);
+        }
+        // No event is refused meanwhile: the old listener goes when the new one is there.
+        if let Some(listening) = public {
+            let public = Public::serve(listening, &self.app, &config, &self.arrived)?;
+            if let Some(old) = self.public.replace(public) {
+                old.stop().await;
+            }
+        } else if config.webhooks.is_none() {
+            if let Some(old) = self.public.take() {
+                old.stop().await;
+            }
+        } else if let Some(public) = &self.public {
+            public.senders.send_replace(Senders::of(&config));
         }
         self.alerts.stop.cancel();
         self.alerts = Watching::start(&self.app, &config, self.since);
@@ -301,9 +343,15 @@ impl Daemon {
         let closing = CLOSING.min(within / 5);
         // The rest is for the process to end.
         let before = within.saturating_sub(closing * 2);
+        let public = async {
+            if let Some(public) = self.public {
+                public.stop().await;
+            }
+        };
         tokio::join!(
             self.scheduler.stop(before),
             self.listener.stop(),
+            public,
             self.alerts.stop(before)
         );
         let too_long = self.app.clock.sleep(closing);
@@ -339,9 +387,9 @@ impl Watching {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+async fn listen(address: SocketAddr, key: &'static str) -> Result<TcpListener, Error> {
     let bound = TcpListener::bind(address).await;
-    bound.map_err(|source| Error::Listen { address, source })
+    bound.map_err(|source| Error::Listen { address, key, source })
 }
 
 impl Listener {
@@ -353,6 +401,7 @@ impl Listener {
     ) -> Result<Self, Error> {
         let address = listener.local_addr().map_err(|source| Error::Listen {
             address: SocketAddr::from(([0, 0, 0, 0], 0)),
+            key: ADMIN_LISTEN,
             source,
         })?;
         let server = Server::on(
@@ -387,6 +436,54 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+/// The public listener at work, and what stores its events.
+#[derive(Debug)]
+struct Public {
+    senders: watch::Sender<Senders>,
+    stop: CancellationToken,
+    receiving: JoinHandle<()>,
+    storing: JoinHandle<()>,
+}
+
+impl Public {
+    fn serve(listener: TcpListener, app: &App, config: &Config, arrived: &Arc<Notify>) -> Result<Self, Error> {
+        let (inbox, storing) = Inbox::new(app.warehouse.clone(), Arc::clone(arrived));
+        let senders = watch::Sender::new(Senders::of(config));
+        let receiver = Receiver::on(listener, senders.subscribe(), inbox, Arc::clone(&app.clock));
+        let address = receiver.address().map_err(|source| Error::Listen {
+            address: SocketAddr::from(([0, 0, 0, 0], 0)),
+            key: WEBHOOKS_LISTEN,
+            source,
+        })?;
+        tracing::info!("webhooks are received at http://{address}/webhooks/allai/ACCOUNT");
+        let stop = CancellationToken::new();
+        Ok(Self {
+            senders,
+            receiving: tokio::spawn(receiver.serve(stop.clone())),
+            // It ends when nobody hands anything in any more: what is under way is still answered.
+            storing: tokio::spawn(storing.run()),
+            stop,
+        })
+    }
+
+    /// Answers what is under way, and takes no more.
+    async fn stop(mut self) {
+        self.stop.cancel();
+        for (what, task) in [("receiving", &mut self.receiving), ("storing", &mut self.storing)] {
+            if let Err(error) = task.await {
+                tracing::error!("{what} webhooks broke off: {error}; please report this");
+            }
+        }
+    }
+}
+
+impl Drop for Public {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.storing.abort();
     }
 }
 

@@ -120,6 +120,12 @@ pub const METRICS: &[(&str, Kind, Unit, &str)] = &[
         Unit::Count,
         "1 if the database answered when these metrics were gathered, else 0",
     ),
+    (
+        WEBHOOKS,
+        Kind::Counter,
+        Unit::Count,
+        "Webhook requests by the status they were answered with",
+    ),
     (MEMORY, Kind::Gauge, Unit::Bytes, "Resident memory of this process"),
     (FILES, Kind::Gauge, Unit::Count, "Open files of this process"),
 ];
@@ -143,6 +149,7 @@ const RUNNING: &str = "allai_sync_jobs_running";
 const WAITING: &str = "allai_sync_jobs_waiting";
 const LOOKED_AT: &str = "allai_sync_scheduler_last_look_timestamp_seconds";
 const DATABASE: &str = "allai_sync_database_up";
+const WEBHOOKS: &str = "allai_sync_webhook_requests_total";
 const MEMORY: &str = "allai_sync_process_resident_memory_bytes";
 const FILES: &str = "allai_sync_process_open_files";
 
@@ -303,6 +310,11 @@ fn process() {
     if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
         gauge!(FILES).set(number(files.count() as u64));
     }
+}
+
+/// Counts a webhook request that was answered.
+pub(crate) fn webhook_answered(status: http::StatusCode) {
+    counter!(WEBHOOKS, "status" => status.as_u16().to_string()).increment(1);
 }
 
 fn seconds(at: DateTime<Utc>) -> f64 {

@@ -347,21 +347,70 @@ impl AnalyticsOptions {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AccountWebhook {
-    /// The secret that the webhook was registered with.
+    /// The secret that the webhook is registered with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<Secret>,
     /// A file that holds the secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_file: Option<PathBuf>,
+    /// The secret before this one, accepted as long as it stands here: to replace a secret without losing an event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous_secret: Option<Secret>,
+    /// A file that holds the previous secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous_secret_file: Option<PathBuf>,
+    /// Which events are asked for by `allai-sync webhooks register`; empty: all that AllAI has.
+    pub events: Vec<String>,
+    /// What the signature is of.
+    pub signed: SignedBody,
+}
+
+/// What a webhook's signature is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SignedBody {
+    /// The body as it arrives.
+    #[default]
+    Raw,
+    /// The body's JSON as JavaScript's `JSON.stringify` writes it, for a sender that signs what it does not send. What was
+    /// verified is what is stored.
+    Reserialized,
 }
 
 impl AccountWebhook {
+    /// The secrets that are accepted, the newest first.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        self.secret.iter().chain(&self.previous_secret)
+    }
+
     fn validate(&self, at: &KeyPath, report: &mut Report) {
         if self.secret.as_ref().is_none_or(|secret| secret.expose().is_empty()) {
             report.missing(
                 &at.join("secret"),
                 "missing",
                 "add `secret = \"…\"` or `secret_file = \"PATH\"`, or remove the table to accept no webhooks",
+            );
+        }
+        if self
+            .previous_secret
+            .as_ref()
+            .is_some_and(|secret| secret.expose().is_empty())
+        {
+            report.wrong(
+                &at.join("previous_secret"),
+                "empty",
+                "write the secret that is being replaced, or remove the key",
+            );
+        }
+        if self
+            .events
+            .iter()
+            .any(|event| !event.contains('.') || event.len() > 100)
+        {
+            report.wrong(
+                &at.join("events"),
+                "holds what is no name of an event",
+                "write e.g. events = [\"message.received\", \"lead.created\"], or leave it out for all",
             );
         }
     }

@@ -41,7 +41,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use accounts::{Account, AccountWebhook, AnalyticsOptions, BaseUrl, Environment, Plan, ResourceOptions};
+pub use accounts::{
+    Account, AccountWebhook, AnalyticsOptions, BaseUrl, Environment, Plan, ResourceOptions, SignedBody,
+};
 pub use admin::Admin;
 pub use alerts::{AlertMail, AlertWebhook, Alerts, WebhookFormat};
 pub use connectors::{Connector, ConnectorKind};

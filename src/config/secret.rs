@@ -127,6 +127,11 @@ fn slots(config: &mut Config) -> Vec<(KeyPath, Slot<'_>, Option<PathBuf>)> {
                 Slot::Secret(&mut webhook.secret),
                 webhook.secret_file.clone(),
             ));
+            slots.push((
+                at.join("webhook").join("previous_secret"),
+                Slot::Secret(&mut webhook.previous_secret),
+                webhook.previous_secret_file.clone(),
+            ));
         }
     }
     slots

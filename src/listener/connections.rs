@@ -117,14 +117,14 @@ impl Connections {
         }
     }
 
-    /// Serves a connection, or drops it if its address has too many at work.
-    pub(super) fn open<F>(&mut self, from: IpAddr, serve: impl FnOnce(Turn) -> F)
+    /// Serves a connection, or drops it if its address has too many at work, unless it may have many.
+    pub(super) fn open<F>(&mut self, from: IpAddr, is_crowded: bool, serve: impl FnOnce(Turn) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let address = network(from);
         let of_address = self.open.values().filter(|open| open.address == address).count();
-        let has_place = if of_address >= self.limits.per_address {
+        let has_place = if of_address >= self.limits.per_address && !is_crowded {
             self.tell(of_address, Some(address));
             self.close_longest_waited_for(|open| open.address == address)
         } else if self.open.len() >= self.limits.connections {

@@ -18,7 +18,7 @@ mod patient;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +64,10 @@ pub struct Limits {
     pub closing: Duration,
 }
 
+/// Who opened the connection that a request came on; an extension of every request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
 /// What all connections share.
 #[derive(Clone)]
 struct Shared {
@@ -75,7 +79,16 @@ struct Shared {
 
 /// Serves until `stop` is cancelled: then nothing is accepted any more, what is under way is answered, and what takes longer
 /// than [`Limits::closing`] is cut off. Dropped, it cuts everything off.
-pub async fn serve(listener: TcpListener, router: Router, limits: Limits, clock: SharedClock, stop: CancellationToken) {
+///
+/// `crowded` says of which addresses as many connections may be open as there may be in all: of proxies, who speak for many.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    crowded: impl Fn(IpAddr) -> bool,
+    clock: SharedClock,
+    stop: CancellationToken,
+) {
     let mut connections = Connections::new(limits, Arc::clone(&clock));
     let shared = Shared {
         router,
@@ -101,7 +114,8 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, clock:
                     }
                 }
                 let shared = shared.clone();
-                connections.open(from.ip(), |turn| connection(stream, from, shared, turn));
+                let is_crowded = crowded(from.ip().to_canonical());
+                connections.open(from.ip(), is_crowded, |turn| connection(stream, from, shared, turn));
             }
             // A client that has gone again.
             Err(error) if is_of_one_connection(&error) => {}
@@ -131,7 +145,8 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 async fn connection(stream: TcpStream, from: SocketAddr, shared: Shared, turn: Turn) {
     stream.set_nodelay(true).ok();
     let stream = Patient::new(stream, turn.clone(), Arc::clone(&shared.clock), shared.limits.taking);
-    let service = service_fn(|request| answer(request, &shared, &turn));
+    let peer = Peer(from.ip());
+    let service = service_fn(|request| answer(request, peer, &shared, &turn));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -151,11 +166,17 @@ async fn connection(stream: TcpStream, from: SocketAddr, shared: Shared, turn: T
 }
 
 /// Answers a request, in time whatever the router does.
-async fn answer(request: Request<Incoming>, shared: &Shared, turn: &Turn) -> Result<Response<Body>, Infallible> {
+async fn answer(
+    request: Request<Incoming>,
+    peer: Peer,
+    shared: &Shared,
+    turn: &Turn,
+) -> Result<Response<Body>, Infallible> {
     let limits = &shared.limits;
     let deadline = shared.clock.sleep(limits.request);
     let within = limits.request.as_secs_f32();
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    head.extensions.insert(peer);
     let reading = pin!(body::read(head.headers.contains_key(EXPECT), body, limits.body_bytes));
     let (body, deadline) = match select(reading, deadline).await {
         Either::Left((Ok(body), deadline)) => (body, deadline),

@@ -72,7 +72,7 @@ impl Site {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let task = tokio::spawn(serve(listener, router, limits, clock, stop.clone()));
+        let task = tokio::spawn(serve(listener, router, limits, |_| false, clock, stop.clone()));
         Self {
             address,
             stop,
@@ -274,7 +274,14 @@ async fn a_request_that_breaks_off_costs_its_connection_alone() {
         "/broken",
         get(async move || received.lock().await.take().unwrap().await.unwrap()),
     );
-    let serving = serve(listener, router, AMPLE, SystemClock::shared(), CancellationToken::new());
+    let serving = serve(
+        listener,
+        router,
+        AMPLE,
+        |_| false,
+        SystemClock::shared(),
+        CancellationToken::new(),
+    );
     tokio::spawn(serving);
     for (path, answers) in [("/broken", false), ("/health", true)] {
         let mut stream = TcpStream::connect(address).await.unwrap();

@@ -21,6 +21,7 @@ mod difference;
 mod error;
 mod freshness;
 mod held;
+mod inbox;
 mod incidents;
 mod jobs;
 mod look_up;
@@ -54,6 +55,7 @@ pub use daemon_lock::DaemonLock;
 pub use error::Error;
 pub use freshness::{Figures, Freshness};
 pub use held::{ColumnKind, HeldRow, HeldValue, columns};
+pub use inbox::{ClaimedEntity, ClaimedEvent, Ended, Entity, EventRow, EventStatus, InboxDepth, NewEvent};
 pub use incidents::{Condition, Incident, IncidentKind, TELLING, Told, Way};
 pub use jobs::{Claim, Holding, JobProblem, JobState, Release};
 pub use message_state::{ConversationToRead, ToRead};
@@ -75,7 +77,7 @@ pub use writer::PageWriter;
 use crate::clock::SharedClock;
 use error::Doing as _;
 use postgres::Access;
-use statement::reading;
+use statement::{Tx, reading};
 
 /// Where a warehouse is.
 #[derive(Clone)]
@@ -277,6 +279,7 @@ pub fn statements() -> Vec<Statement> {
         contacts::STATEMENTS,
         conversations::STATEMENTS,
         held::STATEMENTS,
+        inbox::STATEMENTS,
         incidents::STATEMENTS,
         jobs::STATEMENTS,
         message_state::STATEMENTS,
@@ -294,6 +297,7 @@ pub fn statements() -> Vec<Statement> {
     all.extend(mirrored::all_statements());
     all.extend(look_up::all_statements());
     for repeated in [
+        &inbox::STORE_MANY,
         &contacts::ADD_MANY,
         &contacts::KEEP_MANY,
         &contacts::PUT_MANY,

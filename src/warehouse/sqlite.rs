@@ -40,6 +40,9 @@ const CACHE: &str = "-8192";
 const CHECKPOINT_PAGES: &str = "4000";
 /// What a connection keeps of the file in memory goes back to the system (<https://sqlite.org/pragma.html#pragma_shrink_memory>).
 const SHRINK: &str = "PRAGMA shrink_memory";
+/// A commit waits for the disk, or only for the system; outside a transaction.
+const SYNC: &str = "PRAGMA synchronous = FULL";
+const NO_SYNC: &str = "PRAGMA synchronous = NORMAL";
 const BEGIN: &str = "BEGIN IMMEDIATE";
 const COMMIT: &str = "COMMIT";
 const LOOK: &str = "SELECT count(*) FROM sqlite_schema";
@@ -205,12 +208,24 @@ impl Sqlite {
     }
 
     pub(super) async fn begin(&self) -> Result<Writing, Error> {
+        self.begin_with(false).await
+    }
+
+    /// The same; when it is committed, it is on the disk.
+    pub(super) async fn begin_durably(&self) -> Result<Writing, Error> {
+        self.begin_with(true).await
+    }
+
+    async fn begin_with(&self, durable: bool) -> Result<Writing, Error> {
         let mut writing = Writing {
             conn: self.writer.acquire().await.map_err(|error| self.refused(error))?,
             committed: false,
+            durable,
         };
-        let begun = sqlx::query(BEGIN).execute(writing.conn()).await;
-        begun.map_err(|error| self.refused(error))?;
+        for statement in [durable.then_some(SYNC), Some(BEGIN)].into_iter().flatten() {
+            let done = sqlx::query(statement).execute(writing.conn()).await;
+            done.map_err(|error| self.refused(error))?;
+        }
         Ok(writing)
     }
 
@@ -271,6 +286,7 @@ impl Sqlite {
 pub(super) struct Writing {
     conn: PoolConnection<Driver>,
     committed: bool,
+    durable: bool,
 }
 
 impl Writing {
@@ -280,7 +296,8 @@ impl Writing {
 
     pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
         sqlx::query(COMMIT).execute(self.conn()).await?;
-        self.committed = true;
+        // One that cannot be set back is closed; what is committed stays so.
+        self.committed = !self.durable || sqlx::query(NO_SYNC).execute(self.conn()).await.is_ok();
         Ok(())
     }
 }

@@ -209,6 +209,15 @@ impl Warehouse {
         .doing("getting a connection")
     }
 
+    /// Begins to write what must outlast a power cut: the commit waits for the disk.
+    pub(super) async fn begin_durably(&self) -> Result<Tx, Error> {
+        Ok(match self {
+            Self::Sqlite(database) => Tx::Sqlite(database.begin_durably().await?),
+            // Every commit of Postgres waits for the disk.
+            Self::Postgres(database) => Tx::Postgres(database.begin().await?),
+        })
+    }
+
     /// Begins to write. `locked` names the account and resource whose other writers must wait; SQLite has one writer
     /// anyway.
     ///

@@ -1,0 +1,76 @@
+-- The inbox of webhook events. entity is what the event is about and is fetched again, 'conversation:ID', 'contact:ID' or
+-- 'event:KEY' where there is nothing to fetch; due_at is when a pending event is tried; forwarded_at when it was passed on.
+ALTER TABLE webhook_events ADD COLUMN entity TEXT;
+ALTER TABLE webhook_events ADD COLUMN occurred_at TEXT;
+ALTER TABLE webhook_events ADD COLUMN due_at TEXT;
+ALTER TABLE webhook_events ADD COLUMN forwarded_at TEXT;
+CREATE INDEX webhook_events_open ON webhook_events (account, entity, received_at) WHERE status IN ('pending', 'processing');
+CREATE INDEX webhook_events_done ON webhook_events (account, processed_at) WHERE status = 'done' AND forwarded_at IS NULL;
+
+-- Which program applies the events of an account just now: a lease, as in jobs.
+CREATE TABLE inboxes (
+    account TEXT NOT NULL,
+    holder TEXT NOT NULL,
+    expires_at TEXT NOT NULL,
+    PRIMARY KEY (account)
+) STRICT;
+
+-- What AllAI was last told to send, and where. secret_digest tells whether the secret is still that one.
+CREATE TABLE webhook_subscriptions (
+    account TEXT NOT NULL,
+    url TEXT NOT NULL,
+    webhook_id TEXT,
+    events TEXT NOT NULL,
+    secret_digest TEXT NOT NULL,
+    registered_at TEXT NOT NULL,
+    PRIMARY KEY (account)
+) STRICT;
+
+-- What events alone tell: no list of the API has it.
+CREATE TABLE satisfaction_ratings (
+    account TEXT NOT NULL,
+    event_id TEXT NOT NULL,
+    conversation_id TEXT,
+    contact_id TEXT,
+    score REAL,
+    comment TEXT,
+    rated_at TEXT NOT NULL,
+    extra TEXT NOT NULL,
+    PRIMARY KEY (account, event_id)
+) STRICT;
+CREATE INDEX satisfaction_ratings_by_conversation ON satisfaction_ratings (account, conversation_id);
+CREATE TABLE handoff_requests (
+    account TEXT NOT NULL,
+    event_id TEXT NOT NULL,
+    conversation_id TEXT,
+    contact_id TEXT,
+    reason TEXT,
+    requested_at TEXT NOT NULL,
+    extra TEXT NOT NULL,
+    PRIMARY KEY (account, event_id)
+) STRICT;
+CREATE INDEX handoff_requests_by_conversation ON handoff_requests (account, conversation_id);
+CREATE TABLE lead_events (
+    account TEXT NOT NULL,
+    event_id TEXT NOT NULL,
+    event TEXT NOT NULL,
+    contact_id TEXT,
+    conversation_id TEXT,
+    score REAL,
+    occurred_at TEXT NOT NULL,
+    extra TEXT NOT NULL,
+    PRIMARY KEY (account, event_id)
+) STRICT;
+CREATE INDEX lead_events_by_contact ON lead_events (account, contact_id);
+
+-- Who was given a session token, never the token.
+CREATE TABLE session_tokens (
+    account TEXT NOT NULL,
+    id TEXT NOT NULL,
+    issued_at TEXT NOT NULL,
+    chatbot_id TEXT NOT NULL,
+    visitor_id TEXT NOT NULL,
+    expires_at TEXT,
+    requested_from TEXT,
+    PRIMARY KEY (account, id)
+) STRICT;

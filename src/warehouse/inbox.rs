@@ -1,0 +1,681 @@
+//! The inbox: webhook events from the moment they are ours until they are applied, and a while longer.
+//!
+//! An event is stored on disk before its sender is told so. One program at a time applies the events of an account: it holds
+//! the lease in `inboxes`. It claims all open events of an entity together, because one fetch answers all of them.
+//! `attempts` counts the claims of an event that was due; so an event whose application kills the program ends as `dead`,
+//! too.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+use super::error::{Doing as _, Error};
+use super::repeated::{MOST, Repeated, parameters};
+use super::statement::{Conn, Statement, in_list, on, reading};
+use super::values::{List, Stamp};
+use super::{Tx, Warehouse};
+
+/// At most so many events are forgotten at a time: nobody is to wait for that.
+const FORGOTTEN_AT_ONCE: i64 = 5_000;
+
+/// What an event is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Entity {
+    /// A conversation, by its id.
+    Conversation(String),
+    /// A contact, by its id.
+    Contact(String),
+    /// Nothing that can be fetched: the event alone, by its key.
+    Event(String),
+}
+
+impl Entity {
+    /// As the column `entity` has it.
+    pub fn to_column(&self) -> String {
+        match self {
+            Self::Conversation(id) => format!("conversation:{id}"),
+            Self::Contact(id) => format!("contact:{id}"),
+            Self::Event(key) => format!("event:{key}"),
+        }
+    }
+
+    fn of_column(text: &str) -> Self {
+        match text.split_once(':') {
+            Some(("conversation", id)) => Self::Conversation(id.to_owned()),
+            Some(("contact", id)) => Self::Contact(id.to_owned()),
+            Some((_, key)) => Self::Event(key.to_owned()),
+            None => Self::Event(text.to_owned()),
+        }
+    }
+}
+
+/// An event that has arrived. Its texts must be such as both databases can hold: no NUL, and keys of a few hundred bytes.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// The account's name in the configuration.
+    pub account: String,
+    /// What makes it one event, however often it is sent.
+    pub id: String,
+    /// Its type, e.g. `lead.created`; `None` if it does not say.
+    pub event: Option<String>,
+    /// What it is about.
+    pub entity: Entity,
+    /// When it happened, by its sender.
+    pub occurred_at: Option<DateTime<Utc>>,
+    /// When it arrived.
+    pub received_at: DateTime<Utc>,
+    /// What was sent.
+    pub body: String,
+    /// Why nothing can be made of it; it is kept, and never tried.
+    pub problem: Option<String>,
+}
+
+/// An event that is to be applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimedEvent {
+    /// What makes it one event.
+    pub id: String,
+    /// Its type, if it says.
+    pub event: Option<String>,
+    /// When it happened, by its sender.
+    pub occurred_at: Option<DateTime<Utc>>,
+    /// When it arrived.
+    pub received_at: DateTime<Utc>,
+    /// What was sent.
+    pub body: String,
+    /// How often it was tried, this time included.
+    pub attempts: u32,
+}
+
+/// The open events of an entity, in the order in which they arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimedEntity {
+    /// What they are about.
+    pub entity: Entity,
+    /// The events; at least one.
+    pub events: Vec<ClaimedEvent>,
+}
+
+/// How events stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventStatus {
+    /// It waits.
+    Pending,
+    /// It is being applied.
+    Processing,
+    /// It was applied.
+    Done,
+    /// It is not tried any more.
+    Dead,
+}
+
+impl EventStatus {
+    /// All, in the order of an event's life.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Processing, Self::Done, Self::Dead];
+
+    /// The word kept in the warehouse.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Processing => "processing",
+            Self::Done => "done",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// An event as people look at it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct EventRow {
+    /// The account's name in the configuration.
+    pub account: String,
+    /// What makes it one event.
+    pub id: String,
+    /// Its type, if it says.
+    pub event: Option<String>,
+    /// What it is about.
+    pub entity: Option<String>,
+    /// When it happened, by its sender.
+    pub occurred_at: Option<DateTime<Utc>>,
+    /// When it arrived.
+    pub received_at: DateTime<Utc>,
+    /// `pending`, `processing`, `done` or `dead`.
+    pub status: String,
+    /// How often it was tried.
+    pub attempts: i64,
+    /// Why the last attempt failed, or what is to be said of it.
+    pub last_error: Option<String>,
+    /// When it was applied or given up.
+    pub processed_at: Option<DateTime<Utc>>,
+    /// When it is tried next.
+    pub due_at: Option<DateTime<Utc>>,
+}
+
+/// How many events of an account are in a status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct InboxDepth {
+    /// The account's name in the configuration.
+    pub account: String,
+    /// `pending`, `processing` or `dead`.
+    pub status: String,
+    /// How many.
+    pub events: i64,
+    /// When the first of them arrived.
+    pub oldest: Option<DateTime<Utc>>,
+}
+
+/// The columns of an event that arrives.
+const COLUMNS: usize = 10;
+
+fn store_many(rows: usize) -> String {
+    format!(
+        "INSERT INTO webhook_events (account, id, event, entity, occurred_at, received_at, body, status, last_error, due_at) \
+         VALUES {} ON CONFLICT (account, id) DO NOTHING",
+        parameters(rows, COLUMNS)
+    )
+}
+
+pub(super) static STORE_MANY: Repeated = Repeated::new(store_many);
+const STORE: Statement = Statement::postgres_only(
+    "INSERT INTO webhook_events (account, id, event, entity, occurred_at, received_at, body, status, last_error, due_at) \
+     SELECT * FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::text[], \
+     $8::text[], $9::text[], $10::timestamptz[]) ON CONFLICT (account, id) DO NOTHING",
+);
+const LEASE: Statement = in_list!(
+    "INSERT INTO inboxes (account, holder, expires_at) VALUES ($1, $2, $4) \
+     ON CONFLICT (account) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at \
+     WHERE inboxes.holder = excluded.holder OR inboxes.expires_at < $3 OR ",
+    "inboxes.holder",
+    "$5",
+    ""
+);
+const HOLDERS: Statement = Statement::shared("SELECT DISTINCT holder FROM inboxes");
+const UNLEASE: Statement = Statement::shared("DELETE FROM inboxes WHERE account = $1 AND holder = $2");
+const RECOVER: Statement = Statement::shared(
+    "UPDATE webhook_events SET status = 'pending', due_at = $2 WHERE account = $1 AND status = 'processing'",
+);
+// The condition of the partial index, as it is there, and then what is wanted.
+macro_rules! claim {
+    ($busy:literal) => {
+        concat!(
+            "UPDATE webhook_events SET status = 'processing', \
+             attempts = attempts + CASE WHEN due_at <= $2 THEN 1 ELSE 0 END \
+             WHERE account = $1 AND status IN ('pending', 'processing') AND status = 'pending' AND entity IN (\
+             SELECT entity FROM (SELECT entity FROM webhook_events WHERE account = $1 AND status = 'pending' \
+             AND due_at <= $2 AND ",
+            $busy,
+            " ORDER BY received_at LIMIT $4) due) \
+             RETURNING id, event, entity, occurred_at, received_at, body, attempts"
+        )
+    };
+}
+const CLAIM: Statement = Statement {
+    sqlite: claim!("entity NOT IN (SELECT value FROM json_each($3))"),
+    postgres: claim!("entity <> ALL($3)"),
+};
+const NEXT_DUE: Statement =
+    Statement::shared("SELECT min(due_at) FROM webhook_events WHERE account = $1 AND status = 'pending'");
+const END: Statement = in_list!(
+    "UPDATE webhook_events SET status = $2, processed_at = $3, last_error = $4, due_at = NULL \
+     WHERE account = $1 AND status = 'processing' AND ",
+    "id",
+    "$5",
+    ""
+);
+const DEFER: Statement = in_list!(
+    "UPDATE webhook_events SET status = 'pending', due_at = $2, last_error = $3, \
+     attempts = CASE WHEN $4 THEN attempts ELSE CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END END \
+     WHERE account = $1 AND status = 'processing' AND ",
+    "id",
+    "$5",
+    ""
+);
+const REPLAY: Statement = in_list!(
+    "UPDATE webhook_events SET status = 'pending', attempts = 0, due_at = $2, last_error = NULL, processed_at = NULL, \
+     forwarded_at = NULL WHERE account = $1 AND entity IS NOT NULL AND status IN ('dead', 'done') AND ",
+    "id",
+    "$3",
+    ""
+);
+const REPLAY_DEAD: Statement = Statement::shared(
+    "UPDATE webhook_events SET status = 'pending', attempts = 0, due_at = $2, last_error = NULL, processed_at = NULL \
+     WHERE account = $1 AND entity IS NOT NULL AND status = 'dead'",
+);
+const LIST: Statement = Statement::shared(
+    "SELECT account, id, event, entity, occurred_at, received_at, status, attempts, last_error, processed_at, due_at \
+     FROM webhook_events WHERE account = $1 AND status = $2 ORDER BY received_at DESC LIMIT $3",
+);
+const DEPTHS: Statement = Statement::shared(
+    "SELECT account, status, count(*) AS events, min(received_at) AS oldest FROM webhook_events \
+     WHERE account = $1 AND status IN ('pending', 'processing', 'dead') GROUP BY account, status ORDER BY status",
+);
+const LAST_RECEIVED: Statement =
+    Statement::shared("SELECT max(received_at) FROM webhook_events WHERE account = $1 AND status = $2");
+const FORGET: Statement = Statement::shared(
+    "DELETE FROM webhook_events WHERE account = $1 AND id IN (SELECT id FROM webhook_events \
+     WHERE account = $1 AND status = $2 AND received_at < $3 ORDER BY received_at LIMIT $4)",
+);
+const UNFORWARDED: Statement = Statement::shared(
+    "SELECT id, event, entity, occurred_at, received_at, body, attempts FROM webhook_events \
+     WHERE account = $1 AND status = 'done' AND forwarded_at IS NULL AND processed_at >= $2 \
+     ORDER BY processed_at, received_at LIMIT $3",
+);
+const FORWARDED: Statement = in_list!(
+    "UPDATE webhook_events SET forwarded_at = $2 WHERE account = $1 AND ",
+    "id",
+    "$3",
+    ""
+);
+
+pub(super) const STATEMENTS: &[Statement] = &[
+    STORE,
+    LEASE,
+    HOLDERS,
+    UNLEASE,
+    RECOVER,
+    CLAIM,
+    NEXT_DUE,
+    END,
+    DEFER,
+    REPLAY,
+    REPLAY_DEAD,
+    LIST,
+    DEPTHS,
+    LAST_RECEIVED,
+    FORGET,
+    UNFORWARDED,
+    FORWARDED,
+];
+
+#[derive(sqlx::FromRow)]
+struct Claimed {
+    id: String,
+    event: Option<String>,
+    entity: String,
+    occurred_at: Option<DateTime<Utc>>,
+    received_at: DateTime<Utc>,
+    body: String,
+    attempts: i64,
+}
+
+impl Claimed {
+    fn into_event(self) -> (Entity, ClaimedEvent) {
+        let entity = Entity::of_column(&self.entity);
+        let event = ClaimedEvent {
+            id: self.id,
+            event: self.event,
+            occurred_at: self.occurred_at,
+            received_at: self.received_at,
+            body: self.body,
+            attempts: u32::try_from(self.attempts).unwrap_or(u32::MAX),
+        };
+        (entity, event)
+    }
+}
+
+/// How an attempt to apply events ended.
+#[derive(Clone, Copy, Debug)]
+pub enum Ended<'a> {
+    /// They are applied; perhaps there is something to say of it.
+    Done(Option<&'a str>),
+    /// They are given up.
+    Dead(&'a str),
+    /// They are tried again later.
+    Later {
+        /// When.
+        due_at: DateTime<Utc>,
+        /// Why they were not applied.
+        problem: &'a str,
+        /// Whether that counts as one of the attempts that an event has.
+        counts: bool,
+    },
+}
+
+impl Warehouse {
+    /// Stores events so that they outlast a power cut: when this returns, they are on the disk. Those that are there already
+    /// are left as they are. Says how many were new.
+    pub async fn store_events(&self, events: &[NewEvent]) -> Result<u64, Error> {
+        let mut tx = self.begin_durably().await?;
+        let stored = match &mut tx.conn() {
+            Conn::Sqlite(conn) => store_in_sqlite(conn, events).await?,
+            Conn::Postgres(conn) => store_in_postgres(conn, events).await?,
+        };
+        tx.commit().await?;
+        Ok(stored)
+    }
+
+    /// Takes or renews the lease of an account's events, for `lease` from now. `false` if another program has it, that is
+    /// not among `instead_of`.
+    pub async fn lease_inbox(
+        &self,
+        account: &str,
+        holder: &str,
+        lease: TimeDelta,
+        instead_of: &[String],
+    ) -> Result<bool, Error> {
+        let mut tx = self.begin(account, &[]).await?;
+        let conn = &mut tx.conn();
+        let now = self.lease_clock(conn).await?;
+        let leased = on!(conn, inner, dialect => sqlx::query(LEASE.of(dialect))
+            .bind(account)
+            .bind(holder)
+            .bind(Stamp(now))
+            .bind(Stamp(now + lease))
+            .bind(List(instead_of))
+            .execute(inner)
+            .await
+            .map(|done| done.rows_affected()))
+        .doing("leasing the inbox")?;
+        tx.commit().await?;
+        Ok(leased > 0)
+    }
+
+    /// The programs that hold or held the inbox of an account.
+    pub async fn inbox_holders(&self) -> Result<Vec<String>, Error> {
+        let rows: Vec<(String,)> =
+            reading!(self, pool, dialect => sqlx::query_as(HOLDERS.of(dialect)).fetch_all(pool).await)
+                .doing("reading who applies events")?;
+        Ok(rows.into_iter().map(|(holder,)| holder).collect())
+    }
+
+    /// Gives the lease of an account's events back.
+    pub async fn release_inbox(&self, account: &str, holder: &str) -> Result<(), Error> {
+        let mut tx = self.begin(account, &[]).await?;
+        let conn = &mut tx.conn();
+        on!(conn, inner, dialect => sqlx::query(UNLEASE.of(dialect))
+            .bind(account)
+            .bind(holder)
+            .execute(inner)
+            .await
+            .map(drop))
+        .doing("giving the inbox back")?;
+        tx.commit().await
+    }
+
+    /// Makes the events due again that a program was applying when it died. For whoever has just got the lease.
+    pub async fn recover_events(&self, account: &str) -> Result<u64, Error> {
+        let mut tx = self.begin(account, &[]).await?;
+        let now = self.now();
+        let conn = &mut tx.conn();
+        let recovered = on!(conn, inner, dialect => sqlx::query(RECOVER.of(dialect))
+            .bind(account)
+            .bind(Stamp(now))
+            .execute(inner)
+            .await
+            .map(|done| done.rows_affected()))
+        .doing("recovering events")?;
+        tx.commit().await?;
+        Ok(recovered)
+    }
+
+    /// Claims the open events of up to `most` entities that have a due one, the longest waiting first, leaving out the
+    /// entities that are `busy`.
+    pub async fn claim_events(&self, account: &str, busy: &[Entity], most: u32) -> Result<Vec<ClaimedEntity>, Error> {
+        let busy: Vec<String> = busy.iter().map(Entity::to_column).collect();
+        let mut tx = self.begin(account, &[]).await?;
+        let now = self.now();
+        let conn = &mut tx.conn();
+        let mut rows: Vec<Claimed> = on!(conn, inner, dialect => sqlx::query_as(CLAIM.of(dialect))
+            .bind(account)
+            .bind(Stamp(now))
+            .bind(List(&busy))
+            .bind(i64::from(most))
+            .fetch_all(inner)
+            .await)
+        .doing("claiming events")?;
+        tx.commit().await?;
+        rows.sort_by(|a, b| (a.received_at, &a.id).cmp(&(b.received_at, &b.id)));
+        let mut claimed: Vec<ClaimedEntity> = Vec::new();
+        for row in rows {
+            let (entity, event) = row.into_event();
+            match claimed.iter_mut().find(|known| known.entity == entity) {
+                Some(known) => known.events.push(event),
+                None => claimed.push(ClaimedEntity {
+                    entity,
+                    events: vec![event],
+                }),
+            }
+        }
+        Ok(claimed)
+    }
+
+    /// When the next pending event is due.
+    pub async fn next_event_due(&self, account: &str) -> Result<Option<DateTime<Utc>>, Error> {
+        let (due,): (Option<DateTime<Utc>>,) = reading!(self, pool, dialect => sqlx::query_as(NEXT_DUE.of(dialect))
+            .bind(account)
+            .fetch_one(pool)
+            .await)
+        .doing("looking for due events")?;
+        Ok(due)
+    }
+
+    /// Notes how the attempt to apply claimed events ended.
+    pub async fn end_events(&self, account: &str, ids: &[&str], ended: Ended<'_>) -> Result<(), Error> {
+        let mut tx = self.begin(account, &[]).await?;
+        end_events_in(&mut tx, account, ids, ended, self.now()).await?;
+        tx.commit().await
+    }
+
+    /// Makes events that are dead or done due again, as if they had just come; without `ids`, all that are dead. Says how
+    /// many.
+    pub async fn replay_events(&self, account: &str, ids: Option<&[String]>) -> Result<u64, Error> {
+        let mut tx = self.begin(account, &[]).await?;
+        let now = self.now();
+        let conn = &mut tx.conn();
+        let statement = if ids.is_some() { REPLAY } else { REPLAY_DEAD };
+        let replayed = on!(conn, inner, dialect => {
+            let query = sqlx::query(statement.of(dialect)).bind(account).bind(Stamp(now));
+            let query = match ids {
+                Some(ids) => query.bind(List(ids)),
+                None => query,
+            };
+            query.execute(inner).await.map(|done| done.rows_affected())
+        })
+        .doing("replaying events")?;
+        tx.commit().await?;
+        Ok(replayed)
+    }
+
+    /// The newest events of an account in a status.
+    pub async fn events(&self, account: &str, status: EventStatus, most: u32) -> Result<Vec<EventRow>, Error> {
+        reading!(self, pool, dialect => sqlx::query_as(LIST.of(dialect))
+            .bind(account)
+            .bind(status.as_str())
+            .bind(i64::from(most))
+            .fetch_all(pool)
+            .await)
+        .doing("listing events")
+    }
+
+    /// How many events of an account wait, are being applied, or are dead.
+    pub async fn inbox_depths(&self, account: &str) -> Result<Vec<InboxDepth>, Error> {
+        reading!(self, pool, dialect => sqlx::query_as(DEPTHS.of(dialect)).bind(account).fetch_all(pool).await)
+            .doing("counting events")
+    }
+
+    /// When the last event of an account arrived.
+    pub async fn last_event_received(&self, account: &str) -> Result<Option<DateTime<Utc>>, Error> {
+        let mut last = None;
+        for status in EventStatus::ALL {
+            let (found,): (Option<DateTime<Utc>>,) =
+                reading!(self, pool, dialect => sqlx::query_as(LAST_RECEIVED.of(dialect))
+                    .bind(account)
+                    .bind(status.as_str())
+                    .fetch_one(pool)
+                    .await)
+                .doing("looking for the last event")?;
+            last = last.max(found);
+        }
+        Ok(last)
+    }
+
+    /// Forgets events in a status that arrived before a time. `false` if there are more.
+    pub async fn forget_events(
+        &self,
+        account: &str,
+        status: EventStatus,
+        before: DateTime<Utc>,
+    ) -> Result<bool, Error> {
+        let mut tx = self.begin(account, &[]).await?;
+        let conn = &mut tx.conn();
+        let forgotten = on!(conn, inner, dialect => sqlx::query(FORGET.of(dialect))
+            .bind(account)
+            .bind(status.as_str())
+            .bind(Stamp(before))
+            .bind(FORGOTTEN_AT_ONCE)
+            .execute(inner)
+            .await
+            .map(|done| done.rows_affected()))
+        .doing("forgetting old events")?;
+        tx.commit().await?;
+        Ok(i64::try_from(forgotten).is_ok_and(|forgotten| forgotten < FORGOTTEN_AT_ONCE))
+    }
+
+    /// Events that were applied since a time and not passed on yet, the first applied first.
+    pub async fn unforwarded_events(
+        &self,
+        account: &str,
+        since: DateTime<Utc>,
+        most: u32,
+    ) -> Result<Vec<(Entity, ClaimedEvent)>, Error> {
+        let rows: Vec<Claimed> = reading!(self, pool, dialect => sqlx::query_as(UNFORWARDED.of(dialect))
+            .bind(account)
+            .bind(Stamp(since))
+            .bind(i64::from(most))
+            .fetch_all(pool)
+            .await)
+        .doing("looking for events to pass on")?;
+        Ok(rows.into_iter().map(Claimed::into_event).collect())
+    }
+
+    /// Notes that events were passed on.
+    pub async fn events_forwarded(&self, account: &str, ids: &[String]) -> Result<(), Error> {
+        let mut tx = self.begin(account, &[]).await?;
+        let now = self.now();
+        let conn = &mut tx.conn();
+        on!(conn, inner, dialect => sqlx::query(FORWARDED.of(dialect))
+            .bind(account)
+            .bind(Stamp(now))
+            .bind(List(ids))
+            .execute(inner)
+            .await
+            .map(drop))
+        .doing("noting what was passed on")?;
+        tx.commit().await
+    }
+}
+
+/// Notes, as part of a transaction, how the attempt to apply claimed events ended.
+pub(super) async fn end_events_in(
+    tx: &mut Tx,
+    account: &str,
+    ids: &[&str],
+    ended: Ended<'_>,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let conn = &mut tx.conn();
+    let storable = |text: &str| text.replace('\0', "\u{2400}");
+    match ended {
+        Ended::Later {
+            due_at,
+            problem,
+            counts,
+        } => on!(conn, inner, dialect => sqlx::query(DEFER.of(dialect))
+            .bind(account)
+            .bind(Stamp(due_at))
+            .bind(storable(problem))
+            .bind(counts)
+            .bind(List(ids))
+            .execute(inner)
+            .await
+            .map(drop)),
+        Ended::Done(_) | Ended::Dead(_) => {
+            let (status, said) = match ended {
+                Ended::Dead(problem) => (EventStatus::Dead, Some(problem)),
+                Ended::Done(note) => (EventStatus::Done, note),
+                Ended::Later { .. } => (EventStatus::Pending, None),
+            };
+            on!(conn, inner, dialect => sqlx::query(END.of(dialect))
+                .bind(account)
+                .bind(status.as_str())
+                .bind(Stamp(now))
+                .bind(said.map(storable))
+                .bind(List(ids))
+                .execute(inner)
+                .await
+                .map(drop))
+        }
+    }
+    .doing("noting how events were applied")
+}
+
+/// The status and when it is due, of an event that arrives.
+fn standing(event: &NewEvent) -> (&'static str, Option<Stamp>) {
+    if event.problem.is_some() {
+        (EventStatus::Dead.as_str(), None)
+    } else {
+        (EventStatus::Pending.as_str(), Some(Stamp(event.received_at)))
+    }
+}
+
+async fn store_in_sqlite(conn: &mut sqlx::SqliteConnection, events: &[NewEvent]) -> Result<u64, Error> {
+    let mut stored = 0;
+    for part in events.chunks(MOST) {
+        let mut rest = part;
+        while !rest.is_empty() {
+            let (size, text) = STORE_MANY.at_most(rest.len());
+            let (these, after) = rest.split_at(size);
+            let mut query = sqlx::query(text);
+            for event in these {
+                let (status, due_at) = standing(event);
+                query = query
+                    .bind(&event.account)
+                    .bind(&event.id)
+                    .bind(&event.event)
+                    .bind(event.entity.to_column())
+                    .bind(event.occurred_at.map(Stamp))
+                    .bind(Stamp(event.received_at))
+                    .bind(&event.body)
+                    .bind(status)
+                    .bind(&event.problem)
+                    .bind(due_at);
+            }
+            stored += query.execute(&mut *conn).await.doing("storing events")?.rows_affected();
+            rest = after;
+        }
+    }
+    Ok(stored)
+}
+
+async fn store_in_postgres(conn: &mut sqlx::PgConnection, events: &[NewEvent]) -> Result<u64, Error> {
+    let each = |text: fn(&NewEvent) -> &str| events.iter().map(text).collect::<Vec<_>>();
+    let (accounts, ids, bodies) = (
+        each(|event| &event.account),
+        each(|event| &event.id),
+        each(|event| &event.body),
+    );
+    let names: Vec<Option<&str>> = events.iter().map(|event| event.event.as_deref()).collect();
+    let entities: Vec<String> = events.iter().map(|event| event.entity.to_column()).collect();
+    let occurred: Vec<Option<DateTime<Utc>>> = events.iter().map(|event| event.occurred_at).collect();
+    let received: Vec<DateTime<Utc>> = events.iter().map(|event| event.received_at).collect();
+    let statuses: Vec<&str> = events.iter().map(|event| standing(event).0).collect();
+    let problems: Vec<Option<&str>> = events.iter().map(|event| event.problem.as_deref()).collect();
+    let due: Vec<Option<DateTime<Utc>>> = events
+        .iter()
+        .map(|event| standing(event).1.map(|Stamp(due_at)| due_at))
+        .collect();
+    let storing = sqlx::query(STORE.postgres)
+        .bind(accounts)
+        .bind(ids)
+        .bind(names)
+        .bind(entities)
+        .bind(occurred)
+        .bind(received)
+        .bind(bodies)
+        .bind(statuses)
+        .bind(problems)
+        .bind(due)
+        .execute(conn);
+    let stored = super::statement::in_time(storing).await.doing("storing events")?;
+    Ok(stored.rows_affected())
+}
