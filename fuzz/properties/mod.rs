@@ -11,3 +11,4 @@ pub(crate) mod config;
 pub(crate) mod dates;
 pub(crate) mod page;
 pub(crate) mod rate_limit;
+pub(crate) mod webhook;

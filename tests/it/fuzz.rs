@@ -39,3 +39,8 @@ fn any_file_is_a_configuration_that_shows_itself_or_a_list_of_errors() {
 fn no_server_can_make_the_client_wait_for_ever() {
     seeds_hold("rate_limit", properties::rate_limit::hold);
 }
+
+#[test]
+fn any_webhook_is_an_event_that_can_be_kept_and_only_if_it_is_signed() {
+    seeds_hold("webhook", properties::webhook::hold);
+}

@@ -7,6 +7,7 @@ mod daemon;
 mod fuzz;
 mod mirror;
 mod readme;
+mod receiving;
 mod sandbox;
 mod server;
 mod support;

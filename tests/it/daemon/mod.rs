@@ -6,7 +6,7 @@ mod metrics;
 mod outages;
 mod replicas;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -24,14 +24,14 @@ pub(crate) const OFTEN: &str = "[jobs.contacts]\nschedule = \"@every 1s\"\njitte
                                 [admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"sesame\"\n";
 
 /// A daemon at work.
-struct Daemon {
+pub(crate) struct Daemon {
     process: Process,
     log: PathBuf,
 }
 
 impl Daemon {
     /// Starts one with the mirror's configuration, and waits until it is ready.
-    async fn start(mirror: &Mirror) -> Self {
+    pub(crate) async fn start(mirror: &Mirror) -> Self {
         Self::called(mirror, "daemon").await
     }
 
@@ -65,8 +65,23 @@ impl Daemon {
         Self { process, log }
     }
 
+    /// The same, as the last arguments of another program, whose own end with a path.
+    pub(crate) fn under(mirror: &Mirror, other: &[&str], path: &Path) -> Self {
+        let command = mirror.command(&["run"]);
+        let mut under = Command::new(other[0]);
+        under
+            .args(&other[1..])
+            .arg(path)
+            .arg(command.get_program())
+            .args(command.get_args())
+            .current_dir(mirror.folder());
+        let log = mirror.folder().join("under.log");
+        let process = Process::logging_to(under, &log);
+        Self { process, log }
+    }
+
     /// Makes it take the configuration that is written.
-    async fn reload(&mut self) {
+    pub(crate) async fn reload(&mut self) {
         let said_before = self.log().len();
         self.process.signal("HUP");
         until("it is taken", async || {
@@ -75,12 +90,12 @@ impl Daemon {
         .await;
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
     /// Waits until the log has a text.
-    async fn until_log(&mut self, text: &str) {
+    pub(crate) async fn until_log(&mut self, text: &str) {
         until(&format!("the log has {text:?}"), async || {
             assert!(self.process.is_running(), "it ended: {}", self.log());
             self.log().contains(text)
@@ -114,7 +129,7 @@ impl Daemon {
     }
 
     /// Sends SIGTERM and waits for the end; says how long it took.
-    async fn stop(mut self) -> (Said, Duration) {
+    pub(crate) async fn stop(mut self) -> (Said, Duration) {
         let clock = SystemClock::shared();
         let since = clock.monotonic();
         self.process.signal("TERM");
@@ -124,7 +139,7 @@ impl Daemon {
 }
 
 /// Waits until `condition` holds, as long as a slow machine may need.
-async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let clock = SystemClock::shared();
     while !condition().await {
         assert!(clock.monotonic() < Duration::from_mins(2), "in vain: {what}");

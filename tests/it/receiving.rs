@@ -1,0 +1,375 @@
+//! The public listener, as AllAI and everybody else on the internet meets it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use allai_sync::allai::signature;
+use allai_sync::clock::SystemClock;
+use allai_sync::sandbox::Options;
+use sqlx::{Connection as _, Executor as _, SqliteConnection};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::daemon::{Daemon, until};
+use crate::support::database::Database;
+use crate::support::mirror::Mirror;
+use crate::support::on_both_databases;
+
+on_both_databases! {
+    what_is_signed_is_kept_once_and_what_is_not_is_refused,
+    what_nothing_can_be_made_of_is_kept_as_dead,
+    a_secret_is_replaced_without_losing_an_event,
+}
+
+const SECRET: &str = "a-secret";
+
+/// A daemon with a public listener, which syncs nothing by itself.
+struct Site {
+    mirror: Mirror,
+    daemon: Daemon,
+    address: SocketAddr,
+}
+
+/// An answer.
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    status: u16,
+    head: String,
+}
+
+impl Site {
+    async fn start(database: Database) -> Self {
+        let mirror = Mirror::start(database, Options::for_tests(20, 5)).await;
+        configure(&mirror, &format!("secret = \"{SECRET}\"\n"));
+        let mut daemon = Daemon::start(&mirror).await;
+        let address = receiver(&mut daemon).await;
+        Self {
+            mirror,
+            daemon,
+            address,
+        }
+    }
+
+    async fn post(&self, body: &[u8], signature: Option<&str>) -> Answer {
+        self.post_to("main", body, signature).await
+    }
+
+    async fn post_to(&self, account: &str, body: &[u8], signature: Option<&str>) -> Answer {
+        ask(self.address, &request(account, body, signature)).await
+    }
+
+    async fn signed(&self, body: &[u8]) -> u16 {
+        self.post(body, Some(&sign(SECRET, body))).await.status
+    }
+
+    /// The keys of the events that are kept, in order.
+    async fn kept(&self) -> Vec<String> {
+        let rows = self
+            .mirror
+            .database
+            .rows("SELECT id FROM webhook_events ORDER BY id")
+            .await;
+        rows.iter().map(|row| row.text("id").to_owned()).collect()
+    }
+}
+
+/// The account with this table `[accounts.main.webhook]`, and another; no job has a schedule that comes in a test.
+fn configure(mirror: &Mirror, webhook: &str) {
+    let seldom = "[jobs.contacts]\nschedule = \"@yearly\"\n[jobs.conversations]\nschedule = \"@yearly\"\n\
+                  [jobs.messages]\nschedule = \"@yearly\"\n[jobs.analytics]\nschedule = \"@yearly\"\n";
+    mirror.configure(&format!(
+        "{}[accounts.main.webhook]\n{webhook}{}[accounts.other.webhook]\nsecret = \"the-other-secret\"\n{seldom}\
+         [admin]\nlisten = \"127.0.0.1:0\"\n[webhooks]\nlisten = \"127.0.0.1:0\"\n",
+        mirror.account_config("main", ""),
+        mirror.account_config("other", ""),
+    ));
+}
+
+/// Where the daemon receives webhooks.
+async fn receiver(daemon: &mut Daemon) -> SocketAddr {
+    daemon.until_log("webhooks are received at ").await;
+    let log = daemon.log();
+    let (_, rest) = log.rsplit_once("webhooks are received at http://").unwrap();
+    rest.split('/').next().unwrap().parse().unwrap()
+}
+
+fn sign(secret: &str, body: &[u8]) -> String {
+    signature::sign(&secret.into(), body)
+}
+
+fn request(account: &str, body: &[u8], signature: Option<&str>) -> Vec<u8> {
+    let signature = signature.map_or_else(String::new, |value| format!("X-AllAI-Signature: {value}\r\n"));
+    let mut request = format!(
+        "POST /webhooks/allai/{account} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{signature}content-length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    request.extend_from_slice(body);
+    request
+}
+
+/// Sends a request, as far as it is taken, and reads the answer to its end.
+async fn ask(address: SocketAddr, request: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // The listener may have heard enough before all is sent.
+    stream.write_all(request).await.ok();
+    answer(&mut stream).await
+}
+
+async fn answer(stream: &mut TcpStream) -> Answer {
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.ok();
+    let text = String::from_utf8_lossy(&answer);
+    let status = text.get(9..12).and_then(|status| status.parse().ok());
+    Answer {
+        status: status.unwrap_or(0),
+        head: text.split("\r\n\r\n").next().unwrap_or_default().to_ascii_lowercase(),
+    }
+}
+
+fn event(id: &str) -> Vec<u8> {
+    format!("{{\"id\":\"{id}\",\"event\":\"ticket.opened\",\"data\":{{\"n\":1}}}}").into_bytes()
+}
+
+async fn what_is_signed_is_kept_once_and_what_is_not_is_refused(database: Database) {
+    let site = Site::start(database).await;
+    let body = event("e1");
+    let genuine = sign(SECRET, &body);
+    let mut altered = body.clone();
+    altered[10] ^= 1;
+    for wrong in [
+        None,
+        Some(""),
+        Some("sha256="),
+        Some(&genuine[..62]),
+        Some("zz"),
+        Some(sign("another-secret", &body).as_str()),
+        Some(sign("the-other-secret", &body).as_str()),
+        Some(sign("", &body).as_str()),
+    ] {
+        assert_eq!(site.post(&body, wrong).await.status, 401, "{wrong:?}");
+    }
+    assert_eq!(site.post(&altered, Some(&genuine)).await.status, 401);
+    assert_eq!(site.post_to("other", &body, Some(&genuine)).await.status, 401);
+    assert_eq!(site.post_to("nobody", &body, Some(&genuine)).await.status, 404);
+    let large = vec![b' '; 2 << 20];
+    assert_eq!(site.post(&large, Some(&sign(SECRET, &large))).await.status, 413);
+    assert_eq!(site.kept().await, [""; 0]);
+
+    for spelled in [genuine.clone(), genuine.to_uppercase(), format!("sha256={genuine}")] {
+        assert_eq!(site.post(&body, Some(&spelled)).await.status, 200);
+    }
+    // The same event of another account is another event.
+    let of_other = sign("the-other-secret", &body);
+    assert_eq!(site.post_to("other", &body, Some(&of_other)).await.status, 200);
+    assert_eq!(site.kept().await, ["e1", "e1"]);
+
+    // Nothing else is served there.
+    for (what, status) in [
+        ("GET / HTTP/1.1", 404),
+        ("GET /metrics HTTP/1.1", 404),
+        ("GET /healthz HTTP/1.1", 404),
+        ("GET /webhooks/allai/main HTTP/1.1", 405),
+        ("POST /webhooks/allai/main/x HTTP/1.1", 404),
+    ] {
+        let request = format!("{what}\r\nhost: test\r\nconnection: close\r\n\r\n");
+        assert_eq!(ask(site.address, request.as_bytes()).await.status, status, "{what}");
+    }
+    let log = site.daemon.log();
+    assert!(
+        log.contains("a webhook") && !log.contains(SECRET) && !log.contains(&genuine),
+        "{log}"
+    );
+    site.daemon.stop().await.0.expect(0);
+}
+
+async fn what_nothing_can_be_made_of_is_kept_as_dead(database: Database) {
+    let site = Site::start(database).await;
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    let inside = format!("{{\"event\":\"lead.created\",\"data\":{{\"deep\":{deep}}}}}");
+    let bodies: [&[u8]; 8] = [
+        b"",
+        b"\xff\xfe",
+        b"{\"event\":\"a\0b\"}",
+        b"<html>",
+        b"{\"event\":\"lead.created\"}",
+        b"{\"id\":\"e\\u0000\",\"event\":\"lead\\u0000created\",\"data\":{\"id\":\"\\u0000\"}}",
+        deep.as_bytes(),
+        inside.as_bytes(),
+    ];
+    for body in bodies {
+        assert_eq!(site.signed(body).await, 200, "{body:?}");
+    }
+    let rows = site
+        .mirror
+        .database
+        .rows("SELECT status, last_error FROM webhook_events")
+        .await;
+    assert_eq!(rows.len(), bodies.len());
+    for row in rows {
+        assert_eq!(row.text("status"), "dead");
+        assert!(row.text("last_error").len() > 10);
+    }
+    site.daemon.stop().await.0.expect(0);
+}
+
+async fn a_secret_is_replaced_without_losing_an_event(database: Database) {
+    let mut site = Site::start(database).await;
+    let with = async |site: &Site, secret: &str, id: &str| {
+        let body = event(id);
+        site.post(&body, Some(&sign(secret, &body))).await.status
+    };
+    assert_eq!(with(&site, SECRET, "e1").await, 200);
+    assert_eq!(with(&site, "b-secret", "e2").await, 401);
+    configure(
+        &site.mirror,
+        &format!("secret = \"b-secret\"\nprevious_secret = \"{SECRET}\"\n"),
+    );
+    let (address, clock) = (site.address, SystemClock::shared());
+    // Events come all the time, while the configuration is reloaded, signed with the one secret or the other.
+    let load = tokio::spawn(async move {
+        let mut answers = Vec::new();
+        for n in 0..400 {
+            let body = event(&format!("load{n}"));
+            let answer = ask(address, &request("main", &body, Some(&sign(SECRET, &body)))).await;
+            answers.push(answer.status);
+            clock.sleep(Duration::from_millis(1)).await;
+        }
+        answers
+    });
+    site.daemon.reload().await;
+    assert_eq!(with(&site, "b-secret", "e2").await, 200);
+    assert_eq!(with(&site, SECRET, "e3").await, 200);
+    let answers = load.await.unwrap();
+    assert!(answers.iter().all(|status| *status == 200), "{answers:?}");
+    configure(&site.mirror, "secret = \"b-secret\"\n");
+    site.daemon.reload().await;
+    assert_eq!(with(&site, SECRET, "e4").await, 401);
+    assert_eq!(with(&site, "b-secret", "e5").await, 200);
+    let kept = site.kept().await;
+    assert_eq!(kept.iter().filter(|id| id.starts_with("load")).count(), 400);
+    assert_eq!(kept[..4], ["e1", "e2", "e3", "e5"]);
+    site.daemon.stop().await.0.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn clients_that_dawdle_are_cut_off_and_keep_nobody_waiting() {
+    let site = Site::start(Database::sqlite()).await;
+    let clock = SystemClock::shared();
+    let since = clock.monotonic();
+    let mut streams = Vec::new();
+    // Many that say nothing, …
+    for _ in 0..1_200 {
+        streams.push(TcpStream::connect(site.address).await.unwrap());
+    }
+    // … one whose head comes a byte a second, and one whose body never ends.
+    let mut dripping = TcpStream::connect(site.address).await.unwrap();
+    let mut endless = TcpStream::connect(site.address).await.unwrap();
+    let head = b"POST /webhooks/allai/main HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n";
+    endless.write_all(head).await.unwrap();
+    let dripped = tokio::spawn({
+        let clock = SystemClock::shared();
+        async move {
+            for byte in b"POST /webhooks/allai/main HTTP/1.1\r\n" {
+                if dripping.write_all(&[*byte]).await.is_err() {
+                    break;
+                }
+                let mut answer = [0; 16];
+                let second = clock.sleep(Duration::from_secs(1));
+                let read = std::pin::pin!(dripping.read(&mut answer));
+                if let futures_util::future::Either::Left((Ok(0) | Err(_), _)) =
+                    futures_util::future::select(read, second).await
+                {
+                    break;
+                }
+            }
+            clock.monotonic()
+        }
+    });
+    let begun = clock.monotonic();
+    let chunks = async {
+        loop {
+            if endless.write_all(b"1\r\nx\r\n").await.is_err() {
+                break;
+            }
+            clock.sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let served = async {
+        for n in 0..20 {
+            assert_eq!(site.signed(&event(&format!("e{n}"))).await, 200);
+        }
+        clock.monotonic()
+    };
+    let ((), served) = tokio::join!(chunks, served);
+    assert!(served.saturating_sub(begun) < Duration::from_secs(5), "others waited");
+    assert!(
+        clock.monotonic().saturating_sub(begun) < Duration::from_secs(7),
+        "the endless one went on"
+    );
+    let dripped = dripped.await.unwrap().saturating_sub(since);
+    assert!(
+        dripped < Duration::from_secs(9),
+        "the dripping one went on for {dripped:?}"
+    );
+    site.daemon.stop().await.0.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_event_that_cannot_be_stored_in_time_is_asked_for_again() {
+    let site = Site::start(Database::sqlite()).await;
+    let mut other = SqliteConnection::connect(&site.mirror.database.url()).await.unwrap();
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    let body = event("e1");
+    let clock = SystemClock::shared();
+    let since = clock.monotonic();
+    let answer = site.post(&body, Some(&sign(SECRET, &body))).await;
+    let took = clock.monotonic().saturating_sub(since);
+    assert_eq!(answer.status, 503);
+    assert!(answer.head.contains("retry-after: 5"), "{answer:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    other.execute("COMMIT").await.unwrap();
+    until("it is taken", async || site.signed(&body).await == 200).await;
+    assert_eq!(site.kept().await, ["e1"]);
+    site.daemon.stop().await.0.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_event_is_on_the_disk_before_it_is_answered() {
+    let mirror = Mirror::start(Database::sqlite(), Options::for_tests(20, 5)).await;
+    configure(&mirror, &format!("secret = \"{SECRET}\"\n"));
+    let trace = mirror.folder().join("trace");
+    let calls = "trace=fdatasync,fsync,read,recvfrom,write,writev,sendto";
+    let mut daemon = Daemon::under(&mirror, &["strace", "-D", "-f", "-s", "40", "-e", calls, "-o"], &trace);
+    let address = receiver(&mut daemon).await;
+    daemon.until_log("ready").await;
+    for n in 0..5 {
+        let body = event(&format!("e{n}"));
+        let sent = request("main", &body, Some(&sign(SECRET, &body)));
+        assert_eq!(ask(address, &sent).await.status, 200);
+    }
+    daemon.stop().await.0.expect(0);
+    let answers = synced_answers(&trace);
+    assert_eq!(answers, [true; 5], "{}", std::fs::read_to_string(&trace).unwrap());
+}
+
+/// For each answer 200 in a trace, whether the disk was waited for between the request's arrival and the answer.
+fn synced_answers(trace: &Path) -> Vec<bool> {
+    let trace = std::fs::read_to_string(trace).unwrap();
+    let (mut answers, mut asked, mut synced) = (Vec::new(), false, false);
+    for line in trace.lines() {
+        // `fsync(7) = 0`, or `<... fdatasync resumed>) = 0` where the call was interrupted by another thread's.
+        let is_sync = line.contains("fsync(") || line.contains("fsync resumed") || line.contains("fdatasync");
+        let is_sent = line.contains("write") || line.contains("sendto");
+        if line.contains("POST /webhooks/allai") {
+            (asked, synced) = (true, false);
+        } else if is_sync && line.ends_with("= 0") {
+            synced = true;
+        } else if is_sent && asked && line.contains("HTTP/1.1 200 OK") {
+            answers.push(synced);
+            asked = false;
+        }
+    }
+    answers
+}
