@@ -141,6 +141,15 @@ def free_port():
         return listener.getsockname()[1]
 
 
+def wait_for_port(port):
+    for _ in range(500):
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise Failed(f"nobody listens on port {port}")
+
+
 @dataclass
 class Measured:
     """A process that has ended."""

@@ -32,6 +32,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 const OPENING: Duration = Duration::from_secs(2);
 const BETWEEN_OPENINGS: Duration = Duration::from_millis(50);
 const READERS: u32 = 4;
+/// Readers that were not needed for so long are closed.
+const READER_IDLE: Duration = Duration::from_secs(10);
 /// What the writer keeps of the file in memory, in KiB (negative: SQLite's own words). Ids arrive in no order, so that
 /// a page of a list is written all over the index: it should be in memory.
 const CACHE: &str = "-8192";
@@ -89,7 +91,7 @@ impl Sqlite {
             },
             error => fail(explain(error)),
         };
-        // Both pools keep their connections: when the last one closes, SQLite folds the WAL back into the file.
+        // The writer keeps its connection: when the last one closes, SQLite folds the WAL back into the file.
         let writer = SqlitePoolOptions::new()
             .min_connections(1)
             .max_connections(1)
@@ -114,7 +116,8 @@ impl Sqlite {
         };
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
-            .idle_timeout(None)
+            // Each has a thread and memory of its own.
+            .idle_timeout(READER_IDLE)
             .max_lifetime(None)
             .test_before_acquire(false)
             .connect_with(options.create_if_missing(false).pragma("query_only", "ON"))
