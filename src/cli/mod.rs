@@ -3,11 +3,14 @@
 //! A subcommand is one file with its `Options` and their `run`, a variant of [`Command`] and a line in [`Command::run`].
 //! `run` gets the [`Context`] of the global options and says whether all was [`Done`](Outcome::Done); an error ends the
 //! program with 1, or with 2 if it says that the user has to change something first: [`config::Errors`] and [`Usage`].
+//! The manual in `docs/man/` follows: a test writes it anew when the command line has changed.
 
 mod check;
 mod completions;
 mod config;
 mod demo;
+#[cfg(test)]
+mod manual;
 mod migrate;
 mod output;
 mod parity;
