@@ -25,6 +25,7 @@ mod jobs;
 mod key_path;
 mod layers;
 mod load;
+mod nats;
 mod open_table;
 mod schedule;
 mod secret;
@@ -55,6 +56,7 @@ pub use key_path::KeyPath;
 #[doc(hidden)]
 pub use load::check_text;
 pub use load::{LoadOptions, Loaded};
+pub use nats::Nats;
 pub use open_table::OpenTable;
 pub use schedule::{Schedule, Timezone};
 pub use secret::Secret;

@@ -114,6 +114,13 @@ fn slots(config: &mut Config) -> Vec<(KeyPath, Slot<'_>, Option<PathBuf>)> {
             mail.server_file.clone(),
         ));
     }
+    if let Some(nats) = config.webhooks.as_mut().and_then(|webhooks| webhooks.nats.as_mut()) {
+        slots.push((
+            root.join("webhooks").join("nats").join("url"),
+            Slot::Secret(&mut nats.url),
+            nats.url_file.clone(),
+        ));
+    }
     for (name, account) in &mut config.accounts {
         let at = root.join("accounts").join(name);
         slots.push((

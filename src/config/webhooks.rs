@@ -10,6 +10,7 @@ use url::Url;
 
 use super::duration;
 use super::issue::Report;
+use super::nats::Nats;
 use super::{Config, KeyPath, words};
 
 /// The public listener that receives AllAI's webhooks.
@@ -33,6 +34,9 @@ pub struct Webhooks {
     #[serde(with = "duration")]
     #[schemars(with = "String")]
     pub keep_events: Duration,
+    /// Where events are passed on to once they are applied; absent: nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nats: Option<Nats>,
 }
 
 impl Default for Webhooks {
@@ -42,6 +46,7 @@ impl Default for Webhooks {
             public_url: None,
             trusted_proxies: Vec::new(),
             keep_events: Duration::from_hours(30 * 24),
+            nats: None,
         }
     }
 }
@@ -64,6 +69,9 @@ impl Webhooks {
                 "neither https nor http",
                 "write e.g. public_url = \"https://hooks.example.ro\"",
             );
+        }
+        if let Some(nats) = &self.nats {
+            nats.validate(&at.join("nats"), report);
         }
         if self.keep_events < Duration::from_hours(1) {
             report.wrong(

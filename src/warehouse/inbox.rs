@@ -257,8 +257,8 @@ const FORGET: Statement = Statement::shared(
 );
 const UNFORWARDED: Statement = Statement::shared(
     "SELECT id, event, entity, occurred_at, received_at, body, attempts FROM webhook_events \
-     WHERE account = $1 AND status = 'done' AND forwarded_at IS NULL AND processed_at >= $2 \
-     ORDER BY processed_at, received_at LIMIT $3",
+     WHERE account = $1 AND status = 'done' AND forwarded_at IS NULL \
+     ORDER BY processed_at, received_at LIMIT $2",
 );
 const FORWARDED: Statement = in_list!(
     "UPDATE webhook_events SET forwarded_at = $2 WHERE account = $1 AND ",
@@ -531,16 +531,14 @@ impl Warehouse {
         Ok(i64::try_from(forgotten).is_ok_and(|forgotten| forgotten < FORGOTTEN_AT_ONCE))
     }
 
-    /// Events that were applied since a time and not passed on yet, the first applied first.
+    /// Events that are to be passed on, the first applied first.
     pub async fn unforwarded_events(
         &self,
         account: &str,
-        since: DateTime<Utc>,
         most: u32,
     ) -> Result<Vec<(Entity, ClaimedEvent)>, Error> {
         let rows: Vec<Claimed> = reading!(self, pool, dialect => sqlx::query_as(UNFORWARDED.of(dialect))
             .bind(account)
-            .bind(Stamp(since))
             .bind(i64::from(most))
             .fetch_all(pool)
             .await)

@@ -12,11 +12,13 @@
 //! - Nothing is done with what is not signed, and the answers to it do not tell what is wrong with the signature.
 
 mod event;
+mod forward;
 mod inbox;
 mod receive;
 mod verify;
 
 pub use event::{KNOWN as KNOWN_EVENTS, read as read_event};
+pub use forward::Forwarder;
 pub use inbox::{Inbox, NotStored, Storing};
 pub use receive::{Receiver, Senders};
 pub use verify::signed_text;

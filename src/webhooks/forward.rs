@@ -1,0 +1,241 @@
+//! Passing applied events on to NATS `JetStream`, for consumers that outgrow one machine.
+//!
+//! An event goes to `SUBJECT.ACCOUNT.TYPE` with its body as it came, once it is applied, and is noted as passed on when the
+//! stream has acknowledged it: so at least once. Its key is the message's id, by which `JetStream` drops what comes twice
+//! within two minutes (<https://docs.nats.io/using-nats/developer/develop_jetstream/model_deep_dive#message-deduplication>).
+
+use std::time::Duration;
+
+use async_nats::ServerAddr;
+use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::{self, stream};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::SharedClock;
+use crate::config;
+use crate::warehouse::{self, ClaimedEvent, Entity, Warehouse};
+
+/// Events that are on their way at a time.
+const AT_ONCE: u32 = 256;
+/// How often is looked for more when there was none.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// What fails is tried again after this, and then later and later, …
+const RETRY: Duration = Duration::from_secs(1);
+/// … up to this.
+const SELDOM: Duration = Duration::from_mins(1);
+/// How long the server may take to answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Passes events on.
+#[derive(Debug)]
+pub struct Forwarder {
+    warehouse: Warehouse,
+    clock: SharedClock,
+    accounts: Vec<String>,
+    target: Target,
+}
+
+/// Where to.
+#[derive(Clone, Debug)]
+struct Target {
+    url: SecretString,
+    subject: String,
+    stream: String,
+}
+
+/// Why nothing is passed on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The warehouse cannot be read or written.
+    #[error(transparent)]
+    Warehouse(#[from] warehouse::Error),
+    /// The server does not do it.
+    #[error("NATS at {place}: {problem}")]
+    Nats {
+        /// Host and port.
+        place: String,
+        /// Why.
+        problem: String,
+    },
+}
+
+impl Forwarder {
+    /// Passes on the events of these accounts.
+    pub fn new(warehouse: Warehouse, clock: SharedClock, accounts: Vec<String>, nats: &config::Nats) -> Self {
+        let url = nats.url.as_ref().map_or("", |url| url.expose());
+        Self {
+            warehouse,
+            clock,
+            accounts,
+            target: Target {
+                url: url.into(),
+                subject: nats.subject.clone(),
+                stream: nats.stream.clone(),
+            },
+        }
+    }
+
+    /// Passes on what is applied, until `stop` is cancelled. A server that is away is waited for.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut retry = RETRY;
+        let mut is_failing = false;
+        let mut connected = None;
+        loop {
+            let passing = self.pass_on(&mut connected);
+            let passed = tokio::select! {
+                passed = passing => passed,
+                () = stop.cancelled() => return,
+            };
+            let pause = match passed {
+                Ok(passed) => {
+                    if std::mem::take(&mut is_failing) {
+                        tracing::info!("events are passed on to NATS again");
+                    }
+                    retry = RETRY;
+                    if passed > 0 { Duration::ZERO } else { LOOK_EVERY }
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::error!("events are not passed on, and wait: {error}");
+                    }
+                    connected = None;
+                    std::mem::replace(&mut retry, (retry * 2).min(SELDOM))
+                }
+            };
+            tokio::select! {
+                () = self.clock.sleep(pause) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Passes on what there is, up to a few hundred events of each account; says how many.
+    async fn pass_on(&self, connected: &mut Option<jetstream::Context>) -> Result<usize, Error> {
+        let mut passed = 0;
+        for account in &self.accounts {
+            let events = self.warehouse.unforwarded_events(account, AT_ONCE).await?;
+            if events.is_empty() {
+                continue;
+            }
+            let context = match connected {
+                Some(context) => context,
+                None => connected.insert(self.target.connect().await?),
+            };
+            let mut on_their_way = Vec::with_capacity(events.len());
+            let mut ids = Vec::with_capacity(events.len());
+            for (entity, event) in events {
+                let subject = self.target.subject_of(account, event.event.as_deref());
+                let message = message(account, &entity, &event);
+                match context.send_publish(subject, message).await {
+                    Ok(acknowledged) => on_their_way.push((event.id, acknowledged)),
+                    Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
+                        tracing::error!(
+                            webhook.account = account, webhook.event = event.id,
+                            "an event is larger than the NATS server takes, and is not passed on: raise its max_payload"
+                        );
+                        ids.push(event.id);
+                    }
+                    Err(error) => return Err(self.target.failed(&error)),
+                }
+            }
+            let mut failed = None;
+            for (id, acknowledged) in on_their_way {
+                match acknowledged.await {
+                    Ok(_) => ids.push(id),
+                    Err(error) => failed = Some(self.target.failed(&error)),
+                }
+            }
+            passed += ids.len();
+            self.warehouse.events_forwarded(account, &ids).await?;
+            if let Some(error) = failed {
+                return Err(error);
+            }
+        }
+        Ok(passed)
+    }
+}
+
+impl Target {
+    async fn connect(&self) -> Result<jetstream::Context, Error> {
+        let address: ServerAddr = self
+            .url
+            .expose_secret()
+            .parse()
+            .map_err(|error: std::io::Error| self.failed(&error))?;
+        let mut options = async_nats::ConnectOptions::new()
+            .name("allai-sync")
+            .connection_timeout(ANSWER)
+            .request_timeout(Some(ANSWER));
+        // The client takes both from the URL; a user alone is a token.
+        if let (Some(token), None) = (address.username(), address.password()) {
+            options = options.token(token.to_owned());
+        }
+        let client = options.connect(address).await.map_err(|error| self.failed(&error))?;
+        let mut context = jetstream::new(client);
+        context.set_timeout(ANSWER);
+        let wanted = stream::Config {
+            name: self.stream.clone(),
+            subjects: vec![format!("{}.>", self.subject)],
+            ..stream::Config::default()
+        };
+        context
+            .get_or_create_stream(wanted)
+            .await
+            .map_err(|error| self.failed(&error))?;
+        Ok(context)
+    }
+
+    fn failed(&self, error: &dyn std::error::Error) -> Error {
+        let address: Option<ServerAddr> = self.url.expose_secret().parse().ok();
+        let place = address.map_or_else(String::new, |address| format!("{}:{}", address.host(), address.port()));
+        Error::Nats {
+            place,
+            problem: error.to_string(),
+        }
+    }
+
+    /// Names are those that AllAI gave; what NATS gives a meaning is replaced.
+    fn subject_of(&self, account: &str, event: Option<&str>) -> String {
+        let token = |token: &str| {
+            let letter = |c: char| if c.is_ascii_alphanumeric() || "_-".contains(c) { c } else { '_' };
+            if token.is_empty() { "_".to_owned() } else { token.chars().map(letter).collect() }
+        };
+        let event: Vec<String> = event.unwrap_or("unknown").split('.').map(token).collect();
+        format!("{}.{account}.{}", self.subject, event.join("."))
+    }
+}
+
+fn message(account: &str, entity: &Entity, event: &ClaimedEvent) -> PublishMessage {
+    let header = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
+    PublishMessage::build()
+        .message_id(header(&format!("{account}/{}", event.id)))
+        .header("Allai-Account", account)
+        .header("Allai-Event-Id", header(&event.id))
+        .header("Allai-Entity", header(&entity.to_column()))
+        .header("Allai-Received-At", event.received_at.to_rfc3339())
+        .payload(event.body.clone().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_has_the_account_and_the_type_and_no_wildcards() {
+        let target = Target {
+            url: "nats://127.0.0.1".into(),
+            subject: "allai".to_owned(),
+            stream: "ALLAI".to_owned(),
+        };
+        for (event, subject) in [
+            (Some("lead.created"), "allai.main.lead.created"),
+            (Some("lead.*.>"), "allai.main.lead._._"),
+            (Some("a b..c"), "allai.main.a_b._.c"),
+            (None, "allai.main.unknown"),
+        ] {
+            assert_eq!(target.subject_of("main", event), subject);
+        }
+    }
+}
