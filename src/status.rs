@@ -159,7 +159,7 @@ impl JobStatus {
         Self {
             running: state.held,
             next_due_at,
-            requested_at: state.requested_at,
+            requested_at: [state.requested_at, state.requested_full_at].into_iter().flatten().min(),
             failures: state.failures,
             failed_at: state.failed_at,
         }

@@ -148,7 +148,7 @@ mod tests {
             problem: None,
             held_back: false,
             requested_at: None,
-            requested_full: false,
+            requested_full_at: None,
             held: None,
             fence: 0,
         }

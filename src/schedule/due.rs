@@ -91,17 +91,17 @@ impl Plan {
             .full_schedule
             .as_ref()
             .map_or(Next::Never, |full| self.next(full, state.full_served_at, now));
-        let requested = state.requested_at.is_some();
+        let requested = state.requested_at.is_some() || state.requested_full_at.is_some();
         let full_at = next_full.at().map(|at| at.max(self.full_retry_at(state, now)));
         let at = next.at().map(|at| at.max(self.retry_at(state, now)));
         let is_due = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at <= now);
         let full = is_due(full_at);
         if requested {
-            let full = full || state.requested_full;
+            let full = full || state.requested_full_at.is_some();
             return Due::Now(Work {
                 full,
                 requested,
-                incremental: !state.requested_full,
+                incremental: state.requested_at.is_some() || is_due(at),
             });
         }
         match [at, full_at].into_iter().flatten().min() {
@@ -235,7 +235,7 @@ mod tests {
             failures: 0,
             failed_at: None,
             requested_at: None,
-            requested_full: false,
+            requested_full_at: None,
             held: None,
             fence: 0,
         }
@@ -321,7 +321,7 @@ mod tests {
         state.served_at = Some(at("03:55:00"));
         assert_eq!(plan.due(&state, at("03:59:59")), Due::At(at("04:00:00")));
         // Somebody who asks does not wait.
-        (state.requested_at, state.requested_full) = (Some(at("03:59:00")), true);
+        state.requested_full_at = Some(at("03:59:00"));
         assert!(matches!(
             plan.due(&state, at("03:59:59")),
             Due::Now(Work { full: true, .. })
