@@ -161,7 +161,6 @@ impl App {
                     let work = Work {
                         full: options.full,
                         requested: true,
-                        incremental: !options.full,
                     };
                     let release = schedule::release(&claimed.job, work, &outcome, interrupted);
                     claimed.release(&release).await;

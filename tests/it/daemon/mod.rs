@@ -5,12 +5,16 @@ mod life;
 mod metrics;
 mod outages;
 mod replicas;
+mod room;
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
-use allai_sync::clock::SystemClock;
+use allai_sync::allai::{Budget, Client, InProcess, Limits, Transport};
+use allai_sync::clock::{SharedClock, SystemClock};
+use allai_sync::sync;
 use reqwest::StatusCode;
 use serde_json::Value;
 
@@ -136,6 +140,28 @@ async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 async fn runs(mirror: &Mirror, condition: &str) -> u64 {
     let sql = format!("SELECT count(*) AS runs FROM sync_runs WHERE {condition}");
     mirror.database.rows(&sql).await[0].count("runs")
+}
+
+/// An account of an API that is a function.
+fn account(name: &str, clock: &SharedClock, server: InProcess) -> sync::Account {
+    let budget = Budget::new(Limits::default(), Arc::clone(clock));
+    let client = Client::builder("http://127.0.0.1/v2".parse().unwrap(), "key".to_owned().into())
+        .budget(Arc::new(budget))
+        .clock(Arc::clone(clock))
+        .transport(Transport::InProcess(server))
+        .build()
+        .unwrap();
+    sync::Account {
+        name: name.to_owned(),
+        client,
+        page_size: 20,
+        concurrency: 4,
+        in_lockstep: false,
+        contact_fields: Vec::new(),
+        conversation_fields: Vec::new(),
+        message_fields: Vec::new(),
+        periods: Vec::new(),
+    }
 }
 
 fn json(text: &str) -> Value {
