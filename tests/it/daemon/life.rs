@@ -1,5 +1,6 @@
 //! Start, schedules, orders, reload, stop, death.
 
+use std::process::Command;
 use std::time::Duration;
 
 use allai_sync::clock::SystemClock;
@@ -429,5 +430,36 @@ async fn a_slow_account_does_not_keep_the_others_waiting() {
         .await;
     }
     assert_eq!(runs(&mirror, "account = 'slow'").await, 0);
+    daemon.stop().await.0.expect(0);
+}
+
+/// A library that, loaded before the system's, looks up names without end, and says so by making a file.
+const NEVER_FOUND: &str = r#"
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+int getaddrinfo(const char *name, const char *service, const void *hints, void **found) {
+    close(open(getenv("LOOKED_UP"), O_CREAT | O_WRONLY, 0600));
+    for (;;) pause();
+}
+"#;
+
+/// The system's look-up of a name cannot be interrupted, and takes half a minute where no name server answers.
+#[tokio::test]
+async fn a_stop_waits_for_no_name_that_is_looked_up() {
+    let mirror = Mirror::start(Database::sqlite(), Options::for_tests(1, 1)).await;
+    let nowhere = "[accounts.main]\nbase_url = \"https://allai.invalid/v2\"\napi_key = \"key\"\n";
+    mirror.configure(&format!("{nowhere}{OFTEN}"));
+    let [source, library, looked_up] = ["never.c", "never.so", "looked_up"].map(|name| mirror.folder().join(name));
+    std::fs::write(&source, NEVER_FOUND).unwrap();
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-o"]).args([&library, &source]);
+    assert!(compiler.status().unwrap().success());
+
+    let mut command = mirror.command(&["run"]);
+    command.env("LD_PRELOAD", &library).env("LOOKED_UP", &looked_up);
+    let mut daemon = Daemon::of(&mirror, command, "daemon");
+    daemon.until_log("ready").await;
+    until("a name is looked up", async || looked_up.exists()).await;
     daemon.stop().await.0.expect(0);
 }

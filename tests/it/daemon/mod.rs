@@ -48,9 +48,14 @@ impl Daemon {
 
     /// The same, without waiting.
     fn begin(mirror: &Mirror, name: &str) -> Self {
+        Self::of(mirror, mirror.command(&["run"]), name)
+    }
+
+    /// The same, started by a command.
+    fn of(mirror: &Mirror, command: Command, name: &str) -> Self {
         let log = mirror.folder().join(format!("{name}.log"));
         std::fs::remove_file(&log).ok();
-        let process = Process::logging_to(mirror.command(&["run"]), &log);
+        let process = Process::logging_to(command, &log);
         Self { process, log }
     }
 
@@ -64,9 +69,7 @@ impl Daemon {
             .args(command.get_args())
             .current_dir(mirror.folder())
             .env_clear();
-        let log = mirror.folder().join("limited.log");
-        let process = Process::logging_to(limited, &log);
-        Self { process, log }
+        Self::of(mirror, limited, "limited")
     }
 
     /// Makes it take the configuration that is written.
