@@ -6,6 +6,7 @@
 mod conditions;
 mod notifier;
 mod outage;
+mod refusal;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,23 +97,9 @@ impl Alerts {
 
     /// Tells of incidents. What cannot be told is told later.
     async fn tell(&self, notifier: &Notifier, mut incidents: Vec<Incident>) {
-        let before = incidents.clone();
-        let problems = notifier.tell(&mut incidents, &self.clock, warehouse::TELLING).await;
-        for problem in problems {
+        let told = notifier.tell(&mut incidents, Some(&self.warehouse), &self.clock, warehouse::TELLING);
+        for problem in told.await {
             tracing::warn!("alerts were not delivered, they are tried again in two minutes: {problem}");
-        }
-        let ways = notifier.ways();
-        for (incident, before) in incidents.iter().zip(&before) {
-            if incident.told == before.told {
-                continue;
-            }
-            let is_all = !ways.iter().any(|way| incident.is_due(*way));
-            if let Err(error) = self.warehouse.incident_told(incident, is_all).await {
-                tracing::warn!(
-                    sync.account = incident.account, alert.kind = incident.kind.as_str(), %error,
-                    "it was not noted that an alert was delivered; it will be again"
-                );
-            }
         }
     }
 }

@@ -64,7 +64,8 @@ impl Outage {
         if !is_due || self.tried_at.is_some_and(|at| now.saturating_sub(at) < TELLING) {
             return;
         }
-        let problems = notifier.tell(std::slice::from_mut(incident), clock, TELLING).await;
+        let incidents = std::slice::from_mut(incident);
+        let problems = notifier.tell(incidents, None, clock, TELLING).await;
         self.tried_at = (!problems.is_empty()).then_some(now);
         for problem in problems {
             tracing::warn!("alerts were not delivered, they are tried again in two minutes: {problem}");

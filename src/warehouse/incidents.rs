@@ -99,7 +99,7 @@ pub enum Way {
     Mail,
 }
 
-/// What was told of an incident: 0 nothing, 1 that it is there, 2 that it is over.
+/// What was told of an incident: 0 nothing, 1 that it is there, 2 that it is over, or nothing and nothing ever will.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Told {
     webhook: i64,
@@ -118,10 +118,18 @@ impl Incident {
 
     /// Notes that they were.
     pub const fn note_told(&mut self, way: Way) {
-        let now = if self.resolved_at.is_some() { 2 } else { 1 };
+        self.set_told(way, if self.resolved_at.is_some() { 2 } else { 1 });
+    }
+
+    /// Notes that nothing more is to be told of it this way.
+    pub const fn give_up(&mut self, way: Way) {
+        self.set_told(way, 2);
+    }
+
+    const fn set_told(&mut self, way: Way, told: i64) {
         match way {
-            Way::Webhook => self.told.webhook = now,
-            Way::Mail => self.told.mail = now,
+            Way::Webhook => self.told.webhook = told,
+            Way::Mail => self.told.mail = told,
         }
     }
 }
