@@ -257,26 +257,32 @@ pub(crate) struct NewAccounts {
     keys: Keys,
 }
 
-/// The jobs that the configuration wants, each with its account.
-pub fn entries(config: &Config, accounts: &[sync::Account]) -> Vec<Entry> {
-    let shared: Vec<Arc<sync::Account>> = accounts.iter().cloned().map(Arc::new).collect();
-    let of_account = |account: &Arc<sync::Account>| {
-        let salt = config
-            .accounts
-            .get(&account.name)
-            .and_then(|settings| settings.api_key.as_ref());
-        let salt = salt.map_or("", |key| key.expose());
+/// When the jobs that the configuration wants are to run.
+pub fn plans(config: &Config) -> Vec<Plan> {
+    let enabled = config.accounts.iter().filter(|(_, account)| account.enabled);
+    let of_account = |(name, account): (&String, &config::Account)| {
+        let salt = account.api_key.as_ref().map_or("", |key| key.expose());
         let jobs = Resource::ALL.into_iter().filter_map(|resource| {
             let job = config.jobs.get(resource);
-            job.enabled.then(|| Entry {
-                plan: Plan::new(&account.name, resource, job, salt),
-                account: Arc::clone(account),
-                key_group: key_group(accounts, account).to_owned(),
-            })
+            job.enabled.then(|| Plan::new(name, resource, job, salt))
         });
         jobs.collect::<Vec<_>>()
     };
-    shared.iter().flat_map(of_account).collect()
+    enabled.flat_map(of_account).collect()
+}
+
+/// The jobs that the configuration wants, each with its account.
+pub fn entries(config: &Config, accounts: &[sync::Account]) -> Vec<Entry> {
+    let shared: Vec<Arc<sync::Account>> = accounts.iter().cloned().map(Arc::new).collect();
+    let entry = |plan: Plan| {
+        let account = shared.iter().find(|account| account.name == plan.account)?;
+        Some(Entry {
+            plan,
+            account: Arc::clone(account),
+            key_group: key_group(accounts, account).to_owned(),
+        })
+    };
+    plans(config).into_iter().filter_map(entry).collect()
 }
 
 /// The first account that has the same API key.

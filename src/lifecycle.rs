@@ -325,7 +325,7 @@ impl Watching {
     fn start(app: &App, config: &Config, since: DateTime<Utc>) -> Self {
         let stop = CancellationToken::new();
         let (warehouse, clock) = (app.warehouse.clone(), Arc::clone(&app.clock));
-        let alerts = Alerts::new(Arc::new(config.clone()), warehouse, clock, since);
+        let alerts = Alerts::new(config.alerts.clone(), app::plans(config), warehouse, clock, since);
         let task = tokio::spawn(alerts.watch(stop.clone()));
         Self { stop, task }
     }
@@ -391,10 +391,10 @@ impl Drop for Listener {
 }
 
 fn settings(config: &Config, accounts: &[sync::Account]) -> Settings {
-    let entries = app::entries(config, accounts).into_iter();
     Settings {
         accounts: accounts.iter().map(|account| account.name.clone()).collect(),
-        plans: entries.map(|entry| entry.plan).collect(),
+        plans: app::plans(config),
+        stale_after: config.alerts.stale_after,
         token: config.admin.token.clone(),
     }
 }

@@ -8,7 +8,6 @@ mod notifier;
 mod outage;
 mod refusal;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -20,7 +19,8 @@ pub use notifier::{Notifier, mail_server};
 
 use self::outage::Outage;
 use crate::clock::SharedClock;
-use crate::config::Config;
+use crate::config;
+use crate::schedule::Plan;
 use crate::warehouse::{self, Incident, Warehouse};
 
 /// How often it is looked whether something is wrong.
@@ -31,7 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Looks again and again whether somebody is to be told of something.
 #[derive(Debug)]
 pub struct Alerts {
-    config: Arc<Config>,
+    settings: config::Alerts,
+    plans: Vec<Plan>,
     warehouse: Warehouse,
     clock: SharedClock,
     notifier: Option<Notifier>,
@@ -39,11 +40,18 @@ pub struct Alerts {
 }
 
 impl Alerts {
-    /// Looks after the jobs of a configuration, which this program keeps since `since`.
-    pub fn new(config: Arc<Config>, warehouse: Warehouse, clock: SharedClock, since: DateTime<Utc>) -> Self {
-        let notifier = Notifier::new(&config.alerts);
+    /// Looks after the jobs of these plans, which this program keeps since `since`.
+    pub fn new(
+        settings: config::Alerts,
+        plans: Vec<Plan>,
+        warehouse: Warehouse,
+        clock: SharedClock,
+        since: DateTime<Utc>,
+    ) -> Self {
+        let notifier = Notifier::new(&settings);
         Self {
-            config,
+            settings,
+            plans,
             warehouse,
             clock,
             notifier,
@@ -84,10 +92,10 @@ impl Alerts {
 
     /// Looks what is wrong; what somebody is to be told of now, by this program alone for a while.
     async fn look(&self) -> Result<Vec<Incident>, warehouse::Error> {
-        let accounts: Vec<&str> = self.config.accounts.keys().map(String::as_str).collect();
+        let accounts: Vec<&str> = self.plans.iter().map(|plan| plan.account.as_str()).collect();
         let standings = self.warehouse.standings().await?;
         let (jobs, now) = self.warehouse.jobs_now().await?;
-        let conditions = conditions(&self.config, &standings, &jobs, self.since, now);
+        let conditions = conditions(&self.settings, &self.plans, &standings, &jobs, self.since, now);
         self.warehouse.note_conditions(&conditions, &accounts).await?;
         match &self.notifier {
             Some(notifier) => self.warehouse.untold_incidents(&notifier.ways()).await,

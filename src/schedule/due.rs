@@ -107,6 +107,11 @@ impl Plan {
         }
     }
 
+    /// How long the schedule leaves the job alone after a moment.
+    pub(super) fn interval(&self, after: DateTime<Utc>) -> TimeDelta {
+        next_tick(&self.schedule, self.timezone, after).map_or(TimeDelta::zero(), |next| next - after)
+    }
+
     /// When a job that failed is tried again; at the latest when its schedule says so anew.
     fn retry_at(&self, state: &JobState, now: DateTime<Utc>) -> DateTime<Utc> {
         self.retry(&self.schedule, FIRST_RETRY, state.failures, state.failed_at, now)
