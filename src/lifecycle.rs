@@ -21,11 +21,11 @@ use crate::metrics::Exporter;
 use crate::schedule::{Holder, Scheduler, Turn};
 use crate::server::{Schedules, Server, Settings};
 use crate::sync;
-use crate::warehouse::{self, DaemonLock};
+use crate::warehouse::{self, DaemonLock, Keeper, Warehouse};
 
 /// How long the database may take when the daemon stops.
 const CLOSING: Duration = Duration::from_secs(1);
-/// How often old runs are forgotten, and how long that may take.
+/// How often old runs are forgotten and it is said which jobs are kept, and how long that may take.
 const TIDYING: Duration = Duration::from_hours(1);
 const TIDYING_WITHIN: Duration = Duration::from_secs(10);
 /// How long the database may take while the configuration is reloaded: the watchdog waits.
@@ -81,7 +81,9 @@ pub struct Daemon {
     alerts: Watching,
     since: DateTime<Utc>,
     tidied_at: Duration,
-    _alone: Option<DaemonLock>,
+    kept_at: Option<Duration>,
+    keeper: Keeper,
+    alone: Option<DaemonLock>,
 }
 
 /// The admin listener at work.
@@ -119,6 +121,10 @@ impl Daemon {
         let alone = DaemonLock::take(&app::location(&config), holder.as_str())?;
         let app = App::open(&config, Arc::clone(&clock)).await?;
         let since = clock.now();
+        let keeper = Keeper {
+            keeper: holder.as_str().to_owned(),
+            source: path_of(&source),
+        };
         let mut scheduler = Scheduler::new(app.warehouse.clone(), clock, holder, config.daemon.lease);
         scheduler
             .set_entries(app::entries(&config, &app.accounts), config.daemon.concurrent_runs)
@@ -139,7 +145,9 @@ impl Daemon {
             alerts,
             since,
             tidied_at: Duration::ZERO,
-            _alone: alone,
+            kept_at: None,
+            keeper,
+            alone,
         })
     }
 
@@ -168,7 +176,7 @@ impl Daemon {
             }
             if turn.problem.is_none() {
                 tokio::select! {
-                    () = self.tidy() => {}
+                    () = async { self.keep().await; self.tidy().await } => {}
                     () = signals.stop.cancelled() => break,
                 }
             }
@@ -189,6 +197,22 @@ impl Daemon {
         ]);
         tracing::info!("stopping");
         self.stop().await;
+    }
+
+    /// Says which jobs it keeps, unless it has lately.
+    async fn keep(&mut self) {
+        let now = self.app.clock.monotonic();
+        if self.kept_at.is_some_and(|at| now.saturating_sub(at) < TIDYING) {
+            return;
+        }
+        let kept = tokio::select! {
+            kept = keep(&self.app.warehouse, &self.keeper, &self.config, self.alone.is_some()) => kept.map_err(Error::from),
+            () = self.app.clock.sleep(TIDYING_WITHIN) => Err(Error::DatabaseIsSilent),
+        };
+        match kept {
+            Ok(()) => self.kept_at = Some(now),
+            Err(error) => tracing::warn!(%error, "it is not noted which jobs this daemon keeps; trying again"),
+        }
     }
 
     /// Forgets what was told of long ago: some of it, if it is much.
@@ -285,6 +309,7 @@ impl Daemon {
         self.alerts.stop.cancel();
         self.alerts = Watching::start(&self.app, &config, self.since);
         self.config = config;
+        self.kept_at = None;
         let changed: Vec<&str> = changed.iter().map(String::as_str).collect();
         let retried = tokio::select! {
             retried = self.app.warehouse.retry_jobs(&changed) => retried.map_err(Error::from),
@@ -337,6 +362,32 @@ impl Watching {
             self.task.abort();
         }
     }
+}
+
+/// Notes which jobs a configuration has this program keep. Another one that read the same configuration and is dead was this
+/// one before it was started again; beside one that is `alone`, none keeps anything.
+async fn keep(warehouse: &Warehouse, by: &Keeper, config: &Config, alone: bool) -> Result<(), warehouse::Error> {
+    let was_this =
+        |other: &Keeper| !by.source.is_empty() && other.source == by.source && Holder::is_dead(&other.keeper);
+    let known = warehouse.keepers().await?.into_iter();
+    let gone = known.filter(|other| alone || was_this(other)).map(|other| other.keeper);
+    let plans = app::plans(config);
+    let jobs: Vec<(&str, Resource)> = plans
+        .iter()
+        .map(|plan| (plan.account.as_str(), plan.resource))
+        .collect();
+    warehouse.keep_jobs(by, &jobs, &gone.collect::<Vec<String>>()).await
+}
+
+/// Where a configuration is read from; nothing if it is all in the environment.
+fn path_of(source: &LoadOptions) -> String {
+    let path = source
+        .path
+        .as_ref()
+        .or_else(|| source.search.iter().find(|path| path.exists()));
+    path.map_or_else(String::new, |path| {
+        std::path::absolute(path).as_ref().unwrap_or(path).display().to_string()
+    })
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {

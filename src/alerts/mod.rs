@@ -92,11 +92,15 @@ impl Alerts {
 
     /// Looks what is wrong; what somebody is to be told of now, by this program alone for a while.
     async fn look(&self) -> Result<Vec<Incident>, warehouse::Error> {
-        let accounts: Vec<&str> = self.plans.iter().map(|plan| plan.account.as_str()).collect();
+        let kept: Vec<_> = self
+            .plans
+            .iter()
+            .map(|plan| (plan.account.as_str(), plan.resource))
+            .collect();
         let standings = self.warehouse.standings().await?;
         let (jobs, now) = self.warehouse.jobs_now().await?;
         let conditions = conditions(&self.settings, &self.plans, &standings, &jobs, self.since, now);
-        self.warehouse.note_conditions(&conditions, &accounts).await?;
+        self.warehouse.note_conditions(&conditions, &kept).await?;
         match &self.notifier {
             Some(notifier) => self.warehouse.untold_incidents(&notifier.ways()).await,
             None => Ok(Vec::new()),

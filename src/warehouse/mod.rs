@@ -23,6 +23,7 @@ mod freshness;
 mod held;
 mod incidents;
 mod jobs;
+mod keepers;
 mod look_up;
 mod message_state;
 mod messages;
@@ -56,6 +57,7 @@ pub use freshness::{Figures, Freshness};
 pub use held::{ColumnKind, HeldRow, HeldValue, columns};
 pub use incidents::{Condition, Incident, IncidentKind, TELLING, Told, Way};
 pub use jobs::{Claim, Holding, JobProblem, JobState, Release};
+pub use keepers::Keeper;
 pub use message_state::{ConversationToRead, ToRead};
 pub use mirrored::{Unseen, UnseenRow};
 pub use outage::Outages;
@@ -279,6 +281,7 @@ pub fn statements() -> Vec<Statement> {
         held::STATEMENTS,
         incidents::STATEMENTS,
         jobs::STATEMENTS,
+        keepers::STATEMENTS,
         message_state::STATEMENTS,
         messages::STATEMENTS,
         parity::STATEMENTS,

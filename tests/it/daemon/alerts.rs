@@ -23,6 +23,7 @@ on_both_databases! {
     a_refused_key_is_told_once_and_again_when_it_is_over,
     deletions_that_are_held_back_are_told_by_mail,
     what_was_told_is_not_told_again_by_who_comes_after,
+    what_is_gone_from_the_configuration_needs_nobody,
 }
 
 /// What was posted to an address.
@@ -257,7 +258,9 @@ fn forbid_reading(mirror: &Mirror, url: &str) {
 /// Which resources were told of, in order.
 fn told_of(hook: &Hook) -> Vec<String> {
     let posted = hook.posted();
-    let resources = posted.iter().map(|posted| posted["incident"]["resource"].as_str().unwrap().to_owned());
+    let resources = posted
+        .iter()
+        .map(|posted| posted["incident"]["resource"].as_str().unwrap().to_owned());
     resources.collect()
 }
 
@@ -268,13 +271,19 @@ async fn what_was_told_is_not_told_again_by_who_comes_after(database: Database) 
     forbid_reading(&mirror, &hook.listen().await);
     let daemon = Daemon::start(&mirror).await;
     until("a second one is being told", async || hook.posted().len() == 2).await;
-    let known = mirror.database.rows("SELECT resource FROM incidents WHERE webhook_told = 1").await;
+    let known = mirror
+        .database
+        .rows("SELECT resource FROM incidents WHERE webhook_told = 1")
+        .await;
     let known: Vec<&str> = known.iter().map(|row| row.text("resource")).collect();
     assert_eq!(known, [told_of(&hook)[0].as_str()]);
     daemon.process.kill();
 
     // Its time for telling is over.
-    mirror.database.execute("UPDATE incidents SET telling_until = NULL").await;
+    mirror
+        .database
+        .execute("UPDATE incidents SET telling_until = NULL")
+        .await;
     let daemon = Daemon::start(&mirror).await;
     until("the rest is told", async || hook.posted().len() == 4).await;
     let mut told = told_of(&hook);
@@ -283,6 +292,73 @@ async fn what_was_told_is_not_told_again_by_who_comes_after(database: Database) 
     told.sort();
     assert_eq!(told, ["analytics", "contacts", "conversations"]);
     daemon.stop().await.0.expect(0);
+}
+
+/// How many incidents of an account there are that are over, and that are not.
+async fn incidents(mirror: &Mirror, account: &str) -> (usize, usize) {
+    let of_it = format!("SELECT resolved_at FROM incidents WHERE account = '{account}' AND resolved_at IS");
+    let over = mirror.database.rows(&format!("{of_it} NOT NULL")).await.len();
+    (over, mirror.database.rows(&format!("{of_it} NULL")).await.len())
+}
+
+/// At a reload and at a start.
+async fn what_is_gone_from_the_configuration_needs_nobody(database: Database) {
+    let mirror = Mirror::start(database, Options::for_tests(20, 3)).await;
+    let hook = Hook::default();
+    let alerts = format!("[alerts.webhook]\nurl = \"{}\"\n", hook.listen().await);
+    let main = mirror.account_config("main", "");
+    let [one, two] = ["one", "two"].map(|name| main.replace("main", name).replace(&mirror.sandbox.keys().read, name));
+    mirror.configure(&format!("{main}{one}{two}{OFTEN}{alerts}"));
+    let mut daemon = Daemon::start(&mirror).await;
+    until("both keys are refused", async || hook.posted().len() == 2).await;
+
+    mirror.configure(&format!("{main}{two}{OFTEN}{alerts}"));
+    daemon.reload().await;
+    until("the one is over", async || incidents(&mirror, "one").await == (1, 0)).await;
+    assert_eq!(incidents(&mirror, "two").await, (0, 1));
+    daemon.stop().await.0.expect(0);
+    mirror.configure(&format!("{main}{OFTEN}{alerts}"));
+    let daemon = Daemon::start(&mirror).await;
+    until("the other is over", async || incidents(&mirror, "two").await == (1, 0)).await;
+    until("that is told", async || hook.posted().len() == 4).await;
+    assert!(
+        hook.posted()[2..].iter().all(|told| told["status"] == "resolved"),
+        "{:?}",
+        hook.posted()
+    );
+    daemon.stop().await.0.expect(0);
+}
+
+/// Each of two daemons has accounts of its own: that one does not know the other's does not make them be gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_daemon_keeps_is_not_gone() {
+    let mirror = Mirror::start(Database::postgres(), Options::for_tests(20, 3)).await;
+    let main = mirror.account_config("main", "");
+    let [gone, other] =
+        ["gone", "other"].map(|name| main.replace("main", name).replace(&mirror.sandbox.keys().read, name));
+    mirror.configure(&format!("{other}{OFTEN}"));
+    std::fs::rename(mirror.config_path(), mirror.folder().join("other.toml")).unwrap();
+    let command = mirror.command(&["run", "-c", "other.toml"]);
+    let mut second = Daemon::of(&mirror, command, "second");
+    second.until_log("ready").await;
+    mirror.configure(&format!("{main}{gone}{OFTEN}"));
+    let first = Daemon::start(&mirror).await;
+    until("both keys are refused", async || {
+        incidents(&mirror, "gone").await == (0, 1) && incidents(&mirror, "other").await == (0, 1)
+    })
+    .await;
+
+    // Also while the other one is down for a while.
+    second.process.signal("STOP");
+    first.stop().await.0.expect(0);
+    mirror.configure(&format!("{main}{OFTEN}"));
+    let first = Daemon::start(&mirror).await;
+    until("the one is over", async || incidents(&mirror, "gone").await == (1, 0)).await;
+    assert_eq!(incidents(&mirror, "other").await, (0, 1));
+    second.process.signal("CONT");
+    first.stop().await.0.expect(0);
+    second.stop().await.0.expect(0);
+    assert_eq!(incidents(&mirror, "other").await, (0, 1));
 }
 
 /// It is never taken, and holds up nothing.
