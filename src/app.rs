@@ -64,13 +64,15 @@ pub enum Error {
 impl App {
     /// Opens the warehouse, creates or upgrades its tables unless that is switched off, and makes the clients.
     pub async fn open(config: &Config, clock: SharedClock) -> Result<Self, Error> {
+        let app = Self::assemble(config, clock).await?;
+        app.reach(config).await?;
+        Ok(app)
+    }
+
+    /// Makes the clients and opens the warehouse, whose server need not be there yet: [`Self::reach`] does the rest.
+    pub(crate) async fn assemble(config: &Config, clock: SharedClock) -> Result<Self, Error> {
         let (accounts, keys) = Keys::default().accounts(config, &clock, &RetryPolicy::default())?;
-        let warehouse = Warehouse::open(&location(config), Arc::clone(&clock)).await?;
-        if config.warehouse.migrate {
-            warehouse.migrate().await?;
-        } else if !warehouse.schema_is_current().await? {
-            return Err(Error::NotMigrated);
-        }
+        let warehouse = Warehouse::at(&location(config), Arc::clone(&clock)).await?;
         Ok(Self {
             warehouse,
             accounts,
@@ -78,6 +80,17 @@ impl App {
             holder: Holder::new("sync"),
             keys,
         })
+    }
+
+    /// Connects to the warehouse's server, and creates or upgrades the tables unless that is switched off.
+    pub(crate) async fn reach(&self, config: &Config) -> Result<(), Error> {
+        self.warehouse.reach().await?;
+        if config.warehouse.migrate {
+            self.warehouse.migrate().await?;
+        } else if !self.warehouse.schema_is_current().await? {
+            return Err(Error::NotMigrated);
+        }
+        Ok(())
     }
 
     /// The accounts of another configuration. What is known of the rate limit of a key stays known.

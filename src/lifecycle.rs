@@ -30,6 +30,8 @@ const TIDYING: Duration = Duration::from_hours(1);
 const TIDYING_WITHIN: Duration = Duration::from_secs(10);
 /// How long the database may take while the configuration is reloaded: the watchdog waits.
 const RELOADING: Duration = Duration::from_secs(10);
+/// How long after it was away the database is tried again while the daemon starts.
+const AWAY: Duration = Duration::from_secs(2);
 /// The service manager is asked so often for so much time while the daemon starts: upgrading large tables takes a while.
 const STARTING: (Duration, u32) = (Duration::from_secs(20), 60_000_000);
 
@@ -59,6 +61,16 @@ pub enum Error {
     /// What cannot change while the daemon runs has changed.
     #[error("{0} cannot change while the daemon runs: restart it")]
     NeedsRestart(&'static str),
+}
+
+impl Error {
+    /// Whether the database's server is away.
+    fn is_outage(&self) -> bool {
+        match self {
+            Self::App(app::Error::Warehouse(error)) | Self::Warehouse(error) => error.is_outage(),
+            _ => false,
+        }
+    }
 }
 
 /// What tells the daemon to do something.
@@ -96,16 +108,15 @@ struct Listener {
 }
 
 impl Daemon {
-    /// Starts: opens the warehouse, looks at the jobs and listens. `source` is where a new configuration is read from.
+    /// Starts: listens, opens the warehouse and looks at the jobs. `source` is where a new configuration is read from.
     ///
-    /// Fails where another daemon keeps the same SQLite file.
+    /// Waits for a database server that is away, without end: meanwhile the admin listener says so, and people are told. Fails
+    /// where another daemon keeps the same SQLite file, and where waiting would not help.
     pub async fn start(config: Config, source: LoadOptions, clock: SharedClock) -> Result<Self, Error> {
+        tell(&[NotifyState::Status("starting")]);
         let starting = async {
             loop {
-                tell(&[
-                    NotifyState::ExtendTimeoutUsec(STARTING.1),
-                    NotifyState::Status("starting"),
-                ]);
+                tell(&[NotifyState::ExtendTimeoutUsec(STARTING.1)]);
                 clock.sleep(STARTING.0).await;
             }
         };
@@ -119,23 +130,34 @@ impl Daemon {
         let holder = Holder::new("run");
         // Before anything is migrated under the feet of another.
         let alone = DaemonLock::take(&app::location(&config), holder.as_str())?;
-        let app = App::open(&config, Arc::clone(&clock)).await?;
+        let app = App::assemble(&config, Arc::clone(&clock)).await?;
         let since = clock.now();
         let keeper = Keeper {
             keeper: holder.as_str().to_owned(),
             source: path_of(&source),
         };
-        let mut scheduler = Scheduler::new(app.warehouse.clone(), clock, holder, config.daemon.lease);
-        scheduler
-            .set_entries(app::entries(&config, &app.accounts), config.daemon.concurrent_runs)
-            .await?;
-        // Whoever starts it again has mended something.
-        let names: Vec<&str> = app.accounts.iter().map(|account| account.name.as_str()).collect();
-        app.warehouse.retry_jobs(&names).await?;
+        let mut scheduler = Scheduler::new(app.warehouse.clone(), Arc::clone(&clock), holder, config.daemon.lease);
         let listening = listen(config.admin.listen).await?;
         let settings = Arc::new(watch::Sender::new(settings(&config, &app.accounts)));
         let listener = Listener::serve(listening, &app, settings, &scheduler)?;
-        let alerts = Watching::start(&app, &config, since);
+        let mut alerts = None;
+        while let Err(error) = make_ready(&app, &config, &mut scheduler).await {
+            if !error.is_outage() || alone.is_some() {
+                return Err(error);
+            }
+            let problem = format!("waiting for the database: {error}");
+            tell(&[NotifyState::Status(&problem)]);
+            scheduler.note_problem(problem);
+            if alerts.is_none() {
+                tracing::info!(
+                    "the status page is at http://{}/ once the database is there",
+                    listener.address
+                );
+                alerts = Some(Watching::start(&app, &config, since));
+            }
+            clock.sleep(AWAY).await;
+        }
+        let alerts = alerts.unwrap_or_else(|| Watching::start(&app, &config, since));
         Ok(Self {
             app,
             config,
@@ -306,7 +328,6 @@ impl Daemon {
             std::mem::replace(&mut self.listener, listener).stop().await;
             tracing::info!("the status page is at http://{}/ now", self.listener.address);
         }
-        self.alerts.stop.cancel();
         self.alerts = Watching::start(&self.app, &config, self.since);
         self.config = config;
         self.kept_at = None;
@@ -364,6 +385,17 @@ impl Watching {
     }
 }
 
+/// Opens the warehouse and looks which jobs there are.
+async fn make_ready(app: &App, config: &Config, scheduler: &mut Scheduler) -> Result<(), Error> {
+    app.reach(config).await?;
+    let jobs = app::entries(config, &app.accounts);
+    scheduler.set_entries(jobs, config.daemon.concurrent_runs).await?;
+    // Whoever starts it again has mended something.
+    let names: Vec<&str> = app.accounts.iter().map(|account| account.name.as_str()).collect();
+    app.warehouse.retry_jobs(&names).await?;
+    Ok(())
+}
+
 /// Notes which jobs a configuration has this program keep. Another one that read the same configuration and is dead was this
 /// one before it was started again; beside one that is `alone`, none keeps anything.
 async fn keep(warehouse: &Warehouse, by: &Keeper, config: &Config, alone: bool) -> Result<(), warehouse::Error> {
@@ -388,6 +420,12 @@ fn path_of(source: &LoadOptions) -> String {
     path.map_or_else(String::new, |path| {
         std::path::absolute(path).as_ref().unwrap_or(path).display().to_string()
     })
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {

@@ -60,31 +60,37 @@ impl Alerts {
     }
 
     /// Looks until `stop` is cancelled; what is being told then is told to its end.
-    pub async fn watch(self, stop: CancellationToken) {
+    pub async fn watch(mut self, stop: CancellationToken) {
         let mut outage = Outage::default();
         loop {
             tokio::select! {
                 () = self.clock.sleep(LOOK_EVERY) => {}
                 () = stop.cancelled() => return,
             }
-            let looking = std::pin::pin!(self.look());
-            let looked = match select(looking, self.clock.sleep(PATIENCE)).await {
-                Either::Left((looked, _)) => looked.map_err(|error| error.to_string()),
-                Either::Right(_) => Err(format!("the database did not answer within {} s", PATIENCE.as_secs())),
+            let looked = {
+                let looking = std::pin::pin!(self.look());
+                match select(looking, self.clock.sleep(PATIENCE)).await {
+                    Either::Left((looked, _)) => looked.map_err(|error| error.to_string()),
+                    Either::Right(_) => Err(format!("the database did not answer within {} s", PATIENCE.as_secs())),
+                }
             };
             if let Err(problem) = &looked {
                 tracing::warn!(
                     "it is not known whether somebody should be told of something, looking again: {problem}"
                 );
             }
-            match (looked, &self.notifier) {
-                (_, None) => {}
-                (Err(problem), Some(notifier)) => outage.go_on(&problem, notifier, &self.clock).await,
-                (Ok(untold), Some(notifier)) => {
-                    outage.end(notifier, &self.clock).await;
-                    if !untold.is_empty() {
-                        self.tell(notifier, untold).await;
-                    }
+            match &looked {
+                // What could not be kept up to date meanwhile gets the time for that.
+                Err(problem) if outage.go_on(problem, &self.clock) => self.since = self.clock.now(),
+                Err(_) => {}
+                Ok(_) => outage.end(&self.clock),
+            }
+            if let Some(notifier) = &self.notifier {
+                outage.tell(notifier, &self.clock).await;
+                if let Ok(untold) = looked
+                    && !untold.is_empty()
+                {
+                    self.tell(notifier, untold).await;
                 }
             }
         }

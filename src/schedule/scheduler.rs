@@ -195,6 +195,11 @@ impl Scheduler {
         self.running.clear();
     }
 
+    /// Notes that schedules are not kept yet.
+    pub(crate) fn note_problem(&self, problem: String) {
+        self.note_health(Some(problem));
+    }
+
     fn note_health(&self, problem: Option<String>) {
         let looked_at = self.clock.monotonic();
         self.health.send_if_modified(|health| {

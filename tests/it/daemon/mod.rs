@@ -1,6 +1,7 @@
 //! `allai-sync run`, as systemd and operators meet it.
 
 mod alerts;
+mod away;
 mod life;
 mod metrics;
 mod outages;
