@@ -1,5 +1,9 @@
 //! The daemon's life: start, reload, stop, and what the service manager hears of it.
 
+mod keeping;
+mod listening;
+mod watching;
+
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,21 +11,21 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sd_notify::NotifyState;
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::alerts::Alerts;
 use crate::allai::Resource;
 use crate::app::{self, App};
 use crate::clock::SharedClock;
 use crate::config::{self, Config, LoadOptions};
 use crate::metrics::Exporter;
 use crate::schedule::{Holder, Scheduler, Turn};
-use crate::server::{Schedules, Server, Settings};
+use crate::server::Settings;
 use crate::sync;
-use crate::warehouse::{self, DaemonLock, Keeper, Warehouse};
+use crate::warehouse::{self, DaemonLock, Keeper};
+use keeping::{keep, keeper};
+use listening::{Listener, listen};
+use watching::Watching;
 
 /// How long the database may take when the daemon stops.
 const CLOSING: Duration = Duration::from_secs(1);
@@ -98,15 +102,6 @@ pub struct Daemon {
     alone: Option<DaemonLock>,
 }
 
-/// The admin listener at work.
-#[derive(Debug)]
-struct Listener {
-    address: SocketAddr,
-    settings: Arc<watch::Sender<Settings>>,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
-
 impl Daemon {
     /// Starts: listens, opens the warehouse and looks at the jobs. `source` is where a new configuration is read from.
     ///
@@ -132,10 +127,7 @@ impl Daemon {
         let alone = DaemonLock::take(&app::location(&config), holder.as_str())?;
         let app = App::assemble(&config, Arc::clone(&clock)).await?;
         let since = clock.now();
-        let keeper = Keeper {
-            keeper: holder.as_str().to_owned(),
-            source: path_of(&source),
-        };
+        let keeper = keeper(&holder, &source);
         let mut scheduler = Scheduler::new(app.warehouse.clone(), Arc::clone(&clock), holder, config.daemon.lease);
         let listening = listen(config.admin.listen).await?;
         let settings = Arc::new(watch::Sender::new(settings(&config, &app.accounts)));
@@ -360,31 +352,6 @@ impl Daemon {
     }
 }
 
-/// Somebody looks whether others are to be told of something.
-#[derive(Debug)]
-struct Watching {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-impl Watching {
-    fn start(app: &App, config: &Config, since: DateTime<Utc>) -> Self {
-        let stop = CancellationToken::new();
-        let (warehouse, clock) = (app.warehouse.clone(), Arc::clone(&app.clock));
-        let alerts = Alerts::new(config.alerts.clone(), app::plans(config), warehouse, clock, since);
-        let task = tokio::spawn(alerts.watch(stop.clone()));
-        Self { stop, task }
-    }
-
-    /// What is being told is told to its end, `within` that time.
-    async fn stop(mut self, within: Duration) {
-        self.stop.cancel();
-        if tokio::time::timeout(within, &mut self.task).await.is_err() {
-            self.task.abort();
-        }
-    }
-}
-
 /// Opens the warehouse and looks which jobs there are.
 async fn make_ready(app: &App, config: &Config, scheduler: &mut Scheduler) -> Result<(), Error> {
     app.reach(config).await?;
@@ -394,89 +361,6 @@ async fn make_ready(app: &App, config: &Config, scheduler: &mut Scheduler) -> Re
     let names: Vec<&str> = app.accounts.iter().map(|account| account.name.as_str()).collect();
     app.warehouse.retry_jobs(&names).await?;
     Ok(())
-}
-
-/// Notes which jobs a configuration has this program keep. Another one that read the same configuration and is dead was this
-/// one before it was started again; beside one that is `alone`, none keeps anything.
-async fn keep(warehouse: &Warehouse, by: &Keeper, config: &Config, alone: bool) -> Result<(), warehouse::Error> {
-    let was_this =
-        |other: &Keeper| !by.source.is_empty() && other.source == by.source && Holder::is_dead(&other.keeper);
-    let known = warehouse.keepers().await?.into_iter();
-    let gone = known.filter(|other| alone || was_this(other)).map(|other| other.keeper);
-    let plans = app::plans(config);
-    let jobs: Vec<(&str, Resource)> = plans
-        .iter()
-        .map(|plan| (plan.account.as_str(), plan.resource))
-        .collect();
-    warehouse.keep_jobs(by, &jobs, &gone.collect::<Vec<String>>()).await
-}
-
-/// Where a configuration is read from; nothing if it is all in the environment.
-fn path_of(source: &LoadOptions) -> String {
-    let path = source
-        .path
-        .as_ref()
-        .or_else(|| source.search.iter().find(|path| path.exists()));
-    path.map_or_else(String::new, |path| {
-        std::path::absolute(path).as_ref().unwrap_or(path).display().to_string()
-    })
-}
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
-async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|source| Error::Listen { address, source })
-}
-
-impl Listener {
-    fn serve(
-        listener: TcpListener,
-        app: &App,
-        settings: Arc<watch::Sender<Settings>>,
-        scheduler: &Scheduler,
-    ) -> Result<Self, Error> {
-        let address = listener.local_addr().map_err(|source| Error::Listen {
-            address: SocketAddr::from(([0, 0, 0, 0], 0)),
-            source,
-        })?;
-        let server = Server::on(
-            listener,
-            app.warehouse.clone(),
-            Arc::clone(&app.clock),
-            settings.subscribe(),
-        );
-        let server = server.with_metrics(Exporter::install()).with_schedules(Schedules {
-            woken: scheduler.waker(),
-            health: scheduler.health(),
-        });
-        let stop = CancellationToken::new();
-        let task = tokio::spawn(server.serve(stop.clone()));
-        Ok(Self {
-            address,
-            settings,
-            stop,
-            task,
-        })
-    }
-
-    /// Takes a second at most.
-    async fn stop(mut self) {
-        self.stop.cancel();
-        if let Err(error) = (&mut self.task).await {
-            tracing::error!("the admin listener broke off: {error}; please report this");
-        }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
 }
 
 fn settings(config: &Config, accounts: &[sync::Account]) -> Settings {
