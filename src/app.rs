@@ -64,13 +64,15 @@ pub enum Error {
 impl App {
     /// Opens the warehouse, creates or upgrades its tables unless that is switched off, and makes the clients.
     pub async fn open(config: &Config, clock: SharedClock) -> Result<Self, Error> {
+        let app = Self::assemble(config, clock).await?;
+        app.reach(config).await?;
+        Ok(app)
+    }
+
+    /// Makes the clients and opens the warehouse, whose server need not be there yet: [`Self::reach`] does the rest.
+    pub(crate) async fn assemble(config: &Config, clock: SharedClock) -> Result<Self, Error> {
         let (accounts, keys) = Keys::default().accounts(config, &clock, &RetryPolicy::default())?;
-        let warehouse = Warehouse::open(&location(config), Arc::clone(&clock)).await?;
-        if config.warehouse.migrate {
-            warehouse.migrate().await?;
-        } else if !warehouse.schema_is_current().await? {
-            return Err(Error::NotMigrated);
-        }
+        let warehouse = Warehouse::at(&location(config), Arc::clone(&clock)).await?;
         Ok(Self {
             warehouse,
             accounts,
@@ -78,6 +80,17 @@ impl App {
             holder: Holder::new("sync"),
             keys,
         })
+    }
+
+    /// Connects to the warehouse's server, and creates or upgrades the tables unless that is switched off.
+    pub(crate) async fn reach(&self, config: &Config) -> Result<(), Error> {
+        self.warehouse.reach().await?;
+        if config.warehouse.migrate {
+            self.warehouse.migrate().await?;
+        } else if !self.warehouse.schema_is_current().await? {
+            return Err(Error::NotMigrated);
+        }
+        Ok(())
     }
 
     /// The accounts of another configuration. What is known of the rate limit of a key stays known.
@@ -161,7 +174,6 @@ impl App {
                     let work = Work {
                         full: options.full,
                         requested: true,
-                        incremental: !options.full,
                     };
                     let release = schedule::release(&claimed.job, work, &outcome, interrupted);
                     claimed.release(&release).await;
@@ -258,26 +270,32 @@ pub(crate) struct NewAccounts {
     keys: Keys,
 }
 
-/// The jobs that the configuration wants, each with its account.
-pub fn entries(config: &Config, accounts: &[sync::Account]) -> Vec<Entry> {
-    let shared: Vec<Arc<sync::Account>> = accounts.iter().cloned().map(Arc::new).collect();
-    let of_account = |account: &Arc<sync::Account>| {
-        let salt = config
-            .accounts
-            .get(&account.name)
-            .and_then(|settings| settings.api_key.as_ref());
-        let salt = salt.map_or("", |key| key.expose());
+/// When the jobs that the configuration wants are to run.
+pub fn plans(config: &Config) -> Vec<Plan> {
+    let enabled = config.accounts.iter().filter(|(_, account)| account.enabled);
+    let of_account = |(name, account): (&String, &config::Account)| {
+        let salt = account.api_key.as_ref().map_or("", |key| key.expose());
         let jobs = Resource::ALL.into_iter().filter_map(|resource| {
             let job = config.jobs.get(resource);
-            job.enabled.then(|| Entry {
-                plan: Plan::new(&account.name, resource, job, salt),
-                account: Arc::clone(account),
-                key_group: key_group(accounts, account).to_owned(),
-            })
+            job.enabled.then(|| Plan::new(name, resource, job, salt))
         });
         jobs.collect::<Vec<_>>()
     };
-    shared.iter().flat_map(of_account).collect()
+    enabled.flat_map(of_account).collect()
+}
+
+/// The jobs that the configuration wants, each with its account.
+pub fn entries(config: &Config, accounts: &[sync::Account]) -> Vec<Entry> {
+    let shared: Vec<Arc<sync::Account>> = accounts.iter().cloned().map(Arc::new).collect();
+    let entry = |plan: Plan| {
+        let account = shared.iter().find(|account| account.name == plan.account)?;
+        Some(Entry {
+            plan,
+            account: Arc::clone(account),
+            key_group: key_group(accounts, account).to_owned(),
+        })
+    };
+    plans(config).into_iter().filter_map(entry).collect()
 }
 
 /// The first account that has the same API key.

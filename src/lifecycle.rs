@@ -1,5 +1,10 @@
 //! The daemon's life: start, reload, stop, and what the service manager hears of it.
 
+mod keeping;
+mod listening;
+mod receiving;
+mod watching;
+
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,30 +12,33 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sd_notify::NotifyState;
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::alerts::Alerts;
 use crate::allai::Resource;
 use crate::app::{self, App};
 use crate::clock::SharedClock;
 use crate::config::{self, Config, LoadOptions};
 use crate::metrics::Exporter;
 use crate::schedule::{Holder, Scheduler, Turn};
-use crate::server::{Schedules, Server, Settings};
+use crate::server::Settings;
 use crate::sync;
-use crate::warehouse::{self, DaemonLock};
-use crate::webhooks::{Inbox, Receiver, Senders};
+use crate::warehouse::{self, DaemonLock, Keeper};
+use crate::webhooks::Senders;
+use keeping::{keep, keeper};
+use listening::{Listener, listen};
+use receiving::Public;
+use watching::Watching;
 
 /// How long the database may take when the daemon stops.
 const CLOSING: Duration = Duration::from_secs(1);
-/// How often old runs are forgotten, and how long that may take.
+/// How often old runs are forgotten and it is said which jobs are kept, and how long that may take.
 const TIDYING: Duration = Duration::from_hours(1);
 const TIDYING_WITHIN: Duration = Duration::from_secs(10);
 /// How long the database may take while the configuration is reloaded: the watchdog waits.
 const RELOADING: Duration = Duration::from_secs(10);
+/// How long after it was away the database is tried again while the daemon starts.
+const AWAY: Duration = Duration::from_secs(2);
 /// The service manager is asked so often for so much time while the daemon starts: upgrading large tables takes a while.
 const STARTING: (Duration, u32) = (Duration::from_secs(20), 60_000_000);
 
@@ -68,6 +76,16 @@ pub enum Error {
     NeedsRestart(&'static str),
 }
 
+impl Error {
+    /// Whether the database's server is away.
+    fn is_outage(&self) -> bool {
+        match self {
+            Self::App(app::Error::Warehouse(error)) | Self::Warehouse(error) => error.is_outage(),
+            _ => false,
+        }
+    }
+}
+
 /// What tells the daemon to do something.
 #[derive(Clone, Debug, Default)]
 pub struct Signals {
@@ -90,29 +108,21 @@ pub struct Daemon {
     alerts: Watching,
     since: DateTime<Utc>,
     tidied_at: Duration,
-    _alone: Option<DaemonLock>,
-}
-
-/// The admin listener at work.
-#[derive(Debug)]
-struct Listener {
-    address: SocketAddr,
-    settings: Arc<watch::Sender<Settings>>,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
+    kept_at: Option<Duration>,
+    keeper: Keeper,
+    alone: Option<DaemonLock>,
 }
 
 impl Daemon {
-    /// Starts: opens the warehouse, looks at the jobs and listens. `source` is where a new configuration is read from.
+    /// Starts: listens, opens the warehouse and looks at the jobs. `source` is where a new configuration is read from.
     ///
-    /// Fails where another daemon keeps the same SQLite file.
+    /// Waits for a database server that is away, without end: meanwhile the admin listener says so, and people are told. Fails
+    /// where another daemon keeps the same SQLite file, and where waiting would not help.
     pub async fn start(config: Config, source: LoadOptions, clock: SharedClock) -> Result<Self, Error> {
+        tell(&[NotifyState::Status("starting")]);
         let starting = async {
             loop {
-                tell(&[
-                    NotifyState::ExtendTimeoutUsec(STARTING.1),
-                    NotifyState::Status("starting"),
-                ]);
+                tell(&[NotifyState::ExtendTimeoutUsec(STARTING.1)]);
                 clock.sleep(STARTING.0).await;
             }
         };
@@ -126,18 +136,30 @@ impl Daemon {
         let holder = Holder::new("run");
         // Before anything is migrated under the feet of another.
         let alone = DaemonLock::take(&app::location(&config), holder.as_str())?;
-        let app = App::open(&config, Arc::clone(&clock)).await?;
+        let app = App::assemble(&config, Arc::clone(&clock)).await?;
         let since = clock.now();
-        let mut scheduler = Scheduler::new(app.warehouse.clone(), clock, holder, config.daemon.lease);
-        scheduler
-            .set_entries(app::entries(&config, &app.accounts), config.daemon.concurrent_runs)
-            .await?;
-        // Whoever starts it again has mended something.
-        let names: Vec<&str> = app.accounts.iter().map(|account| account.name.as_str()).collect();
-        app.warehouse.retry_jobs(&names).await?;
+        let keeper = keeper(&holder, &source);
+        let mut scheduler = Scheduler::new(app.warehouse.clone(), Arc::clone(&clock), holder, config.daemon.lease);
         let listening = listen(config.admin.listen, ADMIN_LISTEN).await?;
         let settings = Arc::new(watch::Sender::new(settings(&config, &app.accounts)));
         let listener = Listener::serve(listening, &app, settings, &scheduler)?;
+        let mut alerts = None;
+        while let Err(error) = make_ready(&app, &config, &mut scheduler).await {
+            if !error.is_outage() || alone.is_some() {
+                return Err(error);
+            }
+            let problem = format!("waiting for the database: {error}");
+            tell(&[NotifyState::Status(&problem)]);
+            scheduler.note_problem(problem);
+            if alerts.is_none() {
+                tracing::info!(
+                    "the status page is at http://{}/ once the database is there",
+                    listener.address
+                );
+                alerts = Some(Watching::start(&app, &config, since));
+            }
+            clock.sleep(AWAY).await;
+        }
         let arrived = Arc::default();
         let public = match &config.webhooks {
             Some(webhooks) => {
@@ -146,7 +168,7 @@ impl Daemon {
             }
             None => None,
         };
-        let alerts = Watching::start(&app, &config, since);
+        let alerts = alerts.unwrap_or_else(|| Watching::start(&app, &config, since));
         Ok(Self {
             app,
             config,
@@ -158,7 +180,9 @@ impl Daemon {
             alerts,
             since,
             tidied_at: Duration::ZERO,
-            _alone: alone,
+            kept_at: None,
+            keeper,
+            alone,
         })
     }
 
@@ -187,7 +211,7 @@ impl Daemon {
             }
             if turn.problem.is_none() {
                 tokio::select! {
-                    () = self.tidy() => {}
+                    () = async { self.keep().await; self.tidy().await } => {}
                     () = signals.stop.cancelled() => break,
                 }
             }
@@ -208,6 +232,22 @@ impl Daemon {
         ]);
         tracing::info!("stopping");
         self.stop().await;
+    }
+
+    /// Says which jobs it keeps, unless it has lately.
+    async fn keep(&mut self) {
+        let now = self.app.clock.monotonic();
+        if self.kept_at.is_some_and(|at| now.saturating_sub(at) < TIDYING) {
+            return;
+        }
+        let kept = tokio::select! {
+            kept = keep(&self.app.warehouse, &self.keeper, &self.config, self.alone.is_some()) => kept.map_err(Error::from),
+            () = self.app.clock.sleep(TIDYING_WITHIN) => Err(Error::DatabaseIsSilent),
+        };
+        match kept {
+            Ok(()) => self.kept_at = Some(now),
+            Err(error) => tracing::warn!(%error, "it is not noted which jobs this daemon keeps; trying again"),
+        }
     }
 
     /// Forgets what was told of long ago: some of it, if it is much.
@@ -324,9 +364,9 @@ impl Daemon {
         } else if let Some(public) = &self.public {
             public.senders.send_replace(Senders::of(&config));
         }
-        self.alerts.stop.cancel();
         self.alerts = Watching::start(&self.app, &config, self.since);
         self.config = config;
+        self.kept_at = None;
         let changed: Vec<&str> = changed.iter().map(String::as_str).collect();
         let retried = tokio::select! {
             retried = self.app.warehouse.retry_jobs(&changed) => retried.map_err(Error::from),
@@ -362,136 +402,22 @@ impl Daemon {
     }
 }
 
-/// Somebody looks whether others are to be told of something.
-#[derive(Debug)]
-struct Watching {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-impl Watching {
-    fn start(app: &App, config: &Config, since: DateTime<Utc>) -> Self {
-        let stop = CancellationToken::new();
-        let (warehouse, clock) = (app.warehouse.clone(), Arc::clone(&app.clock));
-        let alerts = Alerts::new(Arc::new(config.clone()), warehouse, clock, since);
-        let task = tokio::spawn(alerts.watch(stop.clone()));
-        Self { stop, task }
-    }
-
-    /// What is being told is told to its end, `within` that time.
-    async fn stop(mut self, within: Duration) {
-        self.stop.cancel();
-        if tokio::time::timeout(within, &mut self.task).await.is_err() {
-            self.task.abort();
-        }
-    }
-}
-
-async fn listen(address: SocketAddr, key: &'static str) -> Result<TcpListener, Error> {
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|source| Error::Listen { address, key, source })
-}
-
-impl Listener {
-    fn serve(
-        listener: TcpListener,
-        app: &App,
-        settings: Arc<watch::Sender<Settings>>,
-        scheduler: &Scheduler,
-    ) -> Result<Self, Error> {
-        let address = listener.local_addr().map_err(|source| Error::Listen {
-            address: SocketAddr::from(([0, 0, 0, 0], 0)),
-            key: ADMIN_LISTEN,
-            source,
-        })?;
-        let server = Server::on(
-            listener,
-            app.warehouse.clone(),
-            Arc::clone(&app.clock),
-            settings.subscribe(),
-        );
-        let server = server.with_metrics(Exporter::install()).with_schedules(Schedules {
-            woken: scheduler.waker(),
-            health: scheduler.health(),
-        });
-        let stop = CancellationToken::new();
-        let task = tokio::spawn(server.serve(stop.clone()));
-        Ok(Self {
-            address,
-            settings,
-            stop,
-            task,
-        })
-    }
-
-    /// Takes a second at most.
-    async fn stop(mut self) {
-        self.stop.cancel();
-        if let Err(error) = (&mut self.task).await {
-            tracing::error!("the admin listener broke off: {error}; please report this");
-        }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
-/// The public listener at work, and what stores its events.
-#[derive(Debug)]
-struct Public {
-    senders: watch::Sender<Senders>,
-    stop: CancellationToken,
-    receiving: JoinHandle<()>,
-    storing: JoinHandle<()>,
-}
-
-impl Public {
-    fn serve(listener: TcpListener, app: &App, config: &Config, arrived: &Arc<Notify>) -> Result<Self, Error> {
-        let (inbox, storing) = Inbox::new(app.warehouse.clone(), Arc::clone(arrived));
-        let senders = watch::Sender::new(Senders::of(config));
-        let receiver = Receiver::on(listener, senders.subscribe(), inbox, Arc::clone(&app.clock));
-        let address = receiver.address().map_err(|source| Error::Listen {
-            address: SocketAddr::from(([0, 0, 0, 0], 0)),
-            key: WEBHOOKS_LISTEN,
-            source,
-        })?;
-        tracing::info!("webhooks are received at http://{address}/webhooks/allai/ACCOUNT");
-        let stop = CancellationToken::new();
-        Ok(Self {
-            senders,
-            receiving: tokio::spawn(receiver.serve(stop.clone())),
-            // It ends when nobody hands anything in any more: what is under way is still answered.
-            storing: tokio::spawn(storing.run()),
-            stop,
-        })
-    }
-
-    /// Answers what is under way, and takes no more.
-    async fn stop(mut self) {
-        self.stop.cancel();
-        for (what, task) in [("receiving", &mut self.receiving), ("storing", &mut self.storing)] {
-            if let Err(error) = task.await {
-                tracing::error!("{what} webhooks broke off: {error}; please report this");
-            }
-        }
-    }
-}
-
-impl Drop for Public {
-    fn drop(&mut self) {
-        self.stop.cancel();
-        self.storing.abort();
-    }
+/// Opens the warehouse and looks which jobs there are.
+async fn make_ready(app: &App, config: &Config, scheduler: &mut Scheduler) -> Result<(), Error> {
+    app.reach(config).await?;
+    let jobs = app::entries(config, &app.accounts);
+    scheduler.set_entries(jobs, config.daemon.concurrent_runs).await?;
+    // Whoever starts it again has mended something.
+    let names: Vec<&str> = app.accounts.iter().map(|account| account.name.as_str()).collect();
+    app.warehouse.retry_jobs(&names).await?;
+    Ok(())
 }
 
 fn settings(config: &Config, accounts: &[sync::Account]) -> Settings {
-    let entries = app::entries(config, accounts).into_iter();
     Settings {
         accounts: accounts.iter().map(|account| account.name.clone()).collect(),
-        plans: entries.map(|entry| entry.plan).collect(),
+        plans: app::plans(config),
+        stale_after: config.alerts.stale_after,
         token: config.admin.token.clone(),
     }
 }

@@ -3,12 +3,13 @@
 mod attention;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::allai::Resource;
-use crate::schedule::{Due, Plan};
+use crate::schedule::{Due, Plan, stale_for};
 use crate::warehouse::{
     self, AuditScope, AuditVerdict, Figures, Freshness, Holding, JobState, ParityAudit, QuarantineReason, RateBudget,
     RunRecord, RunStatus, Warehouse,
@@ -54,6 +55,9 @@ pub struct ResourceStatus {
     pub last_verified_at: Option<DateTime<Utc>>,
     /// Seconds since the last complete run; `null` if there was none.
     pub lag_seconds: Option<i64>,
+    /// Whether no run was complete for longer than its schedule and `alerts.stale_after` allow; where the schedule is not
+    /// known, for more than a day.
+    pub stale: bool,
     /// Whether a run was cut short; the next one goes on where it stopped.
     pub unfinished: bool,
     /// The order of the API's list, as learned.
@@ -159,7 +163,10 @@ impl JobStatus {
         Self {
             running: state.held,
             next_due_at,
-            requested_at: state.requested_at,
+            requested_at: [state.requested_at, state.requested_full_at]
+                .into_iter()
+                .flatten()
+                .min(),
             failures: state.failures,
             failed_at: state.failed_at,
         }
@@ -173,6 +180,8 @@ pub struct Known<'a> {
     pub accounts: &'a [String],
     /// When their jobs run; none: not known.
     pub plans: &'a [Plan],
+    /// How much older than its schedule leaves it a resource may be before it is stale.
+    pub stale_after: Duration,
     /// Why schedules are not kept, if they are not.
     pub problem: Option<String>,
 }
@@ -251,18 +260,19 @@ impl StatusReport {
             .collect();
         let mut jobs: HashMap<_, _> = jobs
             .into_iter()
-            .map(|job| {
-                let plan = plans.get(&(job.account.as_str(), job.resource)).copied();
-                ((job.account.clone(), job.resource), JobStatus::new(job, plan, now))
-            })
+            .map(|job| ((job.account.clone(), job.resource), job))
             .collect();
         let mut resources: Vec<ResourceStatus> = found
             .into_iter()
             .map(|row| {
                 let job = jobs.remove(&(row.account.clone(), row.resource));
-                let is_planned = plans.is_empty() || plans.contains_key(&(row.account.as_str(), row.resource));
+                let plan = plans.get(&(row.account.as_str(), row.resource)).copied();
+                let is_planned = plans.is_empty() || plan.is_some();
                 let expected = is_planned && known.accounts.contains(&row.account);
-                resource_status(row, job, expected, now)
+                let last_complete_at = row.state.as_ref().and_then(|state| state.last_complete_at);
+                let stale = stale_for(plan, job.as_ref(), last_complete_at, known.stale_after, now).is_some();
+                let job = job.map(|job| JobStatus::new(job, plan, now));
+                resource_status(row, job, expected, expected && stale, now)
             })
             .collect();
         let attention = attention::find(&resources, known.problem.as_deref(), now);
@@ -289,8 +299,14 @@ impl StatusReport {
     }
 }
 
-fn resource_status(row: Freshness, job: Option<JobStatus>, expected: bool, now: DateTime<Utc>) -> ResourceStatus {
-    let state = row.state.unwrap_or_default();
+fn resource_status(
+    row: Freshness,
+    job: Option<JobStatus>,
+    expected: bool,
+    stale: bool,
+    now: DateTime<Utc>,
+) -> ResourceStatus {
+    let summary = row.state.unwrap_or_default();
     ResourceStatus {
         account: row.account,
         resource: row.resource,
@@ -299,11 +315,12 @@ fn resource_status(row: Freshness, job: Option<JobStatus>, expected: bool, now: 
         rows: row.rows,
         quarantined: row.quarantined.rows,
         quarantine_reasons: row.quarantined.reasons,
-        last_complete_at: state.last_complete_at,
-        last_verified_at: state.last_verified_at,
-        lag_seconds: state.last_complete_at.map(|at| (now - at).num_seconds().max(0)),
-        unfinished: state.unfinished,
-        order: state.order,
+        last_complete_at: summary.last_complete_at,
+        last_verified_at: summary.last_verified_at,
+        lag_seconds: summary.last_complete_at.map(|at| (now - at).num_seconds().max(0)),
+        stale,
+        unfinished: summary.unfinished,
+        order: summary.order,
         recent_runs: row.runs.iter().map(RecentRun::from).collect(),
         last_run: row.runs.into_iter().next().map(|run| LastRun {
             started_at: run.started_at,

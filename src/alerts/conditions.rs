@@ -2,20 +2,18 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::allai::Resource;
-use crate::config::Config;
+use crate::config::Alerts;
 use crate::figures::duration;
-use crate::schedule::next_tick;
+use crate::schedule::{Plan, stale_for};
 use crate::warehouse::{Condition, IncidentKind, JobProblem, JobState, Standing};
 
 /// A program that begins to look may have to catch up first; what is stale then is so for its own reasons.
 const CATCHING_UP: TimeDelta = TimeDelta::minutes(10);
-/// A first or full run may take its time; one that takes longer is not worth waiting for.
-const LONGEST_RUN: TimeDelta = TimeDelta::hours(24);
 
-/// What is wrong with the jobs of the configuration at `now`, for a program that looks after them since `since`.
+/// What is wrong with the jobs that are planned at `now`, for a program that looks after them since `since`.
 pub fn conditions(
-    config: &Config,
+    settings: &Alerts,
+    plans: &[Plan],
     standings: &[Standing],
     jobs: &[JobState],
     since: DateTime<Utc>,
@@ -24,11 +22,10 @@ pub fn conditions(
     let mut found: Vec<Condition> = Vec::new();
     for job in jobs {
         let (account, resource) = (job.account.as_str(), job.resource);
-        let is_kept =
-            config.accounts.get(account).is_some_and(|account| account.enabled) && config.jobs.get(resource).enabled;
-        if !is_kept {
+        let is_its = |plan: &&Plan| plan.account == account && plan.resource == resource;
+        let Some(plan) = plans.iter().find(is_its) else {
             continue;
-        }
+        };
         let condition = |kind, summary: String, remedy: String| Condition {
             account: account.to_owned(),
             resource: resource.to_string(),
@@ -80,7 +77,7 @@ pub fn conditions(
         } else {
             (job.full_failures, "the full sync")
         };
-        if failures >= config.alerts.failures {
+        if failures >= settings.failures {
             found.push(condition(
                 IncidentKind::Failing,
                 format!("{kind} of {resource} of account {account} failed {failures} times in a row"),
@@ -91,12 +88,9 @@ pub fn conditions(
             .iter()
             .find(|standing| standing.account == account && standing.resource == resource);
         let complete_at = its.and_then(|standing| standing.last_complete_at);
-        let last = complete_at.unwrap_or(job.created_at);
-        let allowed =
-            TimeDelta::from_std(config.alerts.stale_after).unwrap_or(TimeDelta::MAX) + interval(config, resource, last);
-        let is_under_way = job.held.as_ref().is_some_and(|held| now - held.since < LONGEST_RUN);
-        if now - last > allowed && now - since > CATCHING_UP && !is_under_way {
-            let age = duration((now - last).num_seconds());
+        let age = stale_for(Some(plan), Some(job), complete_at, settings.stale_after, now);
+        if let Some(age) = age.filter(|_| now - since > CATCHING_UP) {
+            let age = duration(age.num_seconds());
             let summary = match complete_at {
                 Some(_) => format!("{resource} of account {account} were last synced completely {age} ago"),
                 None => format!("{resource} of account {account} were never synced completely, for {age} by now"),
@@ -111,15 +105,11 @@ pub fn conditions(
     found
 }
 
-/// How long a job's schedule leaves it alone after a moment.
-fn interval(config: &Config, resource: Resource, after: DateTime<Utc>) -> TimeDelta {
-    let job = config.jobs.get(resource);
-    next_tick(&job.schedule, job.timezone.0, after).map_or(TimeDelta::zero(), |next| next - after)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::allai::Resource;
+    use crate::config::Config;
     use crate::warehouse::Holding;
 
     fn config() -> Config {
@@ -148,7 +138,7 @@ mod tests {
             problem: None,
             held_back: false,
             requested_at: None,
-            requested_full: false,
+            requested_full_at: None,
             held: None,
             fence: 0,
         }
@@ -163,7 +153,9 @@ mod tests {
             last_complete_at: last_complete_at.map(at),
             last_verified_at: None,
         };
-        let found = conditions(&config(), &[standing], jobs, at("00:00:00"), at(now));
+        let config = config();
+        let plans = crate::app::plans(&config);
+        let found = conditions(&config.alerts, &plans, &[standing], jobs, at("00:00:00"), at(now));
         found
             .into_iter()
             .map(|condition| (condition.resource, condition.kind))
@@ -199,8 +191,9 @@ mod tests {
         assert_eq!(kinds(&jobs, None, "23:00:00"), []);
         jobs[0].held = None;
         let config = config();
+        let plans = crate::app::plans(&config);
         for (started, found) in [("11:55:00", 0), ("11:45:00", 1)] {
-            let conditions = conditions(&config, &[], &jobs, at(started), at("12:00:00"));
+            let conditions = conditions(&config.alerts, &plans, &[], &jobs, at(started), at("12:00:00"));
             assert_eq!(conditions.len(), found, "{started}: {conditions:?}");
         }
     }

@@ -6,8 +6,8 @@
 mod conditions;
 mod notifier;
 mod outage;
+mod refusal;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -19,7 +19,8 @@ pub use notifier::{Notifier, mail_server};
 
 use self::outage::Outage;
 use crate::clock::SharedClock;
-use crate::config::Config;
+use crate::config;
+use crate::schedule::Plan;
 use crate::warehouse::{self, Incident, Warehouse};
 
 /// How often it is looked whether something is wrong.
@@ -30,7 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Looks again and again whether somebody is to be told of something.
 #[derive(Debug)]
 pub struct Alerts {
-    config: Arc<Config>,
+    settings: config::Alerts,
+    plans: Vec<Plan>,
     warehouse: Warehouse,
     clock: SharedClock,
     notifier: Option<Notifier>,
@@ -38,11 +40,18 @@ pub struct Alerts {
 }
 
 impl Alerts {
-    /// Looks after the jobs of a configuration, which this program keeps since `since`.
-    pub fn new(config: Arc<Config>, warehouse: Warehouse, clock: SharedClock, since: DateTime<Utc>) -> Self {
-        let notifier = Notifier::new(&config.alerts);
+    /// Looks after the jobs of these plans, which this program keeps since `since`.
+    pub fn new(
+        settings: config::Alerts,
+        plans: Vec<Plan>,
+        warehouse: Warehouse,
+        clock: SharedClock,
+        since: DateTime<Utc>,
+    ) -> Self {
+        let notifier = Notifier::new(&settings);
         Self {
-            config,
+            settings,
+            plans,
             warehouse,
             clock,
             notifier,
@@ -51,31 +60,37 @@ impl Alerts {
     }
 
     /// Looks until `stop` is cancelled; what is being told then is told to its end.
-    pub async fn watch(self, stop: CancellationToken) {
+    pub async fn watch(mut self, stop: CancellationToken) {
         let mut outage = Outage::default();
         loop {
             tokio::select! {
                 () = self.clock.sleep(LOOK_EVERY) => {}
                 () = stop.cancelled() => return,
             }
-            let looking = std::pin::pin!(self.look());
-            let looked = match select(looking, self.clock.sleep(PATIENCE)).await {
-                Either::Left((looked, _)) => looked.map_err(|error| error.to_string()),
-                Either::Right(_) => Err(format!("the database did not answer within {} s", PATIENCE.as_secs())),
+            let looked = {
+                let looking = std::pin::pin!(self.look());
+                match select(looking, self.clock.sleep(PATIENCE)).await {
+                    Either::Left((looked, _)) => looked.map_err(|error| error.to_string()),
+                    Either::Right(_) => Err(format!("the database did not answer within {} s", PATIENCE.as_secs())),
+                }
             };
             if let Err(problem) = &looked {
                 tracing::warn!(
                     "it is not known whether somebody should be told of something, looking again: {problem}"
                 );
             }
-            match (looked, &self.notifier) {
-                (_, None) => {}
-                (Err(problem), Some(notifier)) => outage.go_on(&problem, notifier, &self.clock).await,
-                (Ok(untold), Some(notifier)) => {
-                    outage.end(notifier, &self.clock).await;
-                    if !untold.is_empty() {
-                        self.tell(notifier, untold).await;
-                    }
+            match &looked {
+                // What could not be kept up to date meanwhile gets the time for that.
+                Err(problem) if outage.go_on(problem, &self.clock) => self.since = self.clock.now(),
+                Err(_) => {}
+                Ok(_) => outage.end(&self.clock),
+            }
+            if let Some(notifier) = &self.notifier {
+                outage.tell(notifier, &self.clock).await;
+                if let Ok(untold) = looked
+                    && !untold.is_empty()
+                {
+                    self.tell(notifier, untold).await;
                 }
             }
         }
@@ -83,11 +98,15 @@ impl Alerts {
 
     /// Looks what is wrong; what somebody is to be told of now, by this program alone for a while.
     async fn look(&self) -> Result<Vec<Incident>, warehouse::Error> {
-        let accounts: Vec<&str> = self.config.accounts.keys().map(String::as_str).collect();
+        let kept: Vec<_> = self
+            .plans
+            .iter()
+            .map(|plan| (plan.account.as_str(), plan.resource))
+            .collect();
         let standings = self.warehouse.standings().await?;
         let (jobs, now) = self.warehouse.jobs_now().await?;
-        let conditions = conditions(&self.config, &standings, &jobs, self.since, now);
-        self.warehouse.note_conditions(&conditions, &accounts).await?;
+        let conditions = conditions(&self.settings, &self.plans, &standings, &jobs, self.since, now);
+        self.warehouse.note_conditions(&conditions, &kept).await?;
         match &self.notifier {
             Some(notifier) => self.warehouse.untold_incidents(&notifier.ways()).await,
             None => Ok(Vec::new()),
@@ -96,23 +115,9 @@ impl Alerts {
 
     /// Tells of incidents. What cannot be told is told later.
     async fn tell(&self, notifier: &Notifier, mut incidents: Vec<Incident>) {
-        let before = incidents.clone();
-        let problems = notifier.tell(&mut incidents, &self.clock, warehouse::TELLING).await;
-        for problem in problems {
+        let told = notifier.tell(&mut incidents, Some(&self.warehouse), &self.clock, warehouse::TELLING);
+        for problem in told.await {
             tracing::warn!("alerts were not delivered, they are tried again in two minutes: {problem}");
-        }
-        let ways = notifier.ways();
-        for (incident, before) in incidents.iter().zip(&before) {
-            if incident.told == before.told {
-                continue;
-            }
-            let is_all = !ways.iter().any(|way| incident.is_due(*way));
-            if let Err(error) = self.warehouse.incident_told(incident, is_all).await {
-                tracing::warn!(
-                    sync.account = incident.account, alert.kind = incident.kind.as_str(), %error,
-                    "it was not noted that an alert was delivered; it will be again"
-                );
-            }
         }
     }
 }

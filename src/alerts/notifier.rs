@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use lettre::address::Envelope;
 use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 use serde_json::json;
 
+use super::refusal::{Outlook, Refusal};
 use crate::clock::SharedClock;
 use crate::config::{AlertMail, AlertWebhook, Alerts, WebhookFormat};
-use crate::warehouse::{Incident, Way};
+use crate::warehouse::{Incident, Warehouse, Way};
 
 /// How long a server may take to accept an alert.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -55,11 +57,18 @@ impl Notifier {
         webhook.into_iter().chain(mail).collect()
     }
 
-    /// Tells of incidents, each that it is there, or over, in the ways in which that is due, and notes it in them. What did
-    /// not work is returned in words without anything secret.
+    /// Tells of incidents, each that it is there, or over, in the ways in which that is due, and notes it in them, and in
+    /// the warehouse that keeps them, as soon as it is told: who stops in between tells nothing twice. What did not work
+    /// and is worth trying again is returned in words without anything secret; what is refused for good is given up.
     ///
     /// What is not told `within` that time is left: another program may tell of it then.
-    pub async fn tell(&self, incidents: &mut [Incident], clock: &SharedClock, within: Duration) -> Vec<String> {
+    pub async fn tell(
+        &self,
+        incidents: &mut [Incident],
+        kept: Option<&Warehouse>,
+        clock: &SharedClock,
+        within: Duration,
+    ) -> Vec<String> {
         let since = clock.monotonic();
         let mut problems = Vec::new();
         for way in self.ways() {
@@ -70,15 +79,36 @@ impl Notifier {
                 let parts: Vec<&Incident> = message.iter().map(|&at| &incidents[at]).collect();
                 // Not every step of the mail library has a timeout.
                 let told = tokio::time::timeout(TIMEOUT, self.send(way, &parts)).await;
-                match told.unwrap_or_else(|_| Err(format!("no answer within {} s", TIMEOUT.as_secs()))) {
-                    Ok(()) => message.iter().for_each(|&at| incidents[at].note_told(way)),
-                    Err(problem) => {
-                        let name = match way {
-                            Way::Webhook => "the webhook",
-                            Way::Mail => "the mail server",
-                        };
-                        problems.push(format!("{name}: {problem}"));
-                        break;
+                let told =
+                    told.unwrap_or_else(|_| Err(Refusal::of_all(&format!("no answer within {} s", TIMEOUT.as_secs()))));
+                let is_told = told.is_ok();
+                if let Err(Refusal { problem, outlook }) = told {
+                    let problem = format!("{}: {problem}", name(way));
+                    match outlook {
+                        Outlook::Never => tracing::error!(
+                            "an alert is refused for good, nobody is told of it this way and it is not tried again, see \
+                             [alerts] in the configuration: {problem}; it was: {}",
+                            text(&parts)
+                        ),
+                        Outlook::Later => {
+                            problems.push(problem);
+                            continue;
+                        }
+                        Outlook::NoneNow => {
+                            problems.push(problem);
+                            break;
+                        }
+                    }
+                }
+                for at in message {
+                    let incident = &mut incidents[at];
+                    if is_told {
+                        incident.note_told(way);
+                    } else {
+                        incident.give_up(way);
+                    }
+                    if let Some(warehouse) = kept {
+                        self.keep(incident, warehouse).await;
                     }
                 }
             }
@@ -86,7 +116,18 @@ impl Notifier {
         problems
     }
 
-    async fn send(&self, way: Way, message: &[&Incident]) -> Result<(), String> {
+    /// Keeps what was told of an incident.
+    async fn keep(&self, incident: &Incident, warehouse: &Warehouse) {
+        let is_all = !self.ways().iter().any(|way| incident.is_due(*way));
+        if let Err(error) = warehouse.incident_told(incident, is_all).await {
+            tracing::warn!(
+                sync.account = incident.account, alert.kind = incident.kind.as_str(), %error,
+                "it was not noted that an alert was delivered; it will be again"
+            );
+        }
+    }
+
+    async fn send(&self, way: Way, message: &[&Incident]) -> Result<(), Refusal> {
         match (way, &self.webhook, &self.mail) {
             (Way::Webhook, Some((client, webhook)), _) => post(client, webhook, message).await,
             (Way::Mail, _, Some((server, mail))) => send(server, mail, message).await,
@@ -115,7 +156,14 @@ impl Notifier {
     }
 }
 
-async fn post(client: &reqwest::Client, webhook: &AlertWebhook, message: &[&Incident]) -> Result<(), String> {
+const fn name(way: Way) -> &'static str {
+    match way {
+        Way::Webhook => "the webhook",
+        Way::Mail => "the mail server",
+    }
+}
+
+async fn post(client: &reqwest::Client, webhook: &AlertWebhook, message: &[&Incident]) -> Result<(), Refusal> {
     let Some(url) = &webhook.url else { return Ok(()) };
     let body = match (webhook.format, message) {
         (WebhookFormat::Json, [incident, ..]) => json!({
@@ -126,11 +174,11 @@ async fn post(client: &reqwest::Client, webhook: &AlertWebhook, message: &[&Inci
         _ => json!({ "text": text(message) }),
     };
     let answer = client.post(url.expose()).json(&body).send().await;
-    let answer = answer.map_err(|error| error.without_url().to_string())?;
-    if answer.status().is_success() {
+    let status = answer.map_err(|error| Refusal::of_all(&error.without_url()))?.status();
+    if status.is_success() {
         Ok(())
     } else {
-        Err(format!("it answered {}", answer.status()))
+        Err(Refusal::of_status(status))
     }
 }
 
@@ -138,8 +186,8 @@ async fn send(
     server: &AsyncSmtpTransport<Tokio1Executor>,
     mail: &AlertMail,
     message: &[&Incident],
-) -> Result<(), String> {
-    let mailbox = |text: &str| text.parse::<Mailbox>().map_err(|error| error.to_string());
+) -> Result<(), Refusal> {
+    let mailbox = |text: &str| text.parse::<Mailbox>().map_err(|error| Refusal::of_all(&error));
     let mut letter = Message::builder().from(mailbox(&mail.from)?).subject(subject(message));
     for to in &mail.to {
         letter = letter.to(mailbox(to)?);
@@ -147,8 +195,28 @@ async fn send(
     let letter = letter
         .header(ContentType::TEXT_PLAIN)
         .body(format!("{}\n", text(message)))
-        .map_err(|error| error.to_string())?;
-    server.send(letter).await.map(drop).map_err(|error| error.to_string())
+        .map_err(|error| Refusal::of_all(&error))?;
+    let (whole, envelope) = (letter.formatted(), letter.envelope());
+    let sent = server.send_raw(envelope, &whole).await.map(drop);
+    let refusal = match sent.map_err(|error| Refusal::of_mail(&error)) {
+        Err(refusal) if refusal.outlook == Outlook::Never && envelope.to().len() > 1 => refusal,
+        sent => return sent,
+    };
+    // It may be one of the recipients, who must not keep the others from being told.
+    let mut refusals = Vec::new();
+    for (number, to) in (1..).zip(envelope.to()) {
+        let alone =
+            Envelope::new(envelope.from().cloned(), vec![to.clone()]).map_err(|error| Refusal::of_all(&error))?;
+        if let Err(error) = server.send_raw(&alone, &whole).await {
+            tracing::error!("recipient {number} of alerts.mail.to is not told: the mail server: {error}");
+            refusals.push(Refusal::of_mail(&error));
+        }
+    }
+    if refusals.len() < envelope.to().len() {
+        return Ok(());
+    }
+    let for_now = refusals.into_iter().find(|refusal| refusal.outlook != Outlook::Never);
+    Err(for_now.unwrap_or(refusal))
 }
 
 fn subject(message: &[&Incident]) -> String {

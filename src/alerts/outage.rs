@@ -18,12 +18,12 @@ pub(super) struct Outage {
 }
 
 impl Outage {
-    /// The warehouse could not be used, for this reason.
-    pub(super) async fn go_on(&mut self, problem: &str, notifier: &Notifier, clock: &SharedClock) {
+    /// The warehouse could not be used, for this reason. Says whether that goes on for so long that it is worth telling.
+    pub(super) fn go_on(&mut self, problem: &str, clock: &SharedClock) -> bool {
         let now = clock.monotonic();
         let since = *self.since.get_or_insert(now);
         if now.saturating_sub(since) < SHORT {
-            return;
+            return false;
         }
         if self.incident.as_ref().is_some_and(|last| last.resolved_at.is_some()) {
             // Another one, before it could be told that the last one was over.
@@ -39,35 +39,32 @@ impl Outage {
             resolved_at: None,
             told: Told::default(),
         });
-        self.tell(notifier, clock).await;
+        true
     }
 
     /// The warehouse can be used.
-    pub(super) async fn end(&mut self, notifier: &Notifier, clock: &SharedClock) {
+    pub(super) fn end(&mut self, clock: &SharedClock) {
         self.since = None;
         if let Some(incident) = &mut self.incident {
             incident.resolved_at.get_or_insert(clock.now());
-            self.tell(notifier, clock).await;
-        }
-        let ways = notifier.ways();
-        let is_told = |incident: &Incident| !ways.iter().any(|way| incident.is_due(*way));
-        if self.incident.as_ref().is_none_or(is_told) {
-            *self = Self::default();
         }
     }
 
-    /// Tells of it, unless that has just been tried in vain.
-    async fn tell(&mut self, notifier: &Notifier, clock: &SharedClock) {
+    /// Tells of it what is not told yet, unless that has just been tried in vain.
+    pub(super) async fn tell(&mut self, notifier: &Notifier, clock: &SharedClock) {
         let now = clock.monotonic();
         let Some(incident) = &mut self.incident else { return };
-        let is_due = notifier.ways().into_iter().any(|way| incident.is_due(way));
-        if !is_due || self.tried_at.is_some_and(|at| now.saturating_sub(at) < TELLING) {
-            return;
+        let is_due = |incident: &Incident| notifier.ways().into_iter().any(|way| incident.is_due(way));
+        if is_due(incident) && self.tried_at.is_none_or(|at| now.saturating_sub(at) >= TELLING) {
+            let incidents = std::slice::from_mut(incident);
+            let problems = notifier.tell(incidents, None, clock, TELLING).await;
+            self.tried_at = (!problems.is_empty()).then_some(now);
+            for problem in problems {
+                tracing::warn!("alerts were not delivered, they are tried again in two minutes: {problem}");
+            }
         }
-        let problems = notifier.tell(std::slice::from_mut(incident), clock, TELLING).await;
-        self.tried_at = (!problems.is_empty()).then_some(now);
-        for problem in problems {
-            tracing::warn!("alerts were not delivered, they are tried again in two minutes: {problem}");
+        if incident.resolved_at.is_some() && !is_due(incident) {
+            (self.incident, self.tried_at) = (None, None);
         }
     }
 }

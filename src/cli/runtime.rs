@@ -6,13 +6,16 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Runs `work` to its end.
+/// Runs `work` to its end, and waits for nothing else.
 pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot start the runtime")?
-        .block_on(work)
+        .context("cannot start the runtime")?;
+    let done = runtime.block_on(work);
+    // Dropped, it would wait for the system's look-up of a name (getaddrinfo(3)), which nothing can interrupt.
+    runtime.shutdown_background();
+    done
 }
 
 /// A token that the first SIGINT or SIGTERM cancels. The second one ends the process at once, as an impatient user

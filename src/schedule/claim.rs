@@ -128,8 +128,8 @@ pub(crate) fn release(job: &JobState, work: Work, ran: &Outcome, interrupted: bo
     if interrupted && run.status != RunStatus::Complete {
         return Release::default();
     }
-    // An incremental run is not what somebody who asked for a full one waits for.
-    let request = job.requested_at.filter(|_| work.full || !job.requested_full);
+    // As they were when the run began. An incremental run is not what somebody who asked for a full one waits for.
+    let (request, full_request) = (job.requested_at, job.requested_full_at.filter(|_| work.full));
     match run.status {
         // What an incomplete run left out, it would most likely leave out again: that is for its next time.
         RunStatus::Complete | RunStatus::Incomplete => Release {
@@ -138,11 +138,13 @@ pub(crate) fn release(job: &JobState, work: Work, ran: &Outcome, interrupted: bo
             failed: false,
             full: work.full,
             request,
+            full_request,
             problem: ran.problem,
             held_back: ran.held_back,
         },
         RunStatus::Failed => Release {
             request,
+            full_request,
             problem: ran.problem,
             ..failed(work)
         },

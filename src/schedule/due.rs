@@ -53,15 +53,6 @@ pub struct Work {
     pub full: bool,
     /// Whether somebody asked for it, rather than a schedule.
     pub requested: bool,
-    /// Whether an incremental run is due, too, and worth having while there is no room for a full one.
-    pub incremental: bool,
-}
-
-impl Work {
-    /// What is done in its place while there is no room for long runs.
-    pub(super) fn instead(self) -> Option<Self> {
-        (self.full && self.incremental).then_some(Self { full: false, ..self })
-    }
 }
 
 impl Plan {
@@ -86,33 +77,39 @@ impl Plan {
 
     /// What is to be done at `now`. Moments that were missed, while the program was down or the job ran, are one run.
     pub fn due(&self, state: &JobState, now: DateTime<Utc>) -> Due {
-        let next = self.next(&self.schedule, state.served_at, now);
-        let next_full = self
-            .full_schedule
-            .as_ref()
-            .map_or(Next::Never, |full| self.next(full, state.full_served_at, now));
-        let requested = state.requested_at.is_some();
-        let full_at = next_full.at().map(|at| at.max(self.full_retry_at(state, now)));
-        let at = next.at().map(|at| at.max(self.retry_at(state, now)));
-        let is_due = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at <= now);
-        let full = is_due(full_at);
-        if requested {
-            let full = full || state.requested_full;
-            return Due::Now(Work {
-                full,
-                requested,
-                incremental: !state.requested_full,
-            });
-        }
-        match [at, full_at].into_iter().flatten().min() {
-            None => Due::Never,
-            Some(at) if at > now => Due::At(at),
-            Some(_) => Due::Now(Work {
-                full,
-                requested,
-                incremental: is_due(at),
+        let full_at = match (&self.full_schedule, state.requested_full_at) {
+            (_, Some(_)) => Some(DateTime::UNIX_EPOCH),
+            (None, None) => None,
+            (Some(full), None) => {
+                let next = self.next(full, state.full_served_at, now).at();
+                next.map(|at| at.max(self.full_retry_at(state, now)))
+            }
+        };
+        match (full_at, self.due_incremental(state, now)) {
+            (Some(full_at), _) if full_at <= now => Due::Now(Work {
+                full: true,
+                requested: state.requested_at.is_some() || state.requested_full_at.is_some(),
             }),
+            (Some(full_at), Due::At(at)) => Due::At(at.min(full_at)),
+            (Some(full_at), Due::Never) => Due::At(full_at),
+            (_, incremental) => incremental,
         }
+    }
+
+    /// The same as long as nothing can be read in full.
+    pub(super) fn due_incremental(&self, state: &JobState, now: DateTime<Utc>) -> Due {
+        let requested = state.requested_at.is_some();
+        let at = self.next(&self.schedule, state.served_at, now).at();
+        match at.map(|at| at.max(self.retry_at(state, now))) {
+            at if requested || at.is_some_and(|at| at <= now) => Due::Now(Work { full: false, requested }),
+            Some(at) => Due::At(at),
+            None => Due::Never,
+        }
+    }
+
+    /// How long the schedule leaves the job alone after a moment.
+    pub(super) fn interval(&self, after: DateTime<Utc>) -> TimeDelta {
+        next_tick(&self.schedule, self.timezone, after).map_or(TimeDelta::zero(), |next| next - after)
     }
 
     /// When a job that failed is tried again; at the latest when its schedule says so anew.
@@ -235,7 +232,7 @@ mod tests {
             failures: 0,
             failed_at: None,
             requested_at: None,
-            requested_full: false,
+            requested_full_at: None,
             held: None,
             fence: 0,
         }
@@ -244,12 +241,10 @@ mod tests {
     const RUN: Due = Due::Now(Work {
         full: false,
         requested: false,
-        incremental: true,
     });
     const FULL: Due = Due::Now(Work {
         full: true,
         requested: false,
-        incremental: true,
     });
 
     #[test]
@@ -293,7 +288,6 @@ mod tests {
             Due::Now(Work {
                 full: false,
                 requested: true,
-                incremental: true,
             })
         );
     }
@@ -309,19 +303,17 @@ mod tests {
         assert_eq!(plan.due(&state, at("02:44:01")), Due::At(at("02:45:00")));
         assert_eq!(plan.due(&state, at("02:45:00")), RUN);
         (state.failures, state.failed_at, state.served_at) = (0, None, Some(at("02:45:00")));
-        let again = Due::Now(Work {
-            full: true,
-            requested: false,
-            incremental: false,
-        });
         assert_eq!(plan.due(&state, at("02:45:30")), Due::At(at("02:49:00")));
-        assert_eq!(plan.due(&state, at("02:49:00")), again);
+        assert_eq!(plan.due(&state, at("02:49:00")), FULL);
+        // It has no room: the next short one is not due before its own time.
+        assert_eq!(plan.due_incremental(&state, at("02:49:00")), Due::At(at("03:00:00")));
+        assert_eq!(plan.due_incremental(&state, at("03:00:00")), RUN);
         (state.full_failures, state.full_failed_at) = (30, Some(at("03:00:00")));
         assert_eq!(plan.due(&state, at("03:00:00")), RUN);
         state.served_at = Some(at("03:55:00"));
         assert_eq!(plan.due(&state, at("03:59:59")), Due::At(at("04:00:00")));
         // Somebody who asks does not wait.
-        (state.requested_at, state.requested_full) = (Some(at("03:59:00")), true);
+        state.requested_full_at = Some(at("03:59:00"));
         assert!(matches!(
             plan.due(&state, at("03:59:59")),
             Due::Now(Work { full: true, .. })

@@ -8,10 +8,12 @@ mod claim;
 mod due;
 mod holder;
 mod scheduler;
+mod stale;
 mod tick;
 
 pub(crate) use claim::{Claimed, delta, release, run};
 pub use due::{Due, Plan, Work};
 pub use holder::Holder;
 pub use scheduler::{Entry, Health, Scheduler, Turn};
-pub use tick::next_tick;
+pub use stale::stale_for;
+use tick::next_tick;

@@ -195,6 +195,11 @@ impl Scheduler {
         self.running.clear();
     }
 
+    /// Notes that schedules are not kept yet.
+    pub(crate) fn note_problem(&self, problem: String) {
+        self.note_health(Some(problem));
+    }
+
     fn note_health(&self, problem: Option<String>) {
         let looked_at = self.clock.monotonic();
         self.health.send_if_modified(|health| {
@@ -229,7 +234,7 @@ impl Scheduler {
             }
             match plan.due(state, now) {
                 Due::Now(work) => due.push((work, index, state)),
-                Due::At(at) => next = Some(next.map_or(at, |next| next.min(at))),
+                Due::At(at) => next = Some(earlier(next, at)),
                 Due::Never => {}
             }
         }
@@ -245,11 +250,19 @@ impl Scheduler {
         let all = due.len();
         let before = self.running.len();
         for (work, index, state) in due {
-            let has_room = |work: &Work| self.has_room(is_long(*work, &state));
-            let work = Some(work).filter(has_room).or_else(|| work.instead().filter(has_room));
-            if let Some(work) = work
+            let plan = &self.entries[index].plan;
+            let possible = if work.full && !self.has_room(true) {
+                plan.due_incremental(&state, now)
+            } else {
+                Due::Now(work)
+            };
+            if let Due::At(at) = possible {
+                next = Some(earlier(next, at));
+            }
+            if let Due::Now(work) = possible
+                && self.has_room(is_long(work, &state))
                 && self.is_free(&states, &state, index)
-                && !self.waits_for_conversations(&self.entries[index].plan, work, &states)
+                && !self.waits_for_conversations(plan, work, &states)
             {
                 // One that does not answer in time will not answer the next claim either, and signs of life are due.
                 if !self.start(work, index, &state, &free).await {
@@ -403,6 +416,10 @@ impl Scheduler {
         });
         self.running.insert(handle.id(), ran);
     }
+}
+
+fn earlier(next: Option<DateTime<Utc>>, at: DateTime<Utc>) -> DateTime<Utc> {
+    next.map_or(at, |next| next.min(at))
 }
 
 /// Whether a run reads everything.

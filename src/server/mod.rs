@@ -71,6 +71,8 @@ pub struct Settings {
     pub accounts: Vec<String>,
     /// When their jobs run, if schedules are kept.
     pub plans: Vec<Plan>,
+    /// How much older than its schedule leaves it a resource may be before it is stale.
+    pub stale_after: Duration,
     /// What calls that change something must bring; none: they are refused.
     pub token: Option<Secret>,
 }
@@ -322,6 +324,7 @@ async fn report(admin: &Admin) -> Result<StatusReport, Problem> {
     let known = Known {
         accounts: &settings.accounts,
         plans: &settings.plans,
+        stale_after: settings.stale_after,
         problem: admin.schedules.as_ref().and_then(|schedules| {
             let is_starting = *schedules.health.borrow() == Health::default();
             problem(schedules, &admin.clock).filter(|_| !is_starting)

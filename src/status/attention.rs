@@ -8,9 +8,6 @@ use crate::allai::Resource;
 use crate::figures::grouped;
 use crate::warehouse::{AuditVerdict, RunStatus};
 
-/// Older than this, what is not due to be synced later by its own schedule is stale: a day, and the time a night's work
-/// takes.
-const FRESH: TimeDelta = TimeDelta::hours(26);
 /// An older proof is none: a week, for those who sweep at weekends, and a day.
 const PROVEN: TimeDelta = TimeDelta::days(8);
 
@@ -170,20 +167,17 @@ fn of_resource(row: &ResourceStatus, now: DateTime<Utc>) -> Vec<Attention> {
             failures => format!(" ({} times in a row)", grouped(failures.into())),
         };
         found.push(attention(level, title, remedy, format!("{error}{again}")));
-    } else if let Some(at) = row.last_complete_at.filter(|at| is_older(*at, FRESH)) {
-        let is_due_later = row
-            .job
-            .as_ref()
-            .and_then(|job| job.next_due_at)
-            .is_some_and(|due| due > now);
-        if !is_due_later {
-            found.push(attention(
-                Level::Warn,
-                "Not synced for more than a day",
-                "See that the daemon runs, or run: allai-sync sync --account ACCOUNT",
-                format!("last synced completely {}", at.format("%Y-%m-%d %H:%M UTC")),
-            ));
-        }
+    } else if row.stale {
+        let detail = row.last_complete_at.map_or_else(
+            || "never synced completely".to_owned(),
+            |at| format!("last synced completely {}", at.format("%Y-%m-%d %H:%M UTC")),
+        );
+        found.push(attention(
+            Level::Warn,
+            "Not synced for too long",
+            "See that the daemon runs, or run: allai-sync sync --account ACCOUNT",
+            detail,
+        ));
     }
     if is_list(row) && row.last_complete_at.is_some() && row.last_verified_at.is_none_or(|at| is_older(at, PROVEN)) {
         let detail = row.last_verified_at.map_or_else(

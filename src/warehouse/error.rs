@@ -30,6 +30,8 @@ pub enum Error {
         server: String,
         /// What is wrong and what to do.
         problem: String,
+        /// Whether the server is only away, or has no connection left: not whether it refuses this program.
+        is_away: bool,
     },
     /// Another program held the SQLite file for longer than the busy timeout.
     #[error("the warehouse {path} is locked by another program: close what writes to it, or try again later")]
@@ -110,16 +112,12 @@ impl Error {
 
 impl Error {
     /// Whether the server is away, or has no connection left, and is worth waiting for.
-    pub(super) fn is_outage(&self) -> bool {
-        let Self::Database { source, .. } = self else {
-            return false;
-        };
-        self.is_lost_connection()
-            || match &**source {
-                sqlx::Error::PoolTimedOut => true,
-                sqlx::Error::Database(error) => error.code().as_deref() == Some("53300"),
-                _ => false,
-            }
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Connect { is_away, .. } => *is_away,
+            Self::Database { source, .. } => is_away(source),
+            _ => false,
+        }
     }
 
     /// Whether the connection to the server is gone, but the server may be back: what was being done can be done again
@@ -128,15 +126,28 @@ impl Error {
         let Self::Database { source, .. } = self else {
             return false;
         };
-        match &**source {
-            sqlx::Error::Io(_) => true,
-            // 57P01 to 57P03: the server shuts down, was killed, starts up; 08: the connection failed. Result codes of
-            // SQLite are numbers from 1 on: https://sqlite.org/rescode.html
-            sqlx::Error::Database(error) => error
-                .code()
-                .is_some_and(|code| code.starts_with("57P0") || code.starts_with("08")),
-            _ => false,
-        }
+        is_lost(source)
+    }
+}
+
+/// Whether the server is away, or has no connection left.
+pub(super) fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::PoolTimedOut => true,
+        sqlx::Error::Database(refusal) if refusal.code().as_deref() == Some("53300") => true,
+        error => is_lost(error),
+    }
+}
+
+fn is_lost(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) => true,
+        // 57P01 to 57P03: the server shuts down, was killed, starts up; 08: the connection failed. Result codes of
+        // SQLite are numbers from 1 on: https://sqlite.org/rescode.html
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| code.starts_with("57P0") || code.starts_with("08")),
+        _ => false,
     }
 }
 

@@ -9,6 +9,7 @@ use super::Warehouse;
 use super::error::{Doing as _, Error};
 use super::statement::{Statement, on, reading};
 use super::values::Stamp;
+use crate::allai::Resource;
 
 /// How long a program has for telling of incidents before another one may.
 pub const TELLING: Duration = Duration::from_mins(2);
@@ -99,7 +100,7 @@ pub enum Way {
     Mail,
 }
 
-/// What was told of an incident: 0 nothing, 1 that it is there, 2 that it is over.
+/// What was told of an incident: 0 nothing, 1 that it is there, 2 that it is over, or nothing and nothing ever will.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Told {
     webhook: i64,
@@ -116,12 +117,25 @@ impl Incident {
         matches!((told, self.resolved_at.is_some()), (0, false) | (1, true))
     }
 
+    /// Whether it is one of a job, or of the whole account.
+    fn is_about(&self, account: &str, resource: &str) -> bool {
+        self.account == account && (self.resource == resource || self.resource.is_empty())
+    }
+
     /// Notes that they were.
     pub const fn note_told(&mut self, way: Way) {
-        let now = if self.resolved_at.is_some() { 2 } else { 1 };
+        self.set_told(way, if self.resolved_at.is_some() { 2 } else { 1 });
+    }
+
+    /// Notes that nothing more is to be told of it this way.
+    pub const fn give_up(&mut self, way: Way) {
+        self.set_told(way, 2);
+    }
+
+    const fn set_told(&mut self, way: Way, told: i64) {
         match way {
-            Way::Webhook => self.told.webhook = now,
-            Way::Mail => self.told.mail = now,
+            Way::Webhook => self.told.webhook = told,
+            Way::Mail => self.told.mail = told,
         }
     }
 }
@@ -185,9 +199,9 @@ impl Row {
 }
 
 impl Warehouse {
-    /// Opens an incident for each condition that has none, and resolves those of `accounts` whose condition holds no more:
-    /// of others, other programs know.
-    pub async fn note_conditions(&self, conditions: &[Condition], accounts: &[&str]) -> Result<(), Error> {
+    /// Opens an incident for each condition that has none, and resolves those whose condition holds no more: of the jobs that
+    /// this program keeps, and of those that no program keeps ([`Self::keep_jobs`]). Of others, other programs know.
+    pub async fn note_conditions(&self, conditions: &[Condition], kept: &[(&str, Resource)]) -> Result<(), Error> {
         let open = self.open_incidents().await?;
         let is_of = |incident: &Incident, condition: &Condition| {
             incident.account == condition.account
@@ -197,10 +211,23 @@ impl Warehouse {
         let new = conditions
             .iter()
             .filter(|condition| !open.iter().any(|incident| is_of(incident, condition)));
-        let over = open
-            .iter()
-            .filter(|incident| accounts.contains(&incident.account.as_str()))
-            .filter(|incident| !conditions.iter().any(|condition| is_of(incident, condition)));
+        let (own, others): (Vec<&Incident>, Vec<&Incident>) = open.iter().partition(|incident| {
+            let is_of = |(account, resource): &(&str, Resource)| incident.is_about(account, resource.as_str());
+            kept.iter().any(is_of)
+        });
+        let kept_by_anyone = if others.is_empty() {
+            Vec::new()
+        } else {
+            self.kept_jobs().await?
+        };
+        let of_nobody = others.into_iter().filter(|incident| {
+            let is_of = |(account, resource): &(String, String)| incident.is_about(account, resource);
+            !kept_by_anyone.iter().any(is_of)
+        });
+        let over = own
+            .into_iter()
+            .filter(|incident| !conditions.iter().any(|condition| is_of(incident, condition)))
+            .chain(of_nobody);
         let (new, over): (Vec<_>, Vec<_>) = (new.collect(), over.collect());
         if new.is_empty() && over.is_empty() {
             return Ok(());

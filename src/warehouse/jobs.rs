@@ -39,10 +39,10 @@ pub struct JobState {
     pub problem: Option<JobProblem>,
     /// Whether its last full run found more rows gone from the API than may be marked as deleted without asking.
     pub held_back: bool,
-    /// When somebody asked for a run that has not begun yet.
+    /// When somebody last asked for a run that need not be full, and that no run has seen to yet.
     pub requested_at: Option<DateTime<Utc>>,
-    /// Whether a full one was asked for.
-    pub requested_full: bool,
+    /// When somebody last asked for a full run that no run has seen to yet.
+    pub requested_full_at: Option<DateTime<Utc>>,
     /// Who syncs it just now.
     pub held: Option<Holding>,
     /// Grows with every claim.
@@ -113,8 +113,10 @@ pub struct Release {
     pub failed: bool,
     /// Whether it was a full one.
     pub full: bool,
-    /// The request that is seen to.
+    /// The [`JobState::requested_at`] that is seen to: not one that came later.
     pub request: Option<DateTime<Utc>>,
+    /// The [`JobState::requested_full_at`] that is seen to.
+    pub full_request: Option<DateTime<Utc>>,
     /// The new [`JobState::problem`], if the run came to an end.
     pub problem: Option<JobProblem>,
     /// The new [`JobState::held_back`]; `None` keeps it: that nothing is held back any more, only a full run knows.
@@ -122,16 +124,16 @@ pub struct Release {
 }
 
 const ALL: Statement = Statement::shared(
-    "SELECT account, resource, created_at, served_at, full_served_at, failures, failed_at, full_failures, full_failed_at, problem, held_back, requested_at, requested_full, holder, \
+    "SELECT account, resource, created_at, served_at, full_served_at, failures, failed_at, full_failures, full_failed_at, problem, held_back, requested_at, requested_full_at, holder, \
      fence, claimed_at, expires_at, running_full FROM jobs ORDER BY account, resource",
 );
 // Claims wait for each other, in Postgres too, but not for what the others of the key write just now.
 const OF_KEY: Statement = Statement {
-    sqlite: "SELECT account, resource, created_at, served_at, full_served_at, failures, failed_at, full_failures, full_failed_at, problem, held_back, requested_at, requested_full, \
+    sqlite: "SELECT account, resource, created_at, served_at, full_served_at, failures, failed_at, full_failures, full_failed_at, problem, held_back, requested_at, requested_full_at, \
              holder, fence, claimed_at, expires_at, running_full FROM jobs \
              WHERE key_group = (SELECT key_group FROM jobs WHERE account = $1 AND resource = $2) \
              ORDER BY account, resource",
-    postgres: "SELECT account, resource, created_at, served_at, full_served_at, failures, failed_at, full_failures, full_failed_at, problem, held_back, requested_at, requested_full, \
+    postgres: "SELECT account, resource, created_at, served_at, full_served_at, failures, failed_at, full_failures, full_failed_at, problem, held_back, requested_at, requested_full_at, \
                holder, fence, claimed_at, expires_at, running_full FROM jobs \
                WHERE key_group = (SELECT key_group FROM jobs WHERE account = $1 AND resource = $2) \
                ORDER BY account COLLATE \"C\", resource COLLATE \"C\" FOR NO KEY UPDATE",
@@ -161,12 +163,13 @@ const RELEASE: Statement = Statement::shared(
      full_failed_at = CASE WHEN $7 AND $12 THEN $9 WHEN $8 AND $12 THEN NULL ELSE full_failed_at END, \
      problem = CASE WHEN $7 OR $8 THEN $11 ELSE problem END, \
      held_back = COALESCE($13, held_back), \
-     requested_full = CASE WHEN requested_at = $10 THEN FALSE ELSE requested_full END, \
-     requested_at = CASE WHEN requested_at = $10 THEN NULL ELSE requested_at END \
+     requested_at = CASE WHEN requested_at = $10 THEN NULL ELSE requested_at END, \
+     requested_full_at = CASE WHEN requested_full_at = $14 THEN NULL ELSE requested_full_at END \
      WHERE account = $1 AND resource = $2 AND holder = $3 AND fence = $4",
 );
 const REQUEST: Statement = Statement::shared(
-    "UPDATE jobs SET requested_at = $3, requested_full = requested_full OR $4 WHERE account = $1 AND resource = $2",
+    "UPDATE jobs SET requested_at = CASE WHEN $4 THEN requested_at ELSE $3 END, \
+     requested_full_at = CASE WHEN $4 THEN $3 ELSE requested_full_at END WHERE account = $1 AND resource = $2",
 );
 // In Postgres nobody else can claim the job until what is written is committed; the claim can be renewed meanwhile.
 const IS_STILL_HELD: Statement = Statement {
@@ -233,7 +236,7 @@ struct Row {
     problem: Option<String>,
     held_back: bool,
     requested_at: Option<DateTime<Utc>>,
-    requested_full: bool,
+    requested_full_at: Option<DateTime<Utc>>,
     holder: Option<String>,
     fence: i64,
     claimed_at: Option<DateTime<Utc>>,
@@ -267,7 +270,7 @@ impl Row {
                 .and_then(|name| JobProblem::ALL.into_iter().find(|problem| problem.as_str() == name)),
             held_back: self.held_back,
             requested_at: self.requested_at,
-            requested_full: self.requested_full,
+            requested_full_at: self.requested_full_at,
             held,
             fence: from_db(self.fence),
         })
@@ -449,6 +452,7 @@ impl Warehouse {
             .bind(release.problem.map(JobProblem::as_str))
             .bind(release.full)
             .bind(release.held_back)
+            .bind(release.full_request.map(Stamp))
             .execute(inner)
             .await
             .map(|done| done.rows_affected()))

@@ -24,6 +24,7 @@ mod held;
 mod inbox;
 mod incidents;
 mod jobs;
+mod keepers;
 mod look_up;
 mod message_state;
 mod messages;
@@ -58,6 +59,7 @@ pub use held::{ColumnKind, HeldRow, HeldValue, columns};
 pub use inbox::{ClaimedEntity, ClaimedEvent, Ended, Entity, EventRow, EventStatus, InboxDepth, NewEvent};
 pub use incidents::{Condition, Incident, IncidentKind, TELLING, Told, Way};
 pub use jobs::{Claim, Holding, JobProblem, JobState, Release};
+pub use keepers::Keeper;
 pub use message_state::{ConversationToRead, ToRead};
 pub use mirrored::{Unseen, UnseenRow};
 pub use outage::Outages;
@@ -159,11 +161,24 @@ impl Warehouse {
     ///
     /// `clock` gives every time that is not the API's own.
     pub async fn open(location: &Location, clock: SharedClock) -> Result<Self, Error> {
+        let warehouse = Self::at(location, clock).await?;
+        warehouse.reach().await?;
+        Ok(warehouse)
+    }
+
+    /// The same, but a server need not be there yet: [`Self::reach`] connects to it.
+    pub async fn at(location: &Location, clock: SharedClock) -> Result<Self, Error> {
         match location.site()? {
             Site::File(path) => Sqlite::open(path, clock).await.map(Self::Sqlite),
-            Site::Server(url) => Postgres::open(url, &location.schema, Access::Write, clock)
-                .await
-                .map(Self::Postgres),
+            Site::Server(url) => Postgres::new(url, &location.schema, Access::Write, clock).map(Self::Postgres),
+        }
+    }
+
+    /// Fails if the server cannot be reached, or refuses this user.
+    pub async fn reach(&self) -> Result<(), Error> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(database) => database.reach().await,
         }
     }
 
@@ -175,9 +190,11 @@ impl Warehouse {
     pub async fn open_to_read(location: &Location, clock: SharedClock) -> Result<Option<Self>, Error> {
         match location.site()? {
             Site::File(path) => Ok(Sqlite::open_to_read(path, clock).await?.map(Self::Sqlite)),
-            Site::Server(url) => Postgres::open(url, &location.schema, Access::Read, clock)
-                .await
-                .map(|database| Some(Self::Postgres(database))),
+            Site::Server(url) => {
+                let database = Postgres::new(url, &location.schema, Access::Read, clock)?;
+                database.reach().await?;
+                Ok(Some(Self::Postgres(database)))
+            }
         }
     }
 
@@ -201,6 +218,7 @@ impl Warehouse {
             Self::Postgres(database) => database.migrate().await,
         };
         migrated.map_err(|error| match error {
+            error if error.is_outage() => error,
             Error::Migration { problem } | Error::Database { problem, .. } => Error::Migration {
                 problem: format!("{problem} (warehouse {})", self.place()),
             },
@@ -282,6 +300,7 @@ pub fn statements() -> Vec<Statement> {
         inbox::STATEMENTS,
         incidents::STATEMENTS,
         jobs::STATEMENTS,
+        keepers::STATEMENTS,
         message_state::STATEMENTS,
         messages::STATEMENTS,
         parity::STATEMENTS,

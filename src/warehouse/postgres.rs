@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Postgres as Driver, Transaction};
 
-use super::error::{Doing as _, Error, explain};
+use super::error::{Doing as _, Error, explain, is_away};
 use super::jobs::Fence;
 use super::mirrored::Write;
 use super::statement::{has_given_up, in_time};
@@ -78,7 +78,8 @@ impl std::fmt::Debug for Postgres {
 }
 
 impl Postgres {
-    pub(super) async fn open(url: &str, schema: &str, access: Access, clock: SharedClock) -> Result<Self, Error> {
+    /// Connects only when something is asked.
+    pub(super) fn new(url: &str, schema: &str, access: Access, clock: SharedClock) -> Result<Self, Error> {
         check_schema(schema)?;
         let options = PgConnectOptions::from_str(url)
             .map_err(|_| Error::Location {
@@ -96,23 +97,6 @@ impl Postgres {
             options.get_port(),
             options.get_database().unwrap_or(options.get_username())
         );
-        // Connects once by itself: a pool would retry a refused connection until its timeout.
-        let probe = tokio::time::timeout(CONNECT_TIMEOUT, connect_when_up(&options, &clock)).await;
-        match probe {
-            Ok(Ok(conn)) => drop(conn.close().await),
-            Ok(Err(error)) => {
-                return Err(Error::Connect {
-                    problem: connect_problem(&error),
-                    server,
-                });
-            }
-            Err(_) => {
-                return Err(Error::Connect {
-                    server,
-                    problem: "no answer within 30 s; check host, port and firewall".to_owned(),
-                });
-            }
-        }
         let quoted = quote(schema);
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
@@ -155,6 +139,36 @@ impl Postgres {
             fence: None,
             clock,
         })
+    }
+
+    /// Connects once, by itself: a pool would retry a refused connection until its timeout.
+    pub(super) async fn reach(&self) -> Result<(), Error> {
+        let probe = connect_when_up(&self.options, &self.clock);
+        let Ok(probed) = tokio::time::timeout(CONNECT_TIMEOUT, probe).await else {
+            return Err(Error::Connect {
+                server: self.server.clone(),
+                problem: "no answer within 30 s; check host, port and firewall".to_owned(),
+                is_away: true,
+            });
+        };
+        drop(probed.map_err(|error| self.not_connected(&error))?.close().await);
+        Ok(())
+    }
+
+    fn not_connected(&self, error: &sqlx::Error) -> Error {
+        let is_away = match error {
+            // A certificate that cannot be read, or a socket that is not there yet.
+            sqlx::Error::Io(problem) if problem.kind() == std::io::ErrorKind::NotFound => {
+                self.options.get_socket().is_some() || self.options.get_host().starts_with('/')
+            }
+            sqlx::Error::Io(problem) if problem.kind() == std::io::ErrorKind::PermissionDenied => false,
+            error => is_away(error),
+        };
+        Error::Connect {
+            server: self.server.clone(),
+            problem: connect_problem(error),
+            is_away,
+        }
     }
 
     pub(super) fn pool(&self) -> &PgPool {
@@ -212,10 +226,7 @@ impl Postgres {
     pub(super) async fn migrate(&self) -> Result<(), Error> {
         let mut conn = PgConnection::connect_with(&self.options)
             .await
-            .map_err(|error| Error::Connect {
-                server: self.server.clone(),
-                problem: connect_problem(&error),
-            })?;
+            .map_err(|error| self.not_connected(&error))?;
         let quoted = quote(&self.schema);
         self.wait_to_migrate(&mut conn).await?;
         // Asked first, because CREATE SCHEMA IF NOT EXISTS needs the right to create even when there is nothing to do.

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a harness that cannot go on ends its test")]
 
+#[path = "../it/support/clock.rs"]
 mod clock;
 #[path = "../it/support/comparison.rs"]
 #[expect(dead_code, reason = "shared with the integration tests, which use all of it")]

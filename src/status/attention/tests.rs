@@ -1,10 +1,14 @@
+use std::collections::BTreeMap;
+
 use http::StatusCode;
 
 use super::*;
-use crate::allai;
+use crate::config::{self, Config};
 use crate::status::{JobStatus, Known, LastAudit, LastRun, StatusReport};
-use crate::sync;
-use crate::warehouse::{self, AuditScope, QuarantineReason, RunRecord};
+use crate::warehouse::{
+    self, AuditScope, Freshness, Holding, IncidentKind, JobState, QuarantineReason, RunRecord, Standing, StateSummary,
+};
+use crate::{alerts, allai, app, sync};
 
 fn now() -> DateTime<Utc> {
     "2026-11-22T12:00:00Z".parse().unwrap()
@@ -206,6 +210,7 @@ fn a_run_that_was_only_stopped_needs_nobody() {
 fn what_is_old_unproven_different_or_in_quarantine_needs_somebody() {
     let mut resources = resources();
     resources[0].last_complete_at = Some(now() - TimeDelta::hours(27));
+    resources[0].stale = true;
     resources[1].last_verified_at = Some(now() - TimeDelta::days(9));
     resources[2].quarantined = 14;
     resources[2].quarantine_reasons = vec![QuarantineReason {
@@ -238,7 +243,7 @@ fn what_is_old_unproven_different_or_in_quarantine_needs_somebody() {
             ),
             (
                 Level::Warn,
-                "Not synced for more than a day",
+                "Not synced for too long",
                 "contacts: last synced completely 2026-11-21 09:00 UTC"
             ),
             (
@@ -256,21 +261,86 @@ fn what_is_old_unproven_different_or_in_quarantine_needs_somebody() {
     assert_eq!(resources[2].level, Level::Bad);
 }
 
-#[test]
-fn what_is_synced_once_a_week_is_not_old_after_a_day() {
-    let mut resources = resources();
-    resources[0].last_complete_at = Some(now() - TimeDelta::days(3));
-    let job = |next_due_at| JobStatus {
-        running: None,
-        next_due_at: Some(next_due_at),
-        requested_at: None,
+/// How a resource stands for those who look at it and for those who are told: last synced completely, and claimed, so
+/// many hours ago.
+fn judged(config: &Config, complete: Option<i64>, held: Option<i64>) -> (bool, bool) {
+    let (account, resource) = ("main", Resource::Contacts);
+    let ago = |hours: i64| now() - TimeDelta::hours(hours);
+    let job = JobState {
+        account: account.to_owned(),
+        resource,
+        created_at: ago(24 * 30),
+        served_at: None,
+        full_served_at: None,
         failures: 0,
         failed_at: None,
+        full_failures: 0,
+        full_failed_at: None,
+        problem: None,
+        held_back: false,
+        requested_at: None,
+        requested_full_at: None,
+        held: held.map(|hours| Holding {
+            holder: "run@web1:1.2#3".to_owned(),
+            since: ago(hours),
+            full: true,
+        }),
+        fence: 0,
     };
-    resources[0].job = Some(job(now() + TimeDelta::days(4)));
-    assert_eq!(told(&mut resources).0.level, Level::Good);
-    resources[0].job = Some(job(now()));
-    assert_eq!(told(&mut resources).0.level, Level::Warn);
+    let plans = app::plans(config);
+    let standing = Standing {
+        account: account.to_owned(),
+        resource,
+        rows: 1,
+        quarantined: 0,
+        last_complete_at: complete.map(ago),
+        last_verified_at: complete.map(ago),
+    };
+    let jobs = [job.clone()];
+    let told = alerts::conditions(&config.alerts, &plans, &[standing], &jobs, ago(24 * 30), now());
+    let found = Freshness {
+        state: Some(StateSummary {
+            last_complete_at: complete.map(ago),
+            last_verified_at: complete.map(ago),
+            ..StateSummary::default()
+        }),
+        ..Freshness::never_synced(account, resource)
+    };
+    let known = Known {
+        accounts: &["main".to_owned()],
+        plans: &plans,
+        stale_after: config.alerts.stale_after,
+        problem: None,
+    };
+    let report = StatusReport::new(vec![found], vec![job], Vec::new(), &known, now());
+    let shown = report
+        .attention
+        .iter()
+        .filter(|found| found.title == "Not synced for too long");
+    let is_stale = |condition: &warehouse::Condition| condition.kind == IncidentKind::Stale;
+    (shown.count() == 1, told.iter().any(is_stale))
+}
+
+#[test]
+fn what_is_shown_as_stale_is_what_people_are_told_of() {
+    let config = |schedule: &str| {
+        let text = format!("[accounts.main]\napi_key = \"k\"\n[jobs.contacts]\nschedule = \"{schedule}\"\n");
+        config::check_text(&text, &BTreeMap::new()).unwrap().config
+    };
+    for (schedule, complete, held, stale) in [
+        ("@every 15m", Some(1), None, false),
+        ("@every 15m", Some(3), None, true),
+        ("@every 15m", Some(3), Some(2), false),
+        ("@every 15m", Some(50), Some(25), true),
+        ("@every 15m", None, None, true),
+        ("@every 15m", None, Some(2), false),
+        // What is synced once a week is not old after a day.
+        ("0 0 3 * * Mon", Some(24 * 6), None, false),
+        ("0 0 3 * * Mon", Some(24 * 7), None, true),
+    ] {
+        let judged = judged(&config(schedule), complete, held);
+        assert_eq!(judged, (stale, stale), "{schedule} {complete:?} {held:?}");
+    }
 }
 
 #[test]

@@ -22,21 +22,45 @@ use crate::support::on_both_databases;
 on_both_databases! {
     a_refused_key_is_told_once_and_again_when_it_is_over,
     deletions_that_are_held_back_are_told_by_mail,
+    what_was_told_is_not_told_again_by_who_comes_after,
+    what_is_gone_from_the_configuration_needs_nobody,
 }
 
 /// What was posted to an address.
-#[derive(Clone, Default)]
-pub(super) struct Hook(Arc<Mutex<Vec<Value>>>);
+#[derive(Clone)]
+pub(super) struct Hook {
+    posted: Arc<Mutex<Vec<Value>>>,
+    /// What the posts are answered, by their number from 0; `None`: nothing.
+    answer: fn(usize) -> Option<StatusCode>,
+}
+
+impl Default for Hook {
+    fn default() -> Self {
+        Self::answering(|_| Some(StatusCode::NO_CONTENT))
+    }
+}
 
 impl Hook {
+    fn answering(answer: fn(usize) -> Option<StatusCode>) -> Self {
+        let posted = Arc::default();
+        Self { posted, answer }
+    }
+
     /// Where it listens.
     pub(super) async fn listen(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let posted = Arc::clone(&self.0);
+        let Self { posted, answer } = self.clone();
         let route = post(async move |Json(body): Json<Value>| {
-            posted.lock().unwrap().push(body);
-            StatusCode::NO_CONTENT
+            let answer = {
+                let mut posted = posted.lock().unwrap();
+                posted.push(body);
+                answer(posted.len() - 1)
+            };
+            match answer {
+                Some(status) => status,
+                None => std::future::pending().await,
+            }
         });
         tokio::spawn(async move {
             axum::serve(listener, axum::Router::new().route("/hook/a-secret", route))
@@ -47,7 +71,7 @@ impl Hook {
     }
 
     pub(super) fn posted(&self) -> Vec<Value> {
-        self.0.lock().unwrap().clone()
+        self.posted.lock().unwrap().clone()
     }
 }
 
@@ -100,6 +124,11 @@ async fn a_refused_key_is_told_once_and_again_when_it_is_over(database: Database
 
 /// Takes mail as RFC 5321 says, without TLS, and keeps it.
 async fn mail_server(mails: Arc<Mutex<Vec<String>>>) -> String {
+    strict_mail_server(mails, "nothing").await
+}
+
+/// The same, but refuses the commands and the mails that contain a text.
+async fn strict_mail_server(mails: Arc<Mutex<Vec<String>>>, refused: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -113,6 +142,10 @@ async fn mail_server(mails: Arc<Mutex<Vec<String>>>) -> String {
                 let mut mail: Option<String> = None;
                 while let Ok(Some(line)) = lines.next_line().await {
                     let answer: &[u8] = match &mut mail {
+                        Some(text) if line == "." && text.contains(refused) => {
+                            mail = None;
+                            b"550 not this one\r\n"
+                        }
                         Some(text) if line == "." => {
                             mails.lock().unwrap().push(std::mem::take(text));
                             mail = None;
@@ -122,6 +155,7 @@ async fn mail_server(mails: Arc<Mutex<Vec<String>>>) -> String {
                             text.extend([line.as_str(), "\n"]);
                             continue;
                         }
+                        None if line.contains(refused) => b"550 nobody\r\n",
                         None if line == "DATA" => {
                             mail = Some(String::new());
                             b"354 go on\r\n"
@@ -184,10 +218,7 @@ async fn one_of_two_daemons_tells_what_a_key_may_not_read() {
     let mirror = Mirror::start(Database::postgres(), Options::for_tests(20, 3)).await;
     let hook = Hook::default();
     let url = hook.listen().await;
-    // A key that may write and not read.
-    let keys = mirror.sandbox.keys().clone();
-    let config = mirror.account_config("main", "").replace(&keys.read, &keys.write);
-    mirror.configure(&format!("{config}{OFTEN}[alerts.webhook]\nurl = \"{url}\"\n"));
+    forbid_reading(&mirror, &url);
     let daemons = [
         Daemon::called(&mirror, "one").await,
         Daemon::called(&mirror, "two").await,
@@ -214,6 +245,168 @@ async fn one_of_two_daemons_tells_what_a_key_may_not_read() {
     );
     for daemon in daemons {
         daemon.stop().await.0.expect(0);
+    }
+}
+
+/// A mirror with a key that may write and not read, of which three incidents are posted.
+fn forbid_reading(mirror: &Mirror, url: &str) {
+    let keys = mirror.sandbox.keys();
+    let config = mirror.account_config("main", "").replace(&keys.read, &keys.write);
+    mirror.configure(&format!("{config}{OFTEN}[alerts.webhook]\nurl = \"{url}\"\n"));
+}
+
+/// Which resources were told of, in order.
+fn told_of(hook: &Hook) -> Vec<String> {
+    let posted = hook.posted();
+    let resources = posted
+        .iter()
+        .map(|posted| posted["incident"]["resource"].as_str().unwrap().to_owned());
+    resources.collect()
+}
+
+async fn what_was_told_is_not_told_again_by_who_comes_after(database: Database) {
+    let mirror = Mirror::start(database, Options::for_tests(20, 3)).await;
+    // The second one is not answered.
+    let hook = Hook::answering(|number| (number != 1).then_some(StatusCode::NO_CONTENT));
+    forbid_reading(&mirror, &hook.listen().await);
+    let daemon = Daemon::start(&mirror).await;
+    until("a second one is being told", async || hook.posted().len() == 2).await;
+    let known = mirror
+        .database
+        .rows("SELECT resource FROM incidents WHERE webhook_told = 1")
+        .await;
+    let known: Vec<&str> = known.iter().map(|row| row.text("resource")).collect();
+    assert_eq!(known, [told_of(&hook)[0].as_str()]);
+    daemon.process.kill();
+
+    // Its time for telling is over.
+    mirror
+        .database
+        .execute("UPDATE incidents SET telling_until = NULL")
+        .await;
+    let daemon = Daemon::start(&mirror).await;
+    until("the rest is told", async || hook.posted().len() == 4).await;
+    let mut told = told_of(&hook);
+    // The second one was not known to be told.
+    told.remove(1);
+    told.sort();
+    assert_eq!(told, ["analytics", "contacts", "conversations"]);
+    daemon.stop().await.0.expect(0);
+}
+
+/// How many incidents of an account there are that are over, and that are not.
+async fn incidents(mirror: &Mirror, account: &str) -> (usize, usize) {
+    let of_it = format!("SELECT resolved_at FROM incidents WHERE account = '{account}' AND resolved_at IS");
+    let over = mirror.database.rows(&format!("{of_it} NOT NULL")).await.len();
+    (over, mirror.database.rows(&format!("{of_it} NULL")).await.len())
+}
+
+/// At a reload and at a start.
+async fn what_is_gone_from_the_configuration_needs_nobody(database: Database) {
+    let mirror = Mirror::start(database, Options::for_tests(20, 3)).await;
+    let hook = Hook::default();
+    let alerts = format!("[alerts.webhook]\nurl = \"{}\"\n", hook.listen().await);
+    let main = mirror.account_config("main", "");
+    let [one, two] = ["one", "two"].map(|name| main.replace("main", name).replace(&mirror.sandbox.keys().read, name));
+    mirror.configure(&format!("{main}{one}{two}{OFTEN}{alerts}"));
+    let mut daemon = Daemon::start(&mirror).await;
+    until("both keys are refused", async || hook.posted().len() == 2).await;
+
+    mirror.configure(&format!("{main}{two}{OFTEN}{alerts}"));
+    daemon.reload().await;
+    until("the one is over", async || incidents(&mirror, "one").await == (1, 0)).await;
+    assert_eq!(incidents(&mirror, "two").await, (0, 1));
+    daemon.stop().await.0.expect(0);
+    mirror.configure(&format!("{main}{OFTEN}{alerts}"));
+    let daemon = Daemon::start(&mirror).await;
+    until("the other is over", async || incidents(&mirror, "two").await == (1, 0)).await;
+    until("that is told", async || hook.posted().len() == 4).await;
+    assert!(
+        hook.posted()[2..].iter().all(|told| told["status"] == "resolved"),
+        "{:?}",
+        hook.posted()
+    );
+    daemon.stop().await.0.expect(0);
+}
+
+/// Each of two daemons has accounts of its own: that one does not know the other's does not make them be gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_daemon_keeps_is_not_gone() {
+    let mirror = Mirror::start(Database::postgres(), Options::for_tests(20, 3)).await;
+    let main = mirror.account_config("main", "");
+    let [gone, other] =
+        ["gone", "other"].map(|name| main.replace("main", name).replace(&mirror.sandbox.keys().read, name));
+    mirror.configure(&format!("{other}{OFTEN}"));
+    std::fs::rename(mirror.config_path(), mirror.folder().join("other.toml")).unwrap();
+    let command = mirror.command(&["run", "-c", "other.toml"]);
+    let mut second = Daemon::of(&mirror, command, "second");
+    second.until_log("ready").await;
+    mirror.configure(&format!("{main}{gone}{OFTEN}"));
+    let first = Daemon::start(&mirror).await;
+    until("both keys are refused", async || {
+        incidents(&mirror, "gone").await == (0, 1) && incidents(&mirror, "other").await == (0, 1)
+    })
+    .await;
+
+    // Also while the other one is down for a while.
+    second.process.signal("STOP");
+    first.stop().await.0.expect(0);
+    mirror.configure(&format!("{main}{OFTEN}"));
+    let first = Daemon::start(&mirror).await;
+    until("the one is over", async || incidents(&mirror, "gone").await == (1, 0)).await;
+    assert_eq!(incidents(&mirror, "other").await, (0, 1));
+    second.process.signal("CONT");
+    first.stop().await.0.expect(0);
+    second.stop().await.0.expect(0);
+    assert_eq!(incidents(&mirror, "other").await, (0, 1));
+}
+
+/// It is never taken, and holds up nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_for_good_is_given_up_and_the_log_says_so() {
+    let mirror = Mirror::start(Database::sqlite(), Options::for_tests(20, 3)).await;
+    let hook = Hook::answering(|number| {
+        Some(if number == 0 {
+            StatusCode::GONE
+        } else {
+            StatusCode::NO_CONTENT
+        })
+    });
+    forbid_reading(&mirror, &hook.listen().await);
+    let mut daemon = Daemon::start(&mirror).await;
+    daemon.until_log("an alert is refused for good").await;
+    daemon.until_log("the webhook: it answered 410 Gone").await;
+    let open = "SELECT account FROM incidents WHERE resolved_at IS NULL AND webhook_told";
+    until("all is told", async || {
+        hook.posted().len() == 3 && mirror.database.rows(&format!("{open} = 1")).await.len() == 2
+    })
+    .await;
+    assert_eq!(mirror.database.rows(&format!("{open} = 0")).await.len(), 0);
+    let mut told = told_of(&hook);
+    told.sort();
+    assert_eq!(told, ["analytics", "contacts", "conversations"]);
+    daemon.stop().await.0.expect(0);
+}
+
+/// Neither a mail that is refused for good holds up those behind it, nor a recipient those beside.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_server_that_refuses_something_for_good_takes_the_rest() {
+    let clock = allai_sync::clock::SystemClock::shared();
+    let within = std::time::Duration::from_mins(2);
+    for (refused, taken) in [("contacts are stale", 1), ("RCPT TO:<gone@example.com>", 2)] {
+        let mails = Arc::new(Mutex::new(Vec::new()));
+        let server = strict_mail_server(Arc::clone(&mails), refused).await;
+        let notifier = Notifier::new(&alerts(&format!(
+            "[alerts.mail]\nserver = \"{server}\"\nfrom = \"a@example.com\"\n\
+             to = [\"gone@example.com\", \"b@example.com\"]\n"
+        )));
+        let mut incidents = [incident("contacts", false), incident("messages", false)];
+        let problems = notifier.unwrap().tell(&mut incidents, None, &clock, within).await;
+        assert!(problems.is_empty(), "{problems:?}");
+        assert!(!incidents.iter().any(|one| one.is_due(Way::Mail)));
+        let mails = mails.lock().unwrap();
+        assert_eq!(mails.len(), taken, "{mails:?}");
+        assert!(mails[taken - 1].contains("messages are stale"), "{mails:?}");
     }
 }
 
@@ -261,7 +454,7 @@ async fn a_way_that_fails_does_not_make_the_other_one_tell_twice() {
     // Nobody listens there.
     let broken = of("http://127.0.0.1:1/hook");
     for _ in 0..2 {
-        let problems = broken.tell(&mut incidents, &clock, within).await;
+        let problems = broken.tell(&mut incidents, None, &clock, within).await;
         assert!(problems[0].starts_with("the webhook: "), "{problems:?}");
         assert_eq!(mails.lock().unwrap().len(), 2, "{:?}", mails.lock().unwrap());
     }
@@ -272,7 +465,7 @@ async fn a_way_that_fails_does_not_make_the_other_one_tell_twice() {
     );
     // It is over before the webhook was told of it.
     incidents[0].resolved_at = incidents[1].resolved_at;
-    let problems = of(&url).tell(&mut incidents, &clock, within).await;
+    let problems = of(&url).tell(&mut incidents, None, &clock, within).await;
     assert!(problems.is_empty(), "{problems:?}");
     assert_eq!((hook.posted().len(), mails.lock().unwrap().len()), (1, 3));
     assert!(
@@ -293,7 +486,7 @@ async fn a_mail_server_that_says_nothing_is_not_waited_for_without_end() {
     let mut incidents = [incident("contacts", false)];
     let telling = Notifier::new(&alerts(&settings)).unwrap();
     let problems = telling
-        .tell(&mut incidents, &clock, std::time::Duration::from_mins(2))
+        .tell(&mut incidents, None, &clock, std::time::Duration::from_mins(2))
         .await;
     assert_eq!(problems, ["the mail server: no answer within 20 s"]);
     assert!(incidents[0].is_due(Way::Mail));
@@ -312,7 +505,7 @@ async fn many_things_are_one_message() {
         )));
         let mut incidents =
             ["contacts", "conversations", "messages", "analytics"].map(|resource| incident(resource, false));
-        let problems = notifier.unwrap().tell(&mut incidents, &clock, within).await;
+        let problems = notifier.unwrap().tell(&mut incidents, None, &clock, within).await;
         assert!(problems.is_empty(), "{problems:?}");
         let posted = hook.posted();
         assert_eq!(posted.len(), messages, "{posted:?}");

@@ -1,5 +1,6 @@
 //! Start, schedules, orders, reload, stop, death.
 
+use std::process::Command;
 use std::time::Duration;
 
 use allai_sync::clock::SystemClock;
@@ -16,6 +17,7 @@ on_both_databases! {
     schedules_keep_the_mirror_fresh_and_a_stop_is_orderly,
     a_daemon_that_was_killed_goes_on_at_once,
     a_job_runs_when_somebody_with_the_token_asks_for_it,
+    what_is_asked_for_is_done_once,
     a_new_configuration_is_taken_and_a_broken_one_is_not,
     a_sync_by_hand_waits_for_the_daemon,
     a_daemon_without_files_for_connections_goes_on_when_it_has_some,
@@ -174,7 +176,7 @@ async fn a_job_runs_when_somebody_with_the_token_asks_for_it(database: Database)
         assert_eq!(code, StatusCode::NOT_FOUND, "{text}");
         assert!(text.contains(why), "{text}");
     }
-    let asked = "SELECT account FROM jobs WHERE requested_at IS NOT NULL";
+    let asked = "SELECT account FROM jobs WHERE requested_at IS NOT NULL OR requested_full_at IS NOT NULL";
     assert_eq!(mirror.database.rows(asked).await.len(), 0);
 
     mirror.configure(&format!("{main}{}", nightly.replace("token = \"sesame\"\n", "")));
@@ -183,6 +185,56 @@ async fn a_job_runs_when_somebody_with_the_token_asks_for_it(database: Database)
         daemon.ask("main.contacts/run", Some("sesame")).await.0,
         StatusCode::FORBIDDEN
     );
+    daemon.stop().await.0.expect(0);
+}
+
+/// A run sees to what was asked for before it began, and to nothing that was asked for since.
+async fn what_is_asked_for_is_done_once(database: Database) {
+    let mirror = mirror(database, 50, 5).await;
+    let nightly = OFTEN.replace("@every 1s", "@yearly");
+    mirror.configure(&format!("{}{nightly}", mirror.account_config("main", "")));
+    let daemon = Daemon::start(&mirror).await;
+    until("the first runs", async || {
+        runs(&mirror, "status = 'complete'").await == 4
+    })
+    .await;
+    let slow = |latency| {
+        mirror
+            .sandbox
+            .set_options(|options| options.faults.latency = Duration::from_secs(latency));
+    };
+    let full = "main.contacts/run?full=true";
+    for (first, second, verified) in [
+        (full, "main.contacts/run", 1),
+        (full, full, 2),
+        ("main.contacts/run", full, 1),
+    ] {
+        let before = runs(&mirror, "trigger = 'manual'").await;
+        let verified_before = runs(&mirror, "trigger = 'manual' AND verified").await;
+        slow(3);
+        assert_eq!(daemon.ask(first, Some("sesame")).await.0, StatusCode::ACCEPTED);
+        let held = async || {
+            let held = "SELECT account FROM jobs WHERE holder IS NOT NULL";
+            !mirror.database.rows(held).await.is_empty()
+        };
+        until("it is under way", held).await;
+        assert_eq!(daemon.ask(second, Some("sesame")).await.0, StatusCode::ACCEPTED);
+        assert!(held().await, "the first run is over already");
+        slow(0);
+        until("nobody waits", async || {
+            let open = "SELECT account FROM jobs WHERE holder IS NOT NULL OR requested_at IS NOT NULL \
+                        OR requested_full_at IS NOT NULL";
+            mirror.database.rows(open).await.is_empty()
+        })
+        .await;
+        assert_eq!(
+            runs(&mirror, "trigger = 'manual'").await,
+            before + 2,
+            "{first} {second}"
+        );
+        let verified_now = runs(&mirror, "trigger = 'manual' AND verified").await;
+        assert_eq!(verified_now, verified_before + verified, "{first} {second}");
+    }
     daemon.stop().await.0.expect(0);
 }
 
@@ -378,5 +430,36 @@ async fn a_slow_account_does_not_keep_the_others_waiting() {
         .await;
     }
     assert_eq!(runs(&mirror, "account = 'slow'").await, 0);
+    daemon.stop().await.0.expect(0);
+}
+
+/// A library that, loaded before the system's, looks up names without end, and says so by making a file.
+const NEVER_FOUND: &str = r#"
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+int getaddrinfo(const char *name, const char *service, const void *hints, void **found) {
+    close(open(getenv("LOOKED_UP"), O_CREAT | O_WRONLY, 0600));
+    for (;;) pause();
+}
+"#;
+
+/// The system's look-up of a name cannot be interrupted, and takes half a minute where no name server answers.
+#[tokio::test]
+async fn a_stop_waits_for_no_name_that_is_looked_up() {
+    let mirror = Mirror::start(Database::sqlite(), Options::for_tests(1, 1)).await;
+    let nowhere = "[accounts.main]\nbase_url = \"https://allai.invalid/v2\"\napi_key = \"key\"\n";
+    mirror.configure(&format!("{nowhere}{OFTEN}"));
+    let [source, library, looked_up] = ["never.c", "never.so", "looked_up"].map(|name| mirror.folder().join(name));
+    std::fs::write(&source, NEVER_FOUND).unwrap();
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-o"]).args([&library, &source]);
+    assert!(compiler.status().unwrap().success());
+
+    let mut command = mirror.command(&["run"]);
+    command.env("LD_PRELOAD", &library).env("LOOKED_UP", &looked_up);
+    let mut daemon = Daemon::of(&mirror, command, "daemon");
+    daemon.until_log("ready").await;
+    until("a name is looked up", async || looked_up.exists()).await;
     daemon.stop().await.0.expect(0);
 }

@@ -1,16 +1,21 @@
 //! `allai-sync run`, as systemd and operators meet it.
 
 mod alerts;
+mod away;
 mod life;
 mod metrics;
 mod outages;
 mod replicas;
+mod room;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
-use allai_sync::clock::SystemClock;
+use allai_sync::allai::{Budget, Client, InProcess, Limits, Transport};
+use allai_sync::clock::{SharedClock, SystemClock};
+use allai_sync::sync;
 use reqwest::StatusCode;
 use serde_json::Value;
 
@@ -44,9 +49,14 @@ impl Daemon {
 
     /// The same, without waiting.
     fn begin(mirror: &Mirror, name: &str) -> Self {
+        Self::of(mirror, mirror.command(&["run"]), name)
+    }
+
+    /// The same, started by a command.
+    fn of(mirror: &Mirror, command: Command, name: &str) -> Self {
         let log = mirror.folder().join(format!("{name}.log"));
         std::fs::remove_file(&log).ok();
-        let process = Process::logging_to(mirror.command(&["run"]), &log);
+        let process = Process::logging_to(command, &log);
         Self { process, log }
     }
 
@@ -60,9 +70,7 @@ impl Daemon {
             .args(command.get_args())
             .current_dir(mirror.folder())
             .env_clear();
-        let log = mirror.folder().join("limited.log");
-        let process = Process::logging_to(limited, &log);
-        Self { process, log }
+        Self::of(mirror, limited, "limited")
     }
 
     /// The same, as the last arguments of another program, whose own end with a path.
@@ -151,6 +159,28 @@ pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) 
 async fn runs(mirror: &Mirror, condition: &str) -> u64 {
     let sql = format!("SELECT count(*) AS runs FROM sync_runs WHERE {condition}");
     mirror.database.rows(&sql).await[0].count("runs")
+}
+
+/// An account of an API that is a function.
+fn account(name: &str, clock: &SharedClock, server: InProcess) -> sync::Account {
+    let budget = Budget::new(Limits::default(), Arc::clone(clock));
+    let client = Client::builder("http://127.0.0.1/v2".parse().unwrap(), "key".to_owned().into())
+        .budget(Arc::new(budget))
+        .clock(Arc::clone(clock))
+        .transport(Transport::InProcess(server))
+        .build()
+        .unwrap();
+    sync::Account {
+        name: name.to_owned(),
+        client,
+        page_size: 20,
+        concurrency: 4,
+        in_lockstep: false,
+        contact_fields: Vec::new(),
+        conversation_fields: Vec::new(),
+        message_fields: Vec::new(),
+        periods: Vec::new(),
+    }
 }
 
 fn json(text: &str) -> Value {

@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use allai_sync::allai::{Budget, Client, InProcess, Limits, Resource, Transport};
+use allai_sync::allai::{InProcess, Resource};
 use allai_sync::clock::SystemClock;
 use allai_sync::config::Jobs;
 use allai_sync::sandbox::Options;
 use allai_sync::schedule::{Entry, Holder, Plan, Scheduler};
-use allai_sync::sync;
 use allai_sync::warehouse::{Location, Warehouse};
 
 use super::alerts::Hook;
-use super::{Daemon, OFTEN, runs, until};
+use super::{Daemon, OFTEN, account, runs, until};
 use crate::support::database::Database;
 use crate::support::mirror::Mirror;
 use crate::support::proxy::Proxy;
@@ -111,24 +110,7 @@ async fn a_run_that_breaks_off_is_tried_again_later() {
         count.fetch_add(1, Ordering::Relaxed);
         panic!("on purpose")
     });
-    let budget = Budget::new(Limits::default(), Arc::clone(&clock));
-    let client = Client::builder("http://127.0.0.1/v2".parse().unwrap(), "key".to_owned().into())
-        .budget(Arc::new(budget))
-        .clock(Arc::clone(&clock))
-        .transport(Transport::InProcess(breaks))
-        .build()
-        .unwrap();
-    let account = sync::Account {
-        name: "main".to_owned(),
-        client,
-        page_size: 20,
-        concurrency: 4,
-        in_lockstep: false,
-        contact_fields: Vec::new(),
-        conversation_fields: Vec::new(),
-        message_fields: Vec::new(),
-        periods: Vec::new(),
-    };
+    let account = account("main", &clock, breaks);
     let jobs = Jobs::default();
     let lease = Duration::from_secs(30);
     let mut scheduler = Scheduler::new(warehouse.clone(), Arc::clone(&clock), Holder::new("test"), lease);

@@ -1,6 +1,8 @@
 //! The harness.
 
 pub(crate) mod browser;
+#[expect(dead_code, reason = "shared with the tests of time, which use all of it")]
+pub(crate) mod clock;
 pub(crate) mod comparison;
 pub(crate) mod database;
 pub(crate) mod hostile;

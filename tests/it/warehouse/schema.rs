@@ -1,6 +1,7 @@
 //! The schema: the same in both databases, and every statement fits it.
 
-use allai_sync::warehouse::{VIEWS, statements};
+use allai_sync::clock::SystemClock;
+use allai_sync::warehouse::{VIEWS, Warehouse, statements};
 
 use super::harness::Place;
 use super::on_both;
@@ -20,7 +21,9 @@ async fn every_statement_can_be_prepared(place: Place) {
 
 async fn programs_that_start_at_once_do_not_collide(place: Place) {
     let start = async || {
-        let warehouse = place.open().await;
+        // Others are waited for in real time.
+        let clock = SystemClock::shared();
+        let warehouse = Warehouse::open(&place.location, clock).await.unwrap();
         warehouse.migrate().await.unwrap();
         assert!(warehouse.schema_is_current().await.unwrap());
     };

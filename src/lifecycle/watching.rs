@@ -1,0 +1,44 @@
+//! Somebody looks whether others are to be told of something.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::alerts::Alerts;
+use crate::app::{self, App};
+use crate::config::Config;
+
+/// The alerts at work; dropped, they stop.
+#[derive(Debug)]
+pub(super) struct Watching {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Watching {
+    /// Looks after the jobs of a configuration, which this program keeps since `since`.
+    pub(super) fn start(app: &App, config: &Config, since: DateTime<Utc>) -> Self {
+        let stop = CancellationToken::new();
+        let (warehouse, clock) = (app.warehouse.clone(), Arc::clone(&app.clock));
+        let alerts = Alerts::new(config.alerts.clone(), app::plans(config), warehouse, clock, since);
+        let task = tokio::spawn(alerts.watch(stop.clone()));
+        Self { stop, task }
+    }
+
+    /// What is being told is told to its end, `within` that time.
+    pub(super) async fn stop(mut self, within: Duration) {
+        self.stop.cancel();
+        if tokio::time::timeout(within, &mut self.task).await.is_err() {
+            self.task.abort();
+        }
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
