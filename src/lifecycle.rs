@@ -21,8 +21,8 @@ use crate::metrics::Exporter;
 use crate::schedule::{Holder, Scheduler, Turn};
 use crate::server::{Schedules, Server, Settings};
 use crate::sync;
-use crate::warehouse::{self, DaemonLock};
-use crate::webhooks::{Inbox, Receiver, Senders};
+use crate::warehouse::{self, DaemonLock, EventStatus, Warehouse};
+use crate::webhooks::{Applying, Calls, Inbox, Receiver, Senders, Watched};
 
 /// How long the database may take when the daemon stops.
 const CLOSING: Duration = Duration::from_secs(1);
@@ -33,6 +33,12 @@ const TIDYING_WITHIN: Duration = Duration::from_secs(10);
 const RELOADING: Duration = Duration::from_secs(10);
 /// The service manager is asked so often for so much time while the daemon starts: upgrading large tables takes a while.
 const STARTING: (Duration, u32) = (Duration::from_secs(20), 60_000_000);
+
+/// How often is looked for events that another daemon stored on the same Postgres; on SQLite there is none, and what somebody
+/// replays is seen soon enough; and where none are received, only those that came before matter.
+const LOOK_AMONG_SEVERAL: Duration = Duration::from_millis(500);
+const LOOK_ALONE: Duration = Duration::from_secs(5);
+const LOOK_UNTOLD: Duration = Duration::from_mins(1);
 
 /// Where the listeners' addresses are in the configuration.
 const ADMIN_LISTEN: &str = "admin.listen";
@@ -87,6 +93,7 @@ pub struct Daemon {
     listener: Listener,
     public: Option<Public>,
     arrived: Arc<Notify>,
+    applying: Events,
     alerts: Watching,
     since: DateTime<Utc>,
     tidied_at: Duration,
@@ -128,7 +135,7 @@ impl Daemon {
         let alone = DaemonLock::take(&app::location(&config), holder.as_str())?;
         let app = App::open(&config, Arc::clone(&clock)).await?;
         let since = clock.now();
-        let mut scheduler = Scheduler::new(app.warehouse.clone(), clock, holder, config.daemon.lease);
+        let mut scheduler = Scheduler::new(app.warehouse.clone(), clock, holder.clone(), config.daemon.lease);
         scheduler
             .set_entries(app::entries(&config, &app.accounts), config.daemon.concurrent_runs)
             .await?;
@@ -138,7 +145,7 @@ impl Daemon {
         let listening = listen(config.admin.listen, ADMIN_LISTEN).await?;
         let settings = Arc::new(watch::Sender::new(settings(&config, &app.accounts)));
         let listener = Listener::serve(listening, &app, settings, &scheduler)?;
-        let arrived = Arc::default();
+        let arrived: Arc<Notify> = Arc::default();
         let public = match &config.webhooks {
             Some(webhooks) => {
                 let listening = listen(webhooks.listen, WEBHOOKS_LISTEN).await?;
@@ -146,6 +153,11 @@ impl Daemon {
             }
             None => None,
         };
+        let calls = Calls {
+            arrived: Arc::clone(&arrived),
+            runs: scheduler.waker(),
+        };
+        let applying = Events::apply(&app, &config, holder, calls);
         let alerts = Watching::start(&app, &config, since);
         Ok(Self {
             app,
@@ -155,6 +167,7 @@ impl Daemon {
             listener,
             public,
             arrived,
+            applying,
             alerts,
             since,
             tidied_at: Duration::ZERO,
@@ -220,9 +233,18 @@ impl Daemon {
         let Some(before) = self.app.clock.now().checked_sub_signed(kept) else {
             return;
         };
+        let keep_events = self.config.webhooks.clone().unwrap_or_default().keep_events;
+        let kept = TimeDelta::from_std(keep_events).unwrap_or(TimeDelta::MAX);
+        let events_before = self.app.clock.now().checked_sub_signed(kept);
         let forgetting = async {
             let mut is_all = true;
             for account in &self.app.accounts {
+                for (status, before) in [(EventStatus::Done, events_before), (EventStatus::Dead, Some(before))] {
+                    if let Some(before) = before {
+                        let name = &account.name;
+                        is_all &= self.app.warehouse.forget_events(name, status, before).await?;
+                    }
+                }
                 for resource in Resource::ALL {
                     is_all &= self
                         .app
@@ -241,7 +263,7 @@ impl Daemon {
             Ok(true) => self.tidied_at = now,
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(%error, "old runs are not forgotten; trying again in an hour");
+                tracing::warn!(%error, "old runs and events are not forgotten; trying again in an hour");
                 self.tidied_at = now;
             }
         }
@@ -324,6 +346,7 @@ impl Daemon {
         } else if let Some(public) = &self.public {
             public.senders.send_replace(Senders::of(&config));
         }
+        self.applying.watched.send_replace(watched(&self.app, &config));
         self.alerts.stop.cancel();
         self.alerts = Watching::start(&self.app, &config, self.since);
         self.config = config;
@@ -352,6 +375,7 @@ impl Daemon {
             self.scheduler.stop(before),
             self.listener.stop(),
             public,
+            self.applying.stop(before),
             self.alerts.stop(before)
         );
         let too_long = self.app.clock.sleep(closing);
@@ -484,6 +508,58 @@ impl Drop for Public {
     fn drop(&mut self) {
         self.stop.cancel();
         self.storing.abort();
+    }
+}
+
+/// What has arrived is being applied.
+#[derive(Debug)]
+struct Events {
+    watched: watch::Sender<Watched>,
+    /// How long there is for a stop, once it is told to.
+    stop: watch::Sender<Option<Duration>>,
+    task: JoinHandle<()>,
+}
+
+impl Events {
+    fn apply(app: &App, config: &Config, holder: Holder, calls: Calls) -> Self {
+        let watched = watch::Sender::new(watched(app, config));
+        let (stop, mut stopping) = watch::channel(None);
+        let (warehouse, clock) = (app.warehouse.clone(), Arc::clone(&app.clock));
+        let lease = config.daemon.lease;
+        let applying = Applying::new(warehouse, clock, holder, lease, watched.subscribe(), calls);
+        let task = tokio::spawn(async move {
+            let told = async move {
+                // Gone without a word, it is told to stop at once.
+                stopping
+                    .wait_for(Option::is_some)
+                    .await
+                    .ok()
+                    .and_then(|within| *within)
+                    .unwrap_or_default()
+            };
+            applying.run(told).await;
+        });
+        Self { watched, stop, task }
+    }
+
+    /// What is being stored is stored, `within` that time.
+    async fn stop(self, within: Duration) {
+        self.stop.send_replace(Some(within));
+        if let Err(error) = self.task.await {
+            tracing::error!("applying events broke off: {error}; please report this");
+        }
+    }
+}
+
+/// Whose events are applied.
+fn watched(app: &App, config: &Config) -> Watched {
+    Watched {
+        accounts: app.accounts.iter().cloned().map(Arc::new).collect(),
+        look_every: match (&config.webhooks, &app.warehouse) {
+            (None, _) => LOOK_UNTOLD,
+            (Some(_), Warehouse::Postgres(_)) => LOOK_AMONG_SEVERAL,
+            (Some(_), Warehouse::Sqlite(_)) => LOOK_ALONE,
+        },
     }
 }
 

@@ -145,7 +145,10 @@ pub(super) async fn read_one(
     let shows = messages.shared().learned;
     learned.lock().unwrap_or_else(PoisonError::into_inner).add(known, shows);
     if let Some(content_hash) = as_of {
-        run.job.warehouse.mark_conversation_read(run.account(), id, content_hash).await?;
+        run.job
+            .warehouse
+            .mark_conversation_read(run.account(), id, content_hash)
+            .await?;
     }
     Ok(())
 }
@@ -186,7 +189,9 @@ pub(super) struct Learned {
 impl Learned {
     /// Adds what somebody learned who began with `known`.
     fn add(&mut self, known: Self, now: Self) {
-        self.confirmations = self.confirmations.saturating_add(now.confirmations - known.confirmations);
+        self.confirmations = self
+            .confirmations
+            .saturating_add(now.confirmations - known.confirmations);
         self.lied |= now.lied;
         self.several_a_page |= now.several_a_page;
     }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::messages::{self, Learned};
 use super::single::{self, Single};
 use super::{Account, Error, Job, Options, Progress, Run, Tally};
-use crate::allai::{ListQuery, Listing, Priority};
+use crate::allai::{self, ListQuery, Listing, Priority};
 use crate::clock::SharedClock;
 use crate::warehouse::Warehouse;
 
@@ -102,7 +102,11 @@ impl Refresher {
         tokio::select! {
             biased;
             () = cancelled.cancelled() => false,
-            answer = client.list(&Listing::Conversations, &query) => answer.is_ok(),
+            answer = client.list(&Listing::Conversations, &query) => match answer {
+                Ok(_) => true,
+                // That is an answer, too.
+                Err(error) => error.stops_account() || matches!(error, allai::Error::BadRequest { .. }),
+            },
         }
     }
 

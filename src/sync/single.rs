@@ -34,11 +34,7 @@ pub(super) struct Known {
 }
 
 /// Asks for a conversation. Rows in `counted` were counted before.
-pub(super) async fn conversation(
-    run: &Run<'_>,
-    id: &str,
-    counted: Option<&RoaringTreemap>,
-) -> Result<Single, Error> {
+pub(super) async fn conversation(run: &Run<'_>, id: &str, counted: Option<&RoaringTreemap>) -> Result<Single, Error> {
     let fields = run.job.account.fields(Resource::Conversations);
     for _ in 0..ASKS {
         let asked_at = run.job.clock.now();
@@ -56,7 +52,10 @@ pub(super) async fn conversation(
             asked_at: Some(asked_at),
         };
         let outcomes = run.job.warehouse.commit_page(&page, |_| None).await?;
-        if outcomes.first().is_some_and(|outcome| outcome.change == Change::Doubtful) {
+        if outcomes
+            .first()
+            .is_some_and(|outcome| outcome.change == Change::Doubtful)
+        {
             continue;
         }
         count(run, &rows.tally(&outcomes, &[true], counted));
@@ -139,7 +138,12 @@ pub(super) fn searches(row: &Row) -> Vec<String> {
         return Vec::new();
     };
     let texts = [&contact.email, &contact.phone, &contact.name, &Some(contact.id.clone())];
-    texts.into_iter().flatten().filter(|text| !text.trim().is_empty()).cloned().collect()
+    texts
+        .into_iter()
+        .flatten()
+        .filter(|text| !text.trim().is_empty())
+        .cloned()
+        .collect()
 }
 
 /// Stores a row that was counted before, or is not counted.

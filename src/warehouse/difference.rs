@@ -93,7 +93,9 @@ impl<'a> Entry<'a> {
     /// Whether the row was stored as it is there after this one was asked for, so that its answer may have been the later of
     /// the two. The API's own word of when it changed decides, where there is one.
     fn may_be_older_than(&self, stored: &Stored, now: DateTime<Utc>) -> bool {
-        let stored_at = stored.deleted_at.map_or(stored.changed_at, |at| at.max(stored.changed_at));
+        let stored_at = stored
+            .deleted_at
+            .map_or(stored.changed_at, |at| at.max(stored.changed_at));
         // What is stored in the future was stored before the clock was set back.
         let since = |asked_at| stored_at > asked_at && stored_at <= now + CLOCKS_DIFFER;
         if !self.asked_at.is_some_and(since) {

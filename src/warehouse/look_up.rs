@@ -351,9 +351,8 @@ fn note_stored(known: &mut [Option<Known>], rows: &[(&str, RawHash)], slots: Vec
 }
 
 fn by_id(rows: Vec<StoredRow>) -> HashMap<String, Stored> {
-    let stored = rows
-        .into_iter()
-        .map(|(id, num, content_hash, raw_hash, changed_at, deleted_at, missing, updated_at)| {
+    let stored = rows.into_iter().map(
+        |(id, num, content_hash, raw_hash, changed_at, deleted_at, missing, updated_at)| {
             let stored = Stored {
                 num,
                 content_hash,
@@ -364,6 +363,7 @@ fn by_id(rows: Vec<StoredRow>) -> HashMap<String, Stored> {
                 updated_at,
             };
             (id, stored)
-        });
+        },
+    );
     stored.collect()
 }

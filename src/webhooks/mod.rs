@@ -11,11 +11,14 @@
 //! - What was not answered with 200 may come again, and is then known by its key.
 //! - Nothing is done with what is not signed, and the answers to it do not tell what is wrong with the signature.
 
+mod apply;
 mod event;
 mod inbox;
+mod payload;
 mod receive;
 mod verify;
 
+pub use apply::{Applying, Calls, Watched};
 pub use event::{KNOWN as KNOWN_EVENTS, read as read_event};
 pub use inbox::{Inbox, NotStored, Storing};
 pub use receive::{Receiver, Senders};
