@@ -1,5 +1,6 @@
 //! The daemon's life: start, reload, stop, and what the service manager hears of it.
 
+mod applying;
 mod keeping;
 mod listening;
 mod receiving;
@@ -23,8 +24,9 @@ use crate::metrics::Exporter;
 use crate::schedule::{Holder, Scheduler, Turn};
 use crate::server::Settings;
 use crate::sync;
-use crate::warehouse::{self, DaemonLock, Keeper};
-use crate::webhooks::Senders;
+use crate::warehouse::{self, DaemonLock, EventStatus, Keeper};
+use crate::webhooks::{Calls, Senders};
+use applying::Events;
 use keeping::{keep, keeper};
 use listening::{Listener, listen};
 use receiving::Public;
@@ -105,6 +107,7 @@ pub struct Daemon {
     listener: Listener,
     public: Option<Public>,
     arrived: Arc<Notify>,
+    applying: Events,
     alerts: Watching,
     since: DateTime<Utc>,
     tidied_at: Duration,
@@ -139,7 +142,12 @@ impl Daemon {
         let app = App::assemble(&config, Arc::clone(&clock)).await?;
         let since = clock.now();
         let keeper = keeper(&holder, &source);
-        let mut scheduler = Scheduler::new(app.warehouse.clone(), Arc::clone(&clock), holder, config.daemon.lease);
+        let mut scheduler = Scheduler::new(
+            app.warehouse.clone(),
+            Arc::clone(&clock),
+            holder.clone(),
+            config.daemon.lease,
+        );
         let listening = listen(config.admin.listen, ADMIN_LISTEN).await?;
         let settings = Arc::new(watch::Sender::new(settings(&config, &app.accounts)));
         let listener = Listener::serve(listening, &app, settings, &scheduler)?;
@@ -160,7 +168,7 @@ impl Daemon {
             }
             clock.sleep(AWAY).await;
         }
-        let arrived = Arc::default();
+        let arrived: Arc<Notify> = Arc::default();
         let public = match &config.webhooks {
             Some(webhooks) => {
                 let listening = listen(webhooks.listen, WEBHOOKS_LISTEN).await?;
@@ -168,6 +176,11 @@ impl Daemon {
             }
             None => None,
         };
+        let calls = Calls {
+            arrived: Arc::clone(&arrived),
+            runs: scheduler.waker(),
+        };
+        let applying = Events::apply(&app, &config, holder, calls);
         let alerts = alerts.unwrap_or_else(|| Watching::start(&app, &config, since));
         Ok(Self {
             app,
@@ -177,6 +190,7 @@ impl Daemon {
             listener,
             public,
             arrived,
+            applying,
             alerts,
             since,
             tidied_at: Duration::ZERO,
@@ -260,9 +274,18 @@ impl Daemon {
         let Some(before) = self.app.clock.now().checked_sub_signed(kept) else {
             return;
         };
+        let keep_events = self.config.webhooks.clone().unwrap_or_default().keep_events;
+        let kept = TimeDelta::from_std(keep_events).unwrap_or(TimeDelta::MAX);
+        let events_before = self.app.clock.now().checked_sub_signed(kept);
         let forgetting = async {
             let mut is_all = true;
             for account in &self.app.accounts {
+                for (status, before) in [(EventStatus::Done, events_before), (EventStatus::Dead, Some(before))] {
+                    if let Some(before) = before {
+                        let name = &account.name;
+                        is_all &= self.app.warehouse.forget_events(name, status, before).await?;
+                    }
+                }
                 for resource in Resource::ALL {
                     is_all &= self
                         .app
@@ -281,7 +304,7 @@ impl Daemon {
             Ok(true) => self.tidied_at = now,
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(%error, "old runs are not forgotten; trying again in an hour");
+                tracing::warn!(%error, "old runs and events are not forgotten; trying again in an hour");
                 self.tidied_at = now;
             }
         }
@@ -364,6 +387,7 @@ impl Daemon {
         } else if let Some(public) = &self.public {
             public.senders.send_replace(Senders::of(&config));
         }
+        self.applying.take(&self.app, &config).await;
         self.alerts = Watching::start(&self.app, &config, self.since);
         self.config = config;
         self.kept_at = None;
@@ -392,6 +416,7 @@ impl Daemon {
             self.scheduler.stop(before),
             self.listener.stop(),
             public,
+            self.applying.stop(before),
             self.alerts.stop(before)
         );
         let too_long = self.app.clock.sleep(closing);

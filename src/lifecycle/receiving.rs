@@ -24,7 +24,12 @@ pub(super) struct Public {
 
 impl Public {
     /// Begins to serve on a listener that is bound.
-    pub(super) fn serve(listener: TcpListener, app: &App, config: &Config, arrived: &Arc<Notify>) -> Result<Self, Error> {
+    pub(super) fn serve(
+        listener: TcpListener,
+        app: &App,
+        config: &Config,
+        arrived: &Arc<Notify>,
+    ) -> Result<Self, Error> {
         let (inbox, storing) = Inbox::new(app.warehouse.clone(), Arc::clone(arrived));
         let senders = watch::Sender::new(Senders::of(config));
         let receiver = Receiver::on(listener, senders.subscribe(), inbox, Arc::clone(&app.clock));

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, Stream as _};
 
@@ -37,6 +38,9 @@ pub(super) struct Arrival {
     pub(super) rows: Rows,
     pub(super) total: Option<u64>,
     pub(super) has_more: Option<bool>,
+    pub(super) request: Request,
+    /// When it was asked for, by the warehouse's clock.
+    pub(super) asked_at: DateTime<Utc>,
     /// When it was asked for, and when it was there, counted in requests and answers.
     sent: u64,
     arrived: u64,
@@ -277,11 +281,14 @@ impl<'a> Ahead<'a> {
         let sent = self.ticks;
         self.expected.insert(request.offset, sent);
         self.on_their_way.push(Box::pin(async move {
+            let asked_at = reader.run.job.clock.now();
             let fetched = match reader.fetch(request).await {
                 Ok(page) => Ok(Arrival {
                     rows: read_rows(reader, page.items, decoding.load(Ordering::Relaxed)).await,
                     total: page.total,
                     has_more: page.has_more,
+                    request,
+                    asked_at,
                     sent,
                     arrived: 0,
                 }),

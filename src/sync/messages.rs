@@ -17,6 +17,7 @@ use super::listed::WORTH_RESUMING;
 use super::reader::{CHECKPOINT_EVERY, Reader};
 use super::sweep::{Mode, Proof, Sweep, bitmap};
 use super::{Error, Finding, Run};
+use crate::allai::model::ContentHash;
 use crate::allai::{self, Listing, Resource};
 use crate::warehouse::{ConversationToRead, RunStatus, StateUpdate, ToRead, UnseenRow};
 
@@ -81,20 +82,7 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
         ..Checkpoint::default()
     });
     let (all, resumed_at) = (found.all, found.after_row_num);
-    let messages = MessagesRun {
-        run,
-        full,
-        shared: Mutex::new(Shared {
-            found,
-            under_way: BTreeSet::new(),
-            saved_at: job.clock.monotonic(),
-            saved_written: 0,
-            confirmations: 0,
-            lied: false,
-            several_a_page: false,
-            failures_in_a_row: 0,
-        }),
-    };
+    let messages = MessagesRun::new(run, full, found, Learned::default());
     if full {
         job.progress
             .expect(job.warehouse.live_rows(account, Resource::Conversations).await?);
@@ -143,6 +131,28 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
     messages.conclude().await
 }
 
+/// Reads the messages of one conversation, and notes as of which version of it. `learned` is what is known of the server,
+/// and what is known then.
+pub(super) async fn read_one(
+    run: &Run<'_>,
+    id: &str,
+    as_of: Option<ContentHash>,
+    learned: &Mutex<Learned>,
+) -> Result<(), Error> {
+    let known = *learned.lock().unwrap_or_else(PoisonError::into_inner);
+    let messages = MessagesRun::new(run, false, Checkpoint::default(), known);
+    messages.read_and_compare(id).await?;
+    let shows = messages.shared().learned;
+    learned.lock().unwrap_or_else(PoisonError::into_inner).add(known, shows);
+    if let Some(content_hash) = as_of {
+        run.job
+            .warehouse
+            .mark_conversation_read(run.account(), id, content_hash)
+            .await?;
+    }
+    Ok(())
+}
+
 /// What became of a conversation's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ListRead {
@@ -162,12 +172,29 @@ struct Shared {
     saved_at: Duration,
     /// How many rows the run had written when it was last saved.
     saved_written: u64,
+    learned: Learned,
+    failures_in_a_row: u32,
+}
+
+/// What lists have shown of the server, which saves requests for the next ones.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Learned {
     /// How often the server's word that its first answer was all was found true, and whether it ever was not.
     confirmations: u32,
     lied: bool,
     /// Whether any list showed that the server returns several rows a page.
     several_a_page: bool,
-    failures_in_a_row: u32,
+}
+
+impl Learned {
+    /// Adds what somebody learned who began with `known`.
+    fn add(&mut self, known: Self, now: Self) {
+        self.confirmations = self
+            .confirmations
+            .saturating_add(now.confirmations - known.confirmations);
+        self.lied |= now.lied;
+        self.several_a_page |= now.several_a_page;
+    }
 }
 
 impl Shared {
@@ -186,7 +213,22 @@ struct MessagesRun<'a> {
     shared: Mutex<Shared>,
 }
 
-impl MessagesRun<'_> {
+impl<'a> MessagesRun<'a> {
+    fn new(run: &'a Run<'a>, full: bool, found: Checkpoint, learned: Learned) -> Self {
+        Self {
+            run,
+            full,
+            shared: Mutex::new(Shared {
+                found,
+                under_way: BTreeSet::new(),
+                saved_at: run.job.clock.monotonic(),
+                saved_written: 0,
+                learned,
+                failures_in_a_row: 0,
+            }),
+        }
+    }
+
     fn shared(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -299,8 +341,8 @@ impl MessagesRun<'_> {
     async fn sweep(&self, conversation_id: &str, counted: Option<&RoaringTreemap>) -> Result<Sweep, Error> {
         let (trusted, several_a_page) = {
             let shared = self.shared();
-            let trusted = shared.confirmations >= CONFIRMATIONS && !shared.lied;
-            (trusted, shared.several_a_page)
+            let trusted = shared.learned.confirmations >= CONFIRMATIONS && !shared.learned.lied;
+            (trusted, shared.learned.several_a_page)
         };
         let started_at = self.run.client.server_now();
         let mut sweep = Sweep::new(Mode::Full, self.run.job.account.page_size, started_at, u64::MAX)
@@ -319,12 +361,12 @@ impl MessagesRun<'_> {
             counted,
         };
         reader.read(&mut sweep).await?;
-        let mut shared = self.shared();
-        shared.several_a_page |= sweep.saw_several_a_page();
+        let learned = &mut self.shared().learned;
+        learned.several_a_page |= sweep.saw_several_a_page();
         if !trusted {
             match sweep.claim_was_true() {
-                Some(true) => shared.confirmations += 1,
-                Some(false) => shared.lied = true,
+                Some(true) => learned.confirmations += 1,
+                Some(false) => learned.lied = true,
                 None => {}
             }
         }

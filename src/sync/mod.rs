@@ -15,7 +15,9 @@ pub mod order;
 pub mod parity;
 mod progress;
 mod reader;
+pub mod refresh;
 mod rows;
+mod single;
 pub mod sweep;
 mod tally;
 

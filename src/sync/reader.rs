@@ -6,12 +6,13 @@ use chrono::{DateTime, Utc};
 use roaring::RoaringTreemap;
 
 use super::ahead::{Ahead, Arrival};
-use super::rows::Rows;
+use super::single::{self, Single};
 use super::sweep::{Request, Sweep, Verdict};
 use super::{Error, Run, Tally};
 use crate::allai::model::Json;
+use crate::allai::model::Row;
 use crate::allai::{ListQuery, Listing, Page, Resource};
-use crate::warehouse::{PageCommit, PageWriter};
+use crate::warehouse::{Change, PageCommit, PageWriter};
 
 /// How long pages that change nothing may go without a checkpoint. Those that change something carry one.
 pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
@@ -56,6 +57,7 @@ impl Reader<'_> {
             // No transaction waits for the API.
             if !pages.is_here(request) || store.is_full() || self.run.job.cancelled.is_cancelled() {
                 store.commit(sweep, &mut pages).await?;
+                self.ask_again(&mut store, &mut pages).await?;
             }
             let page = self
                 .run
@@ -85,7 +87,28 @@ impl Reader<'_> {
                 is_known_to_end = true;
             }
         }
-        store.commit(sweep, &mut pages).await
+        store.commit(sweep, &mut pages).await?;
+        self.ask_again(&mut store, &mut pages).await
+    }
+
+    /// Asks again for the rows that others stored otherwise while the pages were on their way.
+    async fn ask_again(&self, store: &mut Store<'_>, pages: &mut Ahead<'_>) -> Result<(), Error> {
+        for Doubtful { row, request } in std::mem::take(&mut store.doubtful) {
+            let asking = async {
+                match self.resource {
+                    Resource::Conversations => single::conversation(self.run, row.id(), Some(&store.seen)).await,
+                    Resource::Contacts => single::contact(self.run, row.id(), &single::searches(&row)).await,
+                    _ => single::listed(self.run, &self.listing, request, row.id()).await,
+                }
+            };
+            if pages.beside(asking).await? == Single::Doubtful {
+                tracing::info!(
+                    sync.account = self.run.account(), sync.resource = %self.resource,
+                    "a row was changed by others as fast as it could be read; it stays as they stored it"
+                );
+            }
+        }
+        Ok(())
     }
 
     /// Fails if the server makes up rows for whatever offset it is asked: no sweep of such a list would end. One that
@@ -134,29 +157,10 @@ impl Reader<'_> {
 
     /// Asks for one conversation and stores it.
     pub(super) async fn fetch_conversation(&self, id: &str) -> Result<Fetched, Error> {
-        let job = self.run.job;
-        let fields = job.account.fields(Resource::Conversations);
-        let found = self
-            .run
-            .unless_cancelled(self.run.client.conversation_raw(id, fields))
-            .await??;
-        let Some(raw) = found else {
-            return Ok(Fetched::Gone);
-        };
-        let rows = Rows::read(&Listing::Conversations, vec![raw], true);
-        let commit = PageCommit {
-            account: self.run.account(),
-            resource: Resource::Conversations,
-            conversation: None,
-            rows: &rows.usable,
-            rejected: &rows.rejected,
-        };
-        let outcomes = job.warehouse.commit_page(&commit, |_| None).await?;
-        let counted = rows.tally(&outcomes, &[true], self.counted);
-        self.run.tally().add(&counted);
-        job.progress.wrote(counted.written());
-        job.progress.advance(counted.rows_seen);
-        Ok(Fetched::Found)
+        Ok(match single::conversation(self.run, id, self.counted).await? {
+            Single::NotThere => Fetched::Gone,
+            Single::Stored(_) | Single::Doubtful => Fetched::Found,
+        })
     }
 }
 
@@ -177,6 +181,16 @@ struct Store<'a> {
     unclaimed: usize,
     counted: Tally,
     saved_at: Duration,
+    /// Rows that were stored otherwise while their page was on its way.
+    doubtful: Vec<Doubtful>,
+    /// Their numbers, and those of the ones before.
+    seen: RoaringTreemap,
+}
+
+/// A row that may be older than what is stored of it, and where in the list it was.
+struct Doubtful {
+    row: Row,
+    request: Request,
 }
 
 impl<'a> Store<'a> {
@@ -189,6 +203,8 @@ impl<'a> Store<'a> {
             unclaimed: 0,
             counted: Tally::default(),
             saved_at: job.clock.monotonic(),
+            doubtful: Vec::new(),
+            seen: RoaringTreemap::new(),
         })
     }
 
@@ -214,6 +230,7 @@ impl<'a> Store<'a> {
                 conversation: reader.listing.conversation_id(),
                 rows: &page.rows.usable,
                 rejected: &page.rows.rejected,
+                asked_at: Some(page.asked_at),
             })
             .collect();
         let unstored = self.pages + taken.len();
@@ -224,6 +241,13 @@ impl<'a> Store<'a> {
         for page in taken {
             let (of_page, rest) = outcomes.split_at(page.rows.usable.len());
             outcomes = rest;
+            for (row, outcome) in page.rows.usable.iter().zip(of_page) {
+                if outcome.change == Change::Doubtful {
+                    let (row, request) = (row.clone(), page.request);
+                    self.doubtful.push(Doubtful { row, request });
+                    self.seen.extend(outcome.num);
+                }
+            }
             debug_assert_eq!(page.view(|view| sweep.offer(view)), Verdict::Anchored);
             let marks = page.rows.marks(of_page, reader.settled_at);
             let first_seen = page.view(|view| sweep.absorb(view, &marks));

@@ -34,7 +34,8 @@ impl Tally {
             Change::Inserted => self.inserted += 1,
             Change::Updated => self.updated += 1,
             Change::Restored => self.restored += 1,
-            Change::Unchanged => self.unchanged += 1,
+            // What is in doubt is asked for again, and counts as what it then is.
+            Change::Unchanged | Change::Doubtful => self.unchanged += 1,
             Change::Quarantined => self.quarantined += 1,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::look_up::{Known, Of, look_up};
+use super::look_up::{Known, Of, Stored, look_up};
 use super::mirrored::Write;
 use super::page::{Change, PageCommit, RowOutcome};
 use super::quarantine::{self, Bad, Held};
@@ -14,9 +14,14 @@ use super::{Error, Warehouse};
 use crate::allai::Resource;
 use crate::allai::model::{RawHash, Row};
 
+/// By how much the clocks of programs that share a warehouse may differ.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(1);
+
 /// A distinct row of a page, and what becomes of it.
 pub(super) struct Entry<'a> {
     row: &'a Row,
+    /// When it was asked for.
+    asked_at: Option<DateTime<Utc>>,
     change: Change,
     num: Option<i64>,
     /// Why the database cannot hold it.
@@ -32,9 +37,10 @@ pub(super) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    fn new(row: &'a Row, problem: Option<String>) -> Self {
+    fn new(row: &'a Row, asked_at: Option<DateTime<Utc>>, problem: Option<String>) -> Self {
         Self {
             row,
+            asked_at,
             change: Change::Inserted,
             num: None,
             problem,
@@ -47,10 +53,10 @@ impl<'a> Entry<'a> {
     }
 
     /// Decodes the row only if it was stored from another text.
-    fn compare(&mut self, known: Option<Known>) {
+    fn compare(&mut self, known: Option<Known>, now: DateTime<Utc>) {
         let stored = match known {
             None => {
-                *self = Self::new(self.row, self.problem.take());
+                *self = Self::new(self.row, self.asked_at, self.problem.take());
                 return;
             }
             Some(Known::Same { num, changed_at }) => {
@@ -68,14 +74,37 @@ impl<'a> Entry<'a> {
         self.changed_at = Some(stored.changed_at);
         self.deleted_at = stored.deleted_at;
         self.change = if stored.deleted_at.is_some() {
-            Change::Restored
+            if self.may_be_older_than(&stored, now) {
+                Change::Doubtful
+            } else {
+                Change::Restored
+            }
         } else if stored.raw_hash.as_deref() == Some(&self.row.raw_hash().0[..])
             || stored.content_hash == self.row.record().content_hash().to_string()
         {
             Change::Unchanged
+        } else if self.may_be_older_than(&stored, now) {
+            Change::Doubtful
         } else {
             Change::Updated
         };
+    }
+
+    /// Whether the row was stored as it is there after this one was asked for, so that its answer may have been the later of
+    /// the two. The API's own word of when it changed decides, where there is one.
+    fn may_be_older_than(&self, stored: &Stored, now: DateTime<Utc>) -> bool {
+        let stored_at = stored
+            .deleted_at
+            .map_or(stored.changed_at, |at| at.max(stored.changed_at));
+        // What is stored in the future was stored before the clock was set back.
+        let since = |asked_at| stored_at > asked_at && stored_at <= now + CLOCKS_DIFFER;
+        if !self.asked_at.is_some_and(since) {
+            return false;
+        }
+        match (self.row.updated_at(), stored.updated_at) {
+            (Some(updated_at), Some(known)) if stored.deleted_at.is_none() => updated_at <= known,
+            _ => true,
+        }
     }
 
     fn outcome(&self) -> RowOutcome {
@@ -94,7 +123,7 @@ impl<'a> Entry<'a> {
     fn outcome_again(&self) -> RowOutcome {
         let outcome = self.outcome();
         match outcome.change {
-            Change::Quarantined => outcome,
+            Change::Quarantined | Change::Doubtful => outcome,
             _ => RowOutcome {
                 change: Change::Unchanged,
                 changed_at: self.written_at.or(outcome.changed_at),
@@ -110,7 +139,7 @@ impl<'a> Entry<'a> {
     }
 
     fn is_to_write(&self) -> bool {
-        self.problem.is_none() && self.change != Change::Unchanged && !self.is_written
+        self.problem.is_none() && !matches!(self.change, Change::Unchanged | Change::Doubtful) && !self.is_written
     }
 
     /// Whether it is not missing any more, and not written for another reason.
@@ -153,6 +182,7 @@ impl Written {
 /// Pages with each id once (the last of it), and what differs from what is there.
 pub(super) struct Difference<'a> {
     of: Of<'a>,
+    now: DateTime<Utc>,
     /// Whether the database is the one that cannot hold everything.
     choosy: bool,
     entries: Vec<Entry<'a>>,
@@ -168,9 +198,9 @@ impl<'a> Difference<'a> {
         let count = pages.iter().map(|page| page.rows.len()).sum();
         let mut entries: Vec<Entry<'a>> = Vec::with_capacity(count);
         let mut by_id: HashMap<&str, usize> = HashMap::with_capacity(count);
-        let mut place = |row: &'a Row| {
+        let mut place = |row: &'a Row, asked_at: Option<DateTime<Utc>>| {
             let slot = *by_id.entry(row.id()).or_insert(entries.len());
-            let entry = Entry::new(row, None);
+            let entry = Entry::new(row, asked_at, None);
             if slot == entries.len() {
                 entries.push(entry);
             } else {
@@ -180,7 +210,7 @@ impl<'a> Difference<'a> {
         };
         let slots = pages
             .iter()
-            .map(|page| page.rows.iter().map(&mut place).collect())
+            .map(|page| page.rows.iter().map(|row| place(row, page.asked_at)).collect())
             .collect();
         let conversation = pages.iter().find_map(PageCommit::conversation);
         Self {
@@ -189,6 +219,7 @@ impl<'a> Difference<'a> {
                 resource,
                 conversation,
             },
+            now: warehouse.now(),
             choosy,
             entries,
             slots,
@@ -247,7 +278,7 @@ impl<'a> Difference<'a> {
         for entry in &mut self.entries {
             let same = |written: &&Written| written.id == entry.row.id() && written.raw_hash == entry.row.raw_hash();
             if let Some(&Written { num, changed_at, .. }) = written.iter().find(same) {
-                entry.compare(Some(Known::Same { num, changed_at }));
+                entry.compare(Some(Known::Same { num, changed_at }), self.now);
             }
         }
     }
@@ -279,7 +310,7 @@ impl<'a> Difference<'a> {
             .unzip();
         let known = look_up(conn, self.of, &rows).await?;
         for (slot, known) in slots.into_iter().zip(known) {
-            self.entries[slot].compare(known);
+            self.entries[slot].compare(known, self.now);
         }
         Ok(())
     }
@@ -346,7 +377,7 @@ impl<'a> Difference<'a> {
         }
         self.entries
             .iter()
-            .filter(|entry| entry.problem.is_none())
+            .filter(|entry| entry.problem.is_none() && entry.change != Change::Doubtful)
             .map(|entry| entry.row.id())
             .filter(|id| self.held.names(id) && !self.rejected.iter().any(|bad| bad.id() == Some(id)))
             .map(str::to_owned)

@@ -111,6 +111,23 @@ impl Error {
 }
 
 impl Error {
+    /// Whether the database refused what it was given, rather than that it cannot work: the same would be refused again.
+    pub(crate) fn is_about_the_data(&self) -> bool {
+        let Self::Database { source, .. } = self else {
+            return false;
+        };
+        let sqlx::Error::Database(error) = &**source else {
+            return false;
+        };
+        let code = error.code().unwrap_or_default();
+        if error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
+            // Too big, a constraint, a mismatch: https://sqlite.org/rescode.html
+            return code.parse::<i32>().is_ok_and(|code| matches!(code & 0xff, 18..=20));
+        }
+        // Data exceptions, constraints, limits: https://www.postgresql.org/docs/current/errcodes-appendix.html
+        ["22", "23", "54"].iter().any(|class| code.starts_with(class))
+    }
+
     /// Whether the server is away, or has no connection left, and is worth waiting for.
     pub fn is_outage(&self) -> bool {
         match self {

@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::error::{Doing as _, Error};
+use super::payloads::{Payload, storable, store_told_in};
 use super::repeated::{MOST, Repeated, parameters};
 use super::statement::{Conn, Statement, in_list, on, reading};
 use super::values::{List, Stamp};
@@ -67,6 +68,8 @@ pub struct NewEvent {
     pub body: String,
     /// Why nothing can be made of it; it is kept, and never tried.
     pub problem: Option<String>,
+    /// Whether it is to be passed on once it is applied.
+    pub passed_on: bool,
 }
 
 /// An event that is to be applied.
@@ -82,8 +85,10 @@ pub struct ClaimedEvent {
     pub received_at: DateTime<Utc>,
     /// What was sent.
     pub body: String,
-    /// How often it was tried, this time included.
+    /// How often it was tried, this time included if it `is_due`.
     pub attempts: u32,
+    /// Whether it was due, rather than claimed along with one that was.
+    pub is_due: bool,
 }
 
 /// The open events of an entity, in the order in which they arrived.
@@ -93,6 +98,15 @@ pub struct ClaimedEntity {
     pub entity: Entity,
     /// The events; at least one.
     pub events: Vec<ClaimedEvent>,
+}
+
+/// What there is to do for an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InboxStanding {
+    /// When the next pending event is due.
+    pub next_due: Option<DateTime<Utc>>,
+    /// Whether events are being applied, or were when a program died.
+    pub is_at_work: bool,
 }
 
 /// How events stand.
@@ -165,21 +179,21 @@ pub struct InboxDepth {
 }
 
 /// The columns of an event that arrives.
-const COLUMNS: usize = 10;
+const COLUMNS: usize = 11;
 
 fn store_many(rows: usize) -> String {
     format!(
-        "INSERT INTO webhook_events (account, id, event, entity, occurred_at, received_at, body, status, last_error, due_at) \
-         VALUES {} ON CONFLICT (account, id) DO NOTHING",
+        "INSERT INTO webhook_events (account, id, event, entity, occurred_at, received_at, body, status, last_error, due_at, \
+         forwarded_at) VALUES {} ON CONFLICT (account, id) DO NOTHING",
         parameters(rows, COLUMNS)
     )
 }
 
 pub(super) static STORE_MANY: Repeated = Repeated::new(store_many);
 const STORE: Statement = Statement::postgres_only(
-    "INSERT INTO webhook_events (account, id, event, entity, occurred_at, received_at, body, status, last_error, due_at) \
-     SELECT * FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::text[], \
-     $8::text[], $9::text[], $10::timestamptz[]) ON CONFLICT (account, id) DO NOTHING",
+    "INSERT INTO webhook_events (account, id, event, entity, occurred_at, received_at, body, status, last_error, due_at, \
+     forwarded_at) SELECT * FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::text[], \
+     $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[]) ON CONFLICT (account, id) DO NOTHING",
 );
 const LEASE: Statement = in_list!(
     "INSERT INTO inboxes (account, holder, expires_at) VALUES ($1, $2, $4) \
@@ -205,7 +219,7 @@ macro_rules! claim {
              AND due_at <= $2 AND ",
             $busy,
             " ORDER BY received_at LIMIT $4) due) \
-             RETURNING id, event, entity, occurred_at, received_at, body, attempts"
+             RETURNING id, event, entity, occurred_at, received_at, body, attempts, due_at"
         )
     };
 }
@@ -213,8 +227,10 @@ const CLAIM: Statement = Statement {
     sqlite: claim!("entity NOT IN (SELECT value FROM json_each($3))"),
     postgres: claim!("entity <> ALL($3)"),
 };
-const NEXT_DUE: Statement =
-    Statement::shared("SELECT min(due_at) FROM webhook_events WHERE account = $1 AND status = 'pending'");
+const STANDING: Statement = Statement::shared(
+    "SELECT (SELECT min(due_at) FROM webhook_events WHERE account = $1 AND status = 'pending') AS next_due, \
+     EXISTS (SELECT 1 FROM webhook_events WHERE account = $1 AND status = 'processing') AS is_at_work",
+);
 const END: Statement = in_list!(
     "UPDATE webhook_events SET status = $2, processed_at = $3, last_error = $4, due_at = NULL \
      WHERE account = $1 AND status = 'processing' AND ",
@@ -256,7 +272,7 @@ const FORGET: Statement = Statement::shared(
      WHERE account = $1 AND status = $2 AND received_at < $3 ORDER BY received_at LIMIT $4)",
 );
 const UNFORWARDED: Statement = Statement::shared(
-    "SELECT id, event, entity, occurred_at, received_at, body, attempts FROM webhook_events \
+    "SELECT id, event, entity, occurred_at, received_at, body, attempts, due_at FROM webhook_events \
      WHERE account = $1 AND status = 'done' AND forwarded_at IS NULL \
      ORDER BY processed_at, received_at LIMIT $2",
 );
@@ -274,7 +290,7 @@ pub(super) const STATEMENTS: &[Statement] = &[
     UNLEASE,
     RECOVER,
     CLAIM,
-    NEXT_DUE,
+    STANDING,
     END,
     DEFER,
     REPLAY,
@@ -296,10 +312,11 @@ struct Claimed {
     received_at: DateTime<Utc>,
     body: String,
     attempts: i64,
+    due_at: Option<DateTime<Utc>>,
 }
 
 impl Claimed {
-    fn into_event(self) -> (Entity, ClaimedEvent) {
+    fn into_event(self, now: DateTime<Utc>) -> (Entity, ClaimedEvent) {
         let entity = Entity::of_column(&self.entity);
         let event = ClaimedEvent {
             id: self.id,
@@ -308,24 +325,34 @@ impl Claimed {
             received_at: self.received_at,
             body: self.body,
             attempts: u32::try_from(self.attempts).unwrap_or(u32::MAX),
+            is_due: self.due_at.is_some_and(|due_at| due_at <= now),
         };
         (entity, event)
     }
 }
 
 /// How an attempt to apply events ended.
-#[derive(Clone, Copy, Debug)]
-pub enum Ended<'a> {
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// The events' keys.
+    pub ids: Vec<String>,
+    /// How it ended for them.
+    pub ended: Ended,
+}
+
+/// How an attempt to apply an event ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
     /// They are applied; perhaps there is something to say of it.
-    Done(Option<&'a str>),
+    Done(Option<String>),
     /// They are given up.
-    Dead(&'a str),
+    Dead(String),
     /// They are tried again later.
     Later {
         /// When.
         due_at: DateTime<Utc>,
         /// Why they were not applied.
-        problem: &'a str,
+        problem: String,
         /// Whether that counts as one of the attempts that an event has.
         counts: bool,
     },
@@ -427,7 +454,7 @@ impl Warehouse {
         rows.sort_by(|a, b| (a.received_at, &a.id).cmp(&(b.received_at, &b.id)));
         let mut claimed: Vec<ClaimedEntity> = Vec::new();
         for row in rows {
-            let (entity, event) = row.into_event();
+            let (entity, event) = row.into_event(now);
             match claimed.iter_mut().find(|known| known.entity == entity) {
                 Some(known) => known.events.push(event),
                 None => claimed.push(ClaimedEntity {
@@ -439,20 +466,27 @@ impl Warehouse {
         Ok(claimed)
     }
 
-    /// When the next pending event is due.
-    pub async fn next_event_due(&self, account: &str) -> Result<Option<DateTime<Utc>>, Error> {
-        let (due,): (Option<DateTime<Utc>>,) = reading!(self, pool, dialect => sqlx::query_as(NEXT_DUE.of(dialect))
-            .bind(account)
-            .fetch_one(pool)
-            .await)
-        .doing("looking for due events")?;
-        Ok(due)
+    /// What there is to do for an account.
+    pub async fn inbox_standing(&self, account: &str) -> Result<InboxStanding, Error> {
+        let (next_due, is_at_work): (Option<DateTime<Utc>>, bool) =
+            reading!(self, pool, dialect => sqlx::query_as(STANDING.of(dialect))
+                .bind(account)
+                .fetch_one(pool)
+                .await)
+            .doing("looking for due events")?;
+        Ok(InboxStanding { next_due, is_at_work })
     }
 
-    /// Notes how the attempt to apply claimed events ended.
-    pub async fn end_events(&self, account: &str, ids: &[&str], ended: Ended<'_>) -> Result<(), Error> {
+    /// Notes how the attempt to apply claimed events ended, and what they tell, in one transaction.
+    pub async fn end_events(&self, account: &str, endings: &[Ending], told: &[Payload]) -> Result<(), Error> {
         let mut tx = self.begin(account, &[]).await?;
-        end_events_in(&mut tx, account, ids, ended, self.now()).await?;
+        let now = self.now();
+        for told in told {
+            store_told_in(&mut tx, account, told).await?;
+        }
+        for ending in endings {
+            end_events_in(&mut tx, account, ending, now).await?;
+        }
         tx.commit().await
     }
 
@@ -532,18 +566,15 @@ impl Warehouse {
     }
 
     /// Events that are to be passed on, the first applied first.
-    pub async fn unforwarded_events(
-        &self,
-        account: &str,
-        most: u32,
-    ) -> Result<Vec<(Entity, ClaimedEvent)>, Error> {
+    pub async fn unforwarded_events(&self, account: &str, most: u32) -> Result<Vec<(Entity, ClaimedEvent)>, Error> {
         let rows: Vec<Claimed> = reading!(self, pool, dialect => sqlx::query_as(UNFORWARDED.of(dialect))
             .bind(account)
             .bind(i64::from(most))
             .fetch_all(pool)
             .await)
         .doing("looking for events to pass on")?;
-        Ok(rows.into_iter().map(Claimed::into_event).collect())
+        let now = self.now();
+        Ok(rows.into_iter().map(|row| row.into_event(now)).collect())
     }
 
     /// Notes that events were passed on.
@@ -564,15 +595,9 @@ impl Warehouse {
 }
 
 /// Notes, as part of a transaction, how the attempt to apply claimed events ended.
-pub(super) async fn end_events_in(
-    tx: &mut Tx,
-    account: &str,
-    ids: &[&str],
-    ended: Ended<'_>,
-    now: DateTime<Utc>,
-) -> Result<(), Error> {
+async fn end_events_in(tx: &mut Tx, account: &str, ending: &Ending, now: DateTime<Utc>) -> Result<(), Error> {
     let conn = &mut tx.conn();
-    let storable = |text: &str| text.replace('\0', "\u{2400}");
+    let Ending { ids, ended } = ending;
     match ended {
         Ended::Later {
             due_at,
@@ -580,17 +605,17 @@ pub(super) async fn end_events_in(
             counts,
         } => on!(conn, inner, dialect => sqlx::query(DEFER.of(dialect))
             .bind(account)
-            .bind(Stamp(due_at))
+            .bind(Stamp(*due_at))
             .bind(storable(problem))
-            .bind(counts)
+            .bind(*counts)
             .bind(List(ids))
             .execute(inner)
             .await
             .map(drop)),
         Ended::Done(_) | Ended::Dead(_) => {
             let (status, said) = match ended {
-                Ended::Dead(problem) => (EventStatus::Dead, Some(problem)),
-                Ended::Done(note) => (EventStatus::Done, note),
+                Ended::Dead(problem) => (EventStatus::Dead, Some(problem.as_str())),
+                Ended::Done(note) => (EventStatus::Done, note.as_deref()),
                 Ended::Later { .. } => (EventStatus::Pending, None),
             };
             on!(conn, inner, dialect => sqlx::query(END.of(dialect))
@@ -616,6 +641,11 @@ fn standing(event: &NewEvent) -> (&'static str, Option<Stamp>) {
     }
 }
 
+/// What need not be passed on counts as passed on when it arrives.
+fn not_passed_on(event: &NewEvent) -> Option<DateTime<Utc>> {
+    (!event.passed_on).then_some(event.received_at)
+}
+
 async fn store_in_sqlite(conn: &mut sqlx::SqliteConnection, events: &[NewEvent]) -> Result<u64, Error> {
     let mut stored = 0;
     for part in events.chunks(MOST) {
@@ -636,7 +666,8 @@ async fn store_in_sqlite(conn: &mut sqlx::SqliteConnection, events: &[NewEvent])
                     .bind(&event.body)
                     .bind(status)
                     .bind(&event.problem)
-                    .bind(due_at);
+                    .bind(due_at)
+                    .bind(not_passed_on(event).map(Stamp));
             }
             stored += query.execute(&mut *conn).await.doing("storing events")?.rows_affected();
             rest = after;
@@ -673,6 +704,7 @@ async fn store_in_postgres(conn: &mut sqlx::PgConnection, events: &[NewEvent]) -
         .bind(statuses)
         .bind(problems)
         .bind(due)
+        .bind(events.iter().map(not_passed_on).collect::<Vec<_>>())
         .execute(conn);
     let stored = super::statement::in_time(storing).await.doing("storing events")?;
     Ok(stored.rows_affected())

@@ -43,6 +43,8 @@ pub(super) struct Stored {
     pub(super) changed_at: DateTime<Utc>,
     pub(super) deleted_at: Option<DateTime<Utc>>,
     pub(super) missing: bool,
+    /// When the API says it was last changed; of messages it does not say.
+    pub(super) updated_at: Option<DateTime<Utc>>,
 }
 
 /// A row of an answer.
@@ -54,6 +56,7 @@ type StoredRow = (
     DateTime<Utc>,
     Option<DateTime<Utc>>,
     bool,
+    Option<DateTime<Utc>>,
 );
 
 /// Postgres's answer: slots from 1, numbers (none where the row is otherwise) and times.
@@ -73,7 +76,7 @@ struct LookUp {
 /// Has Postgres look rows up one by one, whatever it believes: of a table that was empty when the statement was planned, or
 /// was never analyzed, it would rather read all rows of the account, page after page.
 macro_rules! row_by_row {
-    ($select:literal, $page:literal, $columns:literal, $table:literal, $and:literal) => {
+    ($select:literal, $page:literal, $columns:expr, $table:literal, $and:literal) => {
         concat!(
             "SELECT ",
             $select,
@@ -104,11 +107,14 @@ macro_rules! same_in_postgres {
 }
 
 macro_rules! stored_in_postgres {
-    ($table:literal, $and:literal) => {
+    ($table:literal, $updated_at:literal, $and:literal) => {
         row_by_row!(
             "t.*",
             "$2::text[]) AS page (page_id)",
-            "id, row_num, content_hash, raw_hash, changed_at, deleted_at, missing_since IS NOT NULL",
+            concat!(
+                "id, row_num, content_hash, raw_hash, changed_at, deleted_at, missing_since IS NOT NULL, ",
+                $updated_at
+            ),
             $table,
             $and
         )
@@ -117,22 +123,22 @@ macro_rules! stored_in_postgres {
 
 static CONTACTS: LookUp = LookUp {
     same: Repeated::new(|rows| same("contacts", rows)),
-    stored: Repeated::new(|rows| stored("contacts", rows)),
+    stored: Repeated::new(|rows| stored("contacts", "updated_at", rows)),
     postgres_same: same_in_postgres!("contacts", ""),
-    postgres_stored: stored_in_postgres!("contacts", ""),
+    postgres_stored: stored_in_postgres!("contacts", "updated_at", ""),
 };
 static CONVERSATIONS: LookUp = LookUp {
     same: Repeated::new(|rows| same("conversations", rows)),
-    stored: Repeated::new(|rows| stored("conversations", rows)),
+    stored: Repeated::new(|rows| stored("conversations", "updated_at", rows)),
     postgres_same: same_in_postgres!("conversations", ""),
-    postgres_stored: stored_in_postgres!("conversations", ""),
+    postgres_stored: stored_in_postgres!("conversations", "updated_at", ""),
 };
 /// The API gives examples such as `msg_001`: a message's id need not be unique beyond its conversation.
 static MESSAGES: LookUp = LookUp {
     same: Repeated::new(|rows| same("messages", rows) + &format!(" AND t.conversation_id = ${}", rows + 3)),
-    stored: Repeated::new(|rows| stored("messages", rows) + &format!(" AND conversation_id = ${}", rows + 2)),
+    stored: Repeated::new(|rows| stored("messages", "NULL", rows) + &format!(" AND conversation_id = ${}", rows + 2)),
     postgres_same: same_in_postgres!("messages", " AND conversation_id = $4"),
-    postgres_stored: stored_in_postgres!("messages", " AND conversation_id = $3"),
+    postgres_stored: stored_in_postgres!("messages", "NULL::timestamptz", " AND conversation_id = $3"),
 };
 
 fn same(table: &str, rows: usize) -> String {
@@ -155,9 +161,9 @@ fn same(table: &str, rows: usize) -> String {
     )
 }
 
-fn stored(table: &str, rows: usize) -> String {
+fn stored(table: &str, updated_at: &str, rows: usize) -> String {
     format!(
-        "SELECT id, row_num, content_hash, raw_hash, changed_at, deleted_at, missing_since IS NOT NULL \
+        "SELECT id, row_num, content_hash, raw_hash, changed_at, deleted_at, missing_since IS NOT NULL, {updated_at} \
          FROM {table} WHERE id IN ({}) AND account = ${}",
         vec!["?"; rows].join(", "),
         rows + 1
@@ -345,9 +351,8 @@ fn note_stored(known: &mut [Option<Known>], rows: &[(&str, RawHash)], slots: Vec
 }
 
 fn by_id(rows: Vec<StoredRow>) -> HashMap<String, Stored> {
-    let stored = rows
-        .into_iter()
-        .map(|(id, num, content_hash, raw_hash, changed_at, deleted_at, missing)| {
+    let stored = rows.into_iter().map(
+        |(id, num, content_hash, raw_hash, changed_at, deleted_at, missing, updated_at)| {
             let stored = Stored {
                 num,
                 content_hash,
@@ -355,8 +360,10 @@ fn by_id(rows: Vec<StoredRow>) -> HashMap<String, Stored> {
                 changed_at,
                 deleted_at,
                 missing,
+                updated_at,
             };
             (id, stored)
-        });
+        },
+    );
     stored.collect()
 }

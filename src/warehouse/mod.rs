@@ -33,6 +33,7 @@ mod mirrored;
 mod outage;
 mod page;
 mod parity;
+mod payloads;
 mod postgres;
 mod quarantine;
 mod rate_budgets;
@@ -56,7 +57,9 @@ pub use daemon_lock::DaemonLock;
 pub use error::Error;
 pub use freshness::{Figures, Freshness};
 pub use held::{ColumnKind, HeldRow, HeldValue, columns};
-pub use inbox::{ClaimedEntity, ClaimedEvent, Ended, Entity, EventRow, EventStatus, InboxDepth, NewEvent};
+pub use inbox::{
+    ClaimedEntity, ClaimedEvent, Ended, Ending, Entity, EventRow, EventStatus, InboxDepth, InboxStanding, NewEvent,
+};
 pub use incidents::{Condition, Incident, IncidentKind, TELLING, Told, Way};
 pub use jobs::{Claim, Holding, JobProblem, JobState, Release};
 pub use keepers::Keeper;
@@ -65,6 +68,7 @@ pub use mirrored::{Unseen, UnseenRow};
 pub use outage::Outages;
 pub use page::{Change, PageCommit, RowOutcome};
 pub use parity::{AuditScope, AuditVerdict, DayParity, Difference, DifferenceKind, ParityAudit};
+pub use payloads::{Payload, PayloadKind};
 pub use postgres::Postgres;
 pub use quarantine::{QuarantineReason, Quarantined};
 pub use rate_budgets::RateBudget;
@@ -304,6 +308,7 @@ pub fn statements() -> Vec<Statement> {
         message_state::STATEMENTS,
         messages::STATEMENTS,
         parity::STATEMENTS,
+        payloads::STATEMENTS,
         quarantine::STATEMENTS,
         rate_budgets::STATEMENTS,
         retention::STATEMENTS,

@@ -20,6 +20,9 @@ pub struct PageCommit<'a> {
     pub rows: &'a [Row],
     /// What is no row.
     pub rejected: &'a [Rejected],
+    /// When the page was asked for, by the warehouse's clock: what was stored since may be newer than what it says. `None`
+    /// if nobody else can have stored anything of it since.
+    pub asked_at: Option<DateTime<Utc>>,
 }
 
 impl<'a> PageCommit<'a> {
@@ -50,6 +53,9 @@ pub enum Change {
     Restored,
     /// It was there as it is.
     Unchanged,
+    /// It was stored otherwise after the page was asked for, and nothing tells which of the two is newer. It stays as it
+    /// was stored; whoever asks for it again learns what it is.
+    Doubtful,
     /// The database cannot hold it; it is in `quarantine` with the reason. A row of its id that was there before
     /// stays as it was, and keeps its number.
     Quarantined,

@@ -43,6 +43,7 @@ pub fn read(account: &str, body: &[u8], received_at: DateTime<Utc>) -> NewEvent 
         received_at,
         body: String::new(),
         problem: None,
+        passed_on: false,
     };
     // Neither database keeps a NUL in a text.
     match std::str::from_utf8(body) {
@@ -110,7 +111,7 @@ fn entity(name: &str, payload: &RawValue) -> Option<Entity> {
 }
 
 /// The member of this name, or else `id` of one of the objects.
-fn id_of(payload: &Members<'_>, member: &str, objects: &[&str]) -> Option<String> {
+pub(super) fn id_of(payload: &Members<'_>, member: &str, objects: &[&str]) -> Option<String> {
     payload.get(member).and_then(id).or_else(|| {
         objects.iter().find_map(|object| {
             let object = Members::parse(payload.get(object)?)?;

@@ -47,7 +47,7 @@ struct Target {
 
 /// Why nothing is passed on.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+enum Error {
     /// The warehouse cannot be read or written.
     #[error(transparent)]
     Warehouse(#[from] warehouse::Error),
@@ -101,7 +101,9 @@ impl Forwarder {
                         tracing::error!("events are not passed on, and wait: {error}");
                     }
                     connected = None;
-                    std::mem::replace(&mut retry, (retry * 2).min(SELDOM))
+                    let pause = retry;
+                    retry = (retry * 2).min(SELDOM);
+                    pause
                 }
             };
             tokio::select! {
@@ -132,7 +134,8 @@ impl Forwarder {
                     Ok(acknowledged) => on_their_way.push((event.id, acknowledged)),
                     Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
                         tracing::error!(
-                            webhook.account = account, webhook.event = event.id,
+                            webhook.account = account,
+                            webhook.event = event.id,
                             "an event is larger than the NATS server takes, and is not passed on: raise its max_payload"
                         );
                         ids.push(event.id);
@@ -199,8 +202,18 @@ impl Target {
     /// Names are those that AllAI gave; what NATS gives a meaning is replaced.
     fn subject_of(&self, account: &str, event: Option<&str>) -> String {
         let token = |token: &str| {
-            let letter = |c: char| if c.is_ascii_alphanumeric() || "_-".contains(c) { c } else { '_' };
-            if token.is_empty() { "_".to_owned() } else { token.chars().map(letter).collect() }
+            let letter = |c: char| {
+                if c.is_ascii_alphanumeric() || "_-".contains(c) {
+                    c
+                } else {
+                    '_'
+                }
+            };
+            if token.is_empty() {
+                "_".to_owned()
+            } else {
+                token.chars().map(letter).collect()
+            }
         };
         let event: Vec<String> = event.unwrap_or("unknown").split('.').map(token).collect();
         format!("{}.{account}.{}", self.subject, event.join("."))

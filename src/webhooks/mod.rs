@@ -11,12 +11,15 @@
 //! - What was not answered with 200 may come again, and is then known by its key.
 //! - Nothing is done with what is not signed, and the answers to it do not tell what is wrong with the signature.
 
+mod apply;
 mod event;
 mod forward;
 mod inbox;
+mod payload;
 mod receive;
 mod verify;
 
+pub use apply::{Applying, Calls, Watched};
 pub use event::{KNOWN as KNOWN_EVENTS, read as read_event};
 pub use forward::Forwarder;
 pub use inbox::{Inbox, NotStored, Storing};

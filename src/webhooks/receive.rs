@@ -51,6 +51,8 @@ const LIMITS: Limits = Limits {
 pub struct Senders {
     accounts: BTreeMap<String, Sender>,
     trusted_proxies: Vec<IpNet>,
+    /// Whether events are to be passed on.
+    passes_on: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -79,6 +81,7 @@ impl Senders {
                 .as_ref()
                 .map(|webhooks| webhooks.trusted_proxies.clone())
                 .unwrap_or_default(),
+            passes_on: config.webhooks.as_ref().is_some_and(|webhooks| webhooks.nats.is_some()),
         }
     }
 
@@ -177,11 +180,11 @@ async fn receive(
 
 impl Shared {
     async fn receive(&self, account: &str, peer: IpAddr, headers: &HeaderMap, body: &[u8]) -> Response {
-        let (sender, client) = {
+        let (sender, client, passed_on) = {
             let senders = self.senders.borrow();
             let client = senders.client(peer, headers);
             match senders.accounts.get(account) {
-                Some(sender) => (sender.clone(), client),
+                Some(sender) => (sender.clone(), client, senders.passes_on),
                 None => return (StatusCode::NOT_FOUND, "there is no such account\n").into_response(),
             }
         };
@@ -195,7 +198,8 @@ impl Shared {
             let text = "the signature in X-AllAI-Signature is missing or wrong\n";
             return (StatusCode::UNAUTHORIZED, text).into_response();
         };
-        let event = event::read(account, &body, self.clock.now());
+        let mut event = event::read(account, &body, self.clock.now());
+        event.passed_on = passed_on;
         let storing = std::pin::pin!(self.inbox.store(event));
         match select(storing, self.clock.sleep(STORED_WITHIN)).await {
             Either::Left((Ok(()), _)) => (StatusCode::OK, "stored\n").into_response(),
@@ -271,6 +275,7 @@ mod tests {
         let senders = Senders {
             accounts: BTreeMap::new(),
             trusted_proxies: vec!["127.0.0.1/32".parse().unwrap(), "10.0.0.0/8".parse().unwrap()],
+            passes_on: false,
         };
         for (peer, forwarded, client) in [
             ("127.0.0.1", &["203.0.113.9"][..], "203.0.113.9"),

@@ -161,7 +161,7 @@ impl<'a> Members<'a> {
     }
 
     /// Takes a member that says no more than what is known already.
-    pub(super) fn take_if_text(&mut self, name: &str, known: &str) {
+    pub(crate) fn take_if_text(&mut self, name: &str, known: &str) {
         self.read(name, |raw| {
             let same = Kind::of(raw) == Kind::Text && text(raw).as_deref() == Some(known);
             (None::<()>, same)
@@ -169,7 +169,7 @@ impl<'a> Members<'a> {
     }
 
     /// What nobody took, as one object; `None` if nothing is left.
-    pub(super) fn rest(self) -> Option<Json> {
+    pub(crate) fn rest(self) -> Option<Json> {
         let rest: Vec<(&str, &RawValue)> = self
             .entries
             .iter()

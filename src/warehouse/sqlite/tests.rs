@@ -66,6 +66,7 @@ async fn store(writer: &mut PageWriter, number: usize) -> Result<Vec<RowOutcome>
         conversation: None,
         rows: &page(number),
         rejected: &[],
+        asked_at: None,
     };
     writer.store(&page).await
 }

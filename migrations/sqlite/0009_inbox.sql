@@ -35,7 +35,7 @@ CREATE TABLE satisfaction_ratings (
     score REAL,
     comment TEXT,
     rated_at TEXT NOT NULL,
-    extra TEXT NOT NULL,
+    extra TEXT,
     PRIMARY KEY (account, event_id)
 ) STRICT;
 CREATE INDEX satisfaction_ratings_by_conversation ON satisfaction_ratings (account, conversation_id);
@@ -46,7 +46,7 @@ CREATE TABLE handoff_requests (
     contact_id TEXT,
     reason TEXT,
     requested_at TEXT NOT NULL,
-    extra TEXT NOT NULL,
+    extra TEXT,
     PRIMARY KEY (account, event_id)
 ) STRICT;
 CREATE INDEX handoff_requests_by_conversation ON handoff_requests (account, conversation_id);
@@ -58,7 +58,7 @@ CREATE TABLE lead_events (
     conversation_id TEXT,
     score REAL,
     occurred_at TEXT NOT NULL,
-    extra TEXT NOT NULL,
+    extra TEXT,
     PRIMARY KEY (account, event_id)
 ) STRICT;
 CREATE INDEX lead_events_by_contact ON lead_events (account, contact_id);

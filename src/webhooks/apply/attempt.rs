@@ -1,0 +1,253 @@
+//! One attempt to apply the open events of an entity: one fetch for all of them, and what becomes of each.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::FutureExt as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::allai;
+use crate::sync;
+use crate::sync::refresh::{Refreshed, Refresher};
+use crate::warehouse::{ClaimedEntity, ClaimedEvent, Ended, Ending, Entity, Payload};
+use crate::webhooks::payload;
+
+/// An event that could not be applied so often is given up.
+pub(super) const MOST_ATTEMPTS: u32 = 8;
+/// After how many seconds an event is tried again that was tried once, twice, …
+const WAITS: [i64; 7] = [1, 5, 30, 120, 600, 3_600, 4 * 3_600];
+/// How often a conversation is asked for that the API does not have, or not yet.
+const ASKS_FOR_ABSENT: u32 = 3;
+/// What the key may not read is asked for again after this: somebody may give it the permission.
+const FORBIDDEN_AGAIN: TimeDelta = TimeDelta::minutes(10);
+/// A contact is searched for by so many texts at most.
+const MOST_SEARCHES: usize = 6;
+
+const ABSENT: &str = "the API has no such conversation (any more)";
+const SEARCHED: &str = "the API's search did not find the contact: a sync of the contacts was asked for";
+
+/// What an attempt found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is applied.
+    Applied,
+    /// The API does not have the conversation.
+    Absent,
+    /// The contact was not found: a sync of the contacts is needed.
+    NeedsContacts,
+    /// It failed, and that is the events' own fault, as far as can be told.
+    Failed(String),
+    /// The key may not read this.
+    Forbidden(String),
+    /// Nothing of the account can be applied just now.
+    Trouble(Trouble, String),
+    /// It was stopped.
+    Stopped,
+}
+
+/// Why nothing of an account can be applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// The API refuses the key.
+    Key,
+    /// The API does not answer.
+    Api,
+    /// The warehouse does not answer, or cannot store.
+    Warehouse,
+}
+
+/// Fetches what the events are about and stores it.
+pub(super) async fn attempt(refresher: &Refresher, claimed: &ClaimedEntity, cancelled: &CancellationToken) -> Verdict {
+    match AssertUnwindSafe(refresh(refresher, claimed, cancelled))
+        .catch_unwind()
+        .await
+    {
+        Ok(Ok(Refreshed::Stored)) => Verdict::Applied,
+        Ok(Ok(Refreshed::NotThere)) => Verdict::Absent,
+        Ok(Ok(Refreshed::NotFound)) => Verdict::NeedsContacts,
+        Ok(Ok(Refreshed::Unsettled)) => {
+            Verdict::Failed("other programs stored it as fast as it could be asked for".to_owned())
+        }
+        Ok(Err(error)) => judge(error, refresher, cancelled).await,
+        // The panic's own message is in the log.
+        Err(_) => Verdict::Failed("applying it broke off; please report this".to_owned()),
+    }
+}
+
+async fn refresh(
+    refresher: &Refresher,
+    claimed: &ClaimedEntity,
+    cancelled: &CancellationToken,
+) -> Result<Refreshed, sync::Error> {
+    match &claimed.entity {
+        Entity::Conversation(id) => refresher.conversation(id, cancelled).await,
+        Entity::Contact(id) => {
+            // The last event knows best.
+            let mut searches: Vec<String> = Vec::new();
+            for search in claimed
+                .events
+                .iter()
+                .rev()
+                .flat_map(|event| payload::searches(id, event))
+            {
+                if searches.len() < MOST_SEARCHES && !searches.contains(&search) {
+                    searches.push(search);
+                }
+            }
+            refresher.contact(id, &searches, cancelled).await
+        }
+        Entity::Event(_) => Ok(Refreshed::Stored),
+    }
+}
+
+async fn judge(error: sync::Error, refresher: &Refresher, cancelled: &CancellationToken) -> Verdict {
+    let said = match &error {
+        sync::Error::Api(error) => sync::explain(&refresher.account().name, error),
+        error => error.to_string(),
+    };
+    match error {
+        sync::Error::Cancelled => Verdict::Stopped,
+        sync::Error::Endless(_) => Verdict::Failed(said),
+        sync::Error::Warehouse(error) if error.is_about_the_data() => Verdict::Failed(said),
+        sync::Error::Warehouse(_) => Verdict::Trouble(Trouble::Warehouse, said),
+        sync::Error::Api(allai::Error::Unauthorized { .. }) => Verdict::Trouble(Trouble::Key, said),
+        sync::Error::Api(allai::Error::Forbidden { .. }) => Verdict::Forbidden(said),
+        sync::Error::Api(error) if error.is_unreachable() || matches!(error, allai::Error::RateLimited { .. }) => {
+            Verdict::Trouble(Trouble::Api, said)
+        }
+        sync::Error::Api(
+            allai::Error::Server { .. } | allai::Error::Transport { .. } | allai::Error::InvalidBody { .. },
+        ) if !refresher.api_answers(cancelled).await => {
+            if cancelled.is_cancelled() {
+                Verdict::Stopped
+            } else {
+                Verdict::Trouble(Trouble::Api, said)
+            }
+        }
+        sync::Error::Api(_) => Verdict::Failed(said),
+    }
+}
+
+/// What becomes of events, and what those that are done tell.
+pub(super) fn endings(claimed: &ClaimedEntity, verdict: &Verdict, now: DateTime<Utc>) -> (Vec<Ending>, Vec<Payload>) {
+    let mut endings: Vec<Ending> = Vec::new();
+    let mut told = Vec::new();
+    for event in &claimed.events {
+        let ended = ended(event, verdict, now);
+        if matches!(ended, Ended::Done(_)) {
+            told.extend(payload::told(&claimed.entity, event));
+        }
+        let id = event.id.clone();
+        match endings.iter_mut().find(|ending| ending.ended == ended) {
+            Some(ending) => ending.ids.push(id),
+            None => endings.push(Ending { ids: vec![id], ended }),
+        }
+    }
+    (endings, told)
+}
+
+fn ended(event: &ClaimedEvent, verdict: &Verdict, now: DateTime<Utc>) -> Ended {
+    // An event that was claimed along, not being due, has not used up an attempt.
+    let not_counted = |due_at, problem: &str| Ended::Later {
+        due_at,
+        problem: problem.to_owned(),
+        counts: !event.is_due,
+    };
+    match verdict {
+        Verdict::Applied => Ended::Done(None),
+        Verdict::NeedsContacts => Ended::Done(Some(SEARCHED.to_owned())),
+        Verdict::Absent if event.attempts >= ASKS_FOR_ABSENT => Ended::Done(Some(ABSENT.to_owned())),
+        Verdict::Absent => again(event, ABSENT, now),
+        Verdict::Failed(problem) if event.attempts >= MOST_ATTEMPTS && event.is_due => Ended::Dead(format!(
+            "given up after {MOST_ATTEMPTS} attempts: {problem}; once that is mended: allai-sync webhooks replay"
+        )),
+        Verdict::Failed(problem) => again(event, problem, now),
+        Verdict::Forbidden(problem) => not_counted(now + FORBIDDEN_AGAIN, problem),
+        Verdict::Trouble(_, problem) => not_counted(now, problem),
+        Verdict::Stopped => not_counted(now, "the program was stopped"),
+    }
+}
+
+fn again(event: &ClaimedEvent, problem: &str, now: DateTime<Utc>) -> Ended {
+    Ended::Later {
+        due_at: now + wait(event.attempts),
+        problem: problem.to_owned(),
+        counts: true,
+    }
+}
+
+/// How long an event waits that was tried `attempts` times.
+fn wait(attempts: u32) -> TimeDelta {
+    let step = usize::try_from(attempts.max(1) - 1).unwrap_or(usize::MAX);
+    let seconds = WAITS[step.min(WAITS.len() - 1)];
+    // Events that failed together are not to come together again.
+    let share = 0.8 + 0.4 * rand::random::<f64>();
+    let wait = Duration::from_secs(seconds.unsigned_abs()).mul_f64(share);
+    TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX)
+}
+
+/// Parts the events that have ended the program, or were claimed when it ended, too often from the others.
+pub(super) fn without_deadly(mut claimed: ClaimedEntity) -> (ClaimedEntity, Option<Ending>) {
+    let (deadly, rest): (Vec<_>, Vec<_>) = claimed
+        .events
+        .into_iter()
+        .partition(|event| event.attempts > MOST_ATTEMPTS);
+    claimed.events = rest;
+    let ending = (!deadly.is_empty()).then(|| Ending {
+        ids: deadly.into_iter().map(|event| event.id).collect(),
+        ended: Ended::Dead(format!(
+            "the program ended {MOST_ATTEMPTS} times while this was being applied; look for the reason in its log, then: \
+             allai-sync webhooks replay"
+        )),
+    });
+    (claimed, ending)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(attempts: u32, is_due: bool) -> ClaimedEvent {
+        ClaimedEvent {
+            id: format!("{attempts}"),
+            event: Some("message.sent".to_owned()),
+            occurred_at: None,
+            received_at: DateTime::UNIX_EPOCH,
+            body: "{}".to_owned(),
+            attempts,
+            is_due,
+        }
+    }
+
+    #[test]
+    fn an_event_waits_longer_each_time_and_is_dead_after_the_eighth() {
+        let failed = Verdict::Failed("x".to_owned());
+        let now = DateTime::UNIX_EPOCH;
+        for (attempts, seconds) in [(1, 1), (2, 5), (3, 30), (4, 120), (5, 600), (6, 3_600), (7, 14_400)] {
+            let Ended::Later { due_at, counts, .. } = ended(&event(attempts, true), &failed, now) else {
+                panic!("not tried again after {attempts}");
+            };
+            let wait = (due_at - now).as_seconds_f64();
+            let expected = f64::from(seconds);
+            assert!(
+                wait >= 0.79 * expected && wait <= 1.21 * expected && counts,
+                "{attempts}: {wait}"
+            );
+        }
+        assert!(matches!(ended(&event(8, true), &failed, now), Ended::Dead(_)));
+        // It was claimed along with one that was due, and has an attempt left.
+        assert!(matches!(ended(&event(8, false), &failed, now), Ended::Later { .. }));
+    }
+
+    #[test]
+    fn what_is_not_an_events_fault_does_not_count() {
+        let trouble = Verdict::Trouble(Trouble::Api, "x".to_owned());
+        let counts = |is_due| match ended(&event(8, is_due), &trouble, DateTime::UNIX_EPOCH) {
+            Ended::Later { counts, .. } => counts,
+            other => panic!("{other:?}"),
+        };
+        // One that was not due was not counted when it was claimed.
+        assert_eq!((counts(true), counts(false)), (false, true));
+    }
+}
