@@ -4,6 +4,7 @@
 
 mod config;
 mod daemon;
+mod forwarding;
 mod fuzz;
 mod mirror;
 mod readme;

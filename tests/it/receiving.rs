@@ -22,7 +22,7 @@ on_both_databases! {
     a_secret_is_replaced_without_losing_an_event,
 }
 
-const SECRET: &str = "a-secret";
+pub(crate) const SECRET: &str = "a-secret";
 
 /// A daemon with a public listener, which syncs nothing by itself.
 struct Site {
@@ -76,22 +76,32 @@ impl Site {
 
 /// The account with this table `[accounts.main.webhook]`, and another; no job has a schedule that comes in a test.
 fn configure(mirror: &Mirror, webhook: &str) {
+    configure_with(mirror, webhook, "");
+}
+
+/// The same, with more at its end.
+pub(crate) fn configure_with(mirror: &Mirror, webhook: &str, more: &str) {
     let seldom = "[jobs.contacts]\nschedule = \"@yearly\"\n[jobs.conversations]\nschedule = \"@yearly\"\n\
                   [jobs.messages]\nschedule = \"@yearly\"\n[jobs.analytics]\nschedule = \"@yearly\"\n";
     mirror.configure(&format!(
         "{}[accounts.main.webhook]\n{webhook}{}[accounts.other.webhook]\nsecret = \"the-other-secret\"\n{seldom}\
-         [admin]\nlisten = \"127.0.0.1:0\"\n[webhooks]\nlisten = \"127.0.0.1:0\"\n",
+         [admin]\nlisten = \"127.0.0.1:0\"\n[webhooks]\nlisten = \"127.0.0.1:0\"\n{more}",
         mirror.account_config("main", ""),
         mirror.account_config("other", ""),
     ));
 }
 
 /// Where the daemon receives webhooks.
-async fn receiver(daemon: &mut Daemon) -> SocketAddr {
+pub(crate) async fn receiver(daemon: &mut Daemon) -> SocketAddr {
     daemon.until_log("webhooks are received at ").await;
     let log = daemon.log();
     let (_, rest) = log.rsplit_once("webhooks are received at http://").unwrap();
     rest.split('/').next().unwrap().parse().unwrap()
+}
+
+/// Posts a body to the main account; returns the answer's status.
+pub(crate) async fn post(address: SocketAddr, body: &[u8], signature: &str) -> u16 {
+    ask(address, &request("main", body, Some(signature))).await.status
 }
 
 fn sign(secret: &str, body: &[u8]) -> String {
@@ -128,7 +138,7 @@ async fn answer(stream: &mut TcpStream) -> Answer {
     }
 }
 
-fn event(id: &str) -> Vec<u8> {
+pub(crate) fn event(id: &str) -> Vec<u8> {
     format!("{{\"id\":\"{id}\",\"event\":\"ticket.opened\",\"data\":{{\"n\":1}}}}").into_bytes()
 }
 

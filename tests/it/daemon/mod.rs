@@ -30,7 +30,7 @@ pub(crate) const OFTEN: &str = "[jobs.contacts]\nschedule = \"@every 1s\"\njitte
 
 /// A daemon at work.
 pub(crate) struct Daemon {
-    process: Process,
+    pub(crate) process: Process,
     log: PathBuf,
 }
 
@@ -41,7 +41,7 @@ impl Daemon {
     }
 
     /// The same, if there are several.
-    async fn called(mirror: &Mirror, name: &str) -> Self {
+    pub(crate) async fn called(mirror: &Mirror, name: &str) -> Self {
         let mut daemon = Self::begin(mirror, name);
         daemon.until_log("ready").await;
         daemon

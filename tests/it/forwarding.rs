@@ -1,0 +1,116 @@
+//! Passing applied events on to a real NATS server.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+
+use allai_sync::allai::signature;
+use allai_sync::sandbox::Options;
+use async_nats::jetstream;
+use futures_util::StreamExt as _;
+
+use crate::daemon::{Daemon, until};
+use crate::receiving::{SECRET, configure_with, event, post, receiver};
+use crate::support::database::Database;
+use crate::support::mirror::Mirror;
+use crate::support::on_both_databases;
+use crate::support::process::Process;
+
+on_both_databases! {
+    what_is_applied_is_passed_on_also_what_waited_for_the_server,
+}
+
+/// A server with `JetStream` in a folder.
+fn nats_server(port: u16, folder: &Path) -> Process {
+    let mut command = Command::new("nats-server");
+    command
+        .args(["-js", "-a", "127.0.0.1", "-p", &port.to_string(), "-sd"])
+        .arg(folder.join("nats"));
+    Process::logging_to(command, &folder.join("nats.log"))
+}
+
+async fn jetstream(port: u16) -> jetstream::Context {
+    let url = format!("nats://127.0.0.1:{port}");
+    let mut client = None;
+    until("the NATS server answers", async || {
+        client = async_nats::connect(&url).await.ok();
+        client.is_some()
+    })
+    .await;
+    jetstream::new(client.unwrap())
+}
+
+/// Subjects, message ids and bodies of what the stream has, in order.
+async fn messages(context: &jetstream::Context) -> Vec<(String, String, String)> {
+    let Ok(mut stream) = context.get_stream("ALLAI").await else {
+        return Vec::new();
+    };
+    let count = stream.info().await.unwrap().state.messages;
+    let consumer = stream
+        .create_consumer(jetstream::consumer::pull::Config::default())
+        .await
+        .unwrap();
+    let count = usize::try_from(count).unwrap();
+    let mut fetched = consumer.fetch().max_messages(count.max(1)).messages().await.unwrap();
+    let mut found = Vec::new();
+    while found.len() < count
+        && let Some(message) = fetched.next().await
+    {
+        let message = message.unwrap();
+        let id = message
+            .headers
+            .as_ref()
+            .unwrap()
+            .get("Nats-Msg-Id")
+            .unwrap()
+            .to_string();
+        let body = String::from_utf8(message.payload.to_vec()).unwrap();
+        found.push((message.subject.to_string(), id, body));
+    }
+    found
+}
+
+async fn what_is_applied_is_passed_on_also_what_waited_for_the_server(database: Database) {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mirror = Mirror::start(database, Options::for_tests(5, 2)).await;
+    let nats = format!("[webhooks.nats]\nurl = \"nats://127.0.0.1:{port}\"\n");
+    configure_with(&mirror, &format!("secret = \"{SECRET}\"\n"), &nats);
+    let mut daemon = Daemon::start(&mirror).await;
+    let address = receiver(&mut daemon).await;
+    let send = async |id: &str| {
+        let body = event(id);
+        let signature = signature::sign(&SECRET.into(), &body);
+        assert_eq!(post(address, &body, &signature).await, 200);
+    };
+    // Nobody takes the first ones yet, and the daemon dies over it.
+    send("e1").await;
+    send("e2").await;
+    daemon.until_log("events are not passed on, and wait").await;
+    daemon.process.kill();
+
+    let _server = nats_server(port, mirror.folder());
+    let context = jetstream(port).await;
+    let mut daemon = Daemon::called(&mirror, "second").await;
+    let address = receiver(&mut daemon).await;
+    let send = async |id: &str| {
+        let body = event(id);
+        let signature = signature::sign(&SECRET.into(), &body);
+        assert_eq!(post(address, &body, &signature).await, 200);
+    };
+    send("e2").await;
+    send("e3").await;
+    until("all are passed on", async || messages(&context).await.len() >= 3).await;
+    until("that is noted", async || {
+        let waiting = "SELECT id FROM webhook_events WHERE forwarded_at IS NULL";
+        mirror.database.rows(waiting).await.is_empty()
+    })
+    .await;
+    let found = messages(&context).await;
+    for (at, id) in ["e1", "e2", "e3"].into_iter().enumerate() {
+        let body = String::from_utf8(event(id)).unwrap();
+        let expected = ("allai.main.ticket.opened".to_owned(), format!("main/{id}"), body);
+        assert!(found.contains(&expected), "{at}: {found:?}");
+    }
+    assert_eq!(found.len(), 3);
+    daemon.stop().await.0.expect(0);
+}
