@@ -74,3 +74,6 @@ CREATE TABLE session_tokens (
     requested_from TEXT,
     PRIMARY KEY (account, id)
 );
+
+-- Incidents of further kinds: events that are dead, and no events where there should be some.
+ALTER TABLE incidents DROP CONSTRAINT incidents_kind_check;

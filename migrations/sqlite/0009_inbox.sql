@@ -74,3 +74,22 @@ CREATE TABLE session_tokens (
     requested_from TEXT,
     PRIMARY KEY (account, id)
 ) STRICT;
+
+-- Incidents of further kinds: events that are dead, and no events where there should be some.
+CREATE TABLE incidents_of_more_kinds (
+    account TEXT NOT NULL,
+    resource TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    opened_at TEXT NOT NULL,
+    summary TEXT NOT NULL,
+    remedy TEXT NOT NULL,
+    resolved_at TEXT,
+    webhook_told BIGINT NOT NULL DEFAULT 0,
+    mail_told BIGINT NOT NULL DEFAULT 0,
+    telling_until TEXT,
+    PRIMARY KEY (account, resource, kind, opened_at)
+);
+INSERT INTO incidents_of_more_kinds SELECT * FROM incidents;
+DROP TABLE incidents;
+ALTER TABLE incidents_of_more_kinds RENAME TO incidents;
+CREATE UNIQUE INDEX incidents_open ON incidents (account, resource, kind) WHERE resolved_at IS NULL;

@@ -4,10 +4,12 @@
 //! ([`crate::warehouse::Incident`]), so that of several daemons one tells, and none tells twice; [`Notifier`] tells. Of a warehouse that cannot be used each tells.
 
 mod conditions;
+mod events;
 mod notifier;
 mod outage;
 mod refusal;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -37,6 +39,8 @@ pub struct Alerts {
     clock: SharedClock,
     notifier: Option<Notifier>,
     since: DateTime<Utc>,
+    /// The accounts that AllAI sends events of, among them every message.
+    receiving: Vec<String>,
 }
 
 impl Alerts {
@@ -56,7 +60,15 @@ impl Alerts {
             clock,
             notifier,
             since,
+            receiving: Vec::new(),
         }
+    }
+
+    /// Looks, too, whether events of these accounts come, of which every message should be one.
+    #[must_use]
+    pub fn receiving(mut self, accounts: Vec<String>) -> Self {
+        self.receiving = accounts;
+        self
     }
 
     /// Looks until `stop` is cancelled; what is being told then is told to its end.
@@ -105,7 +117,9 @@ impl Alerts {
             .collect();
         let standings = self.warehouse.standings().await?;
         let (jobs, now) = self.warehouse.jobs_now().await?;
-        let conditions = conditions(&self.settings, &self.plans, &standings, &jobs, self.since, now);
+        let mut conditions = conditions(&self.settings, &self.plans, &standings, &jobs, self.since, now);
+        let accounts: BTreeSet<&str> = self.plans.iter().map(|plan| plan.account.as_str()).collect();
+        conditions.extend(events::conditions(&self.warehouse, accounts, &self.receiving, self.since).await?);
         self.warehouse.note_conditions(&conditions, &kept).await?;
         match &self.notifier {
             Some(notifier) => self.warehouse.untold_incidents(&notifier.ways()).await,

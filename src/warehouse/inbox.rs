@@ -12,7 +12,7 @@ use super::error::{Doing as _, Error};
 use super::payloads::{Payload, storable, store_told_in};
 use super::repeated::{MOST, Repeated, parameters};
 use super::statement::{Conn, Statement, in_list, on, reading};
-use super::values::{List, Stamp};
+use super::values::{List, Stamp, from_db};
 use super::{Tx, Warehouse};
 
 /// At most so many events are forgotten at a time: nobody is to wait for that.
@@ -165,17 +165,27 @@ pub struct EventRow {
     pub due_at: Option<DateTime<Utc>>,
 }
 
-/// How many events of an account are in a status.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
-pub struct InboxDepth {
+/// How the events of an account stand, for people and metrics.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InboxSummary {
     /// The account's name in the configuration.
     pub account: String,
-    /// `pending`, `processing` or `dead`.
-    pub status: String,
-    /// How many.
-    pub events: i64,
+    /// Events that wait or are being applied.
+    pub waiting: u64,
     /// When the first of them arrived.
-    pub oldest: Option<DateTime<Utc>>,
+    pub oldest_waiting_at: Option<DateTime<Utc>>,
+    /// Events that are not tried any more.
+    pub dead: u64,
+    /// When the last event arrived, whatever became of it.
+    pub last_received_at: Option<DateTime<Utc>>,
+}
+
+/// How many events of an account are in a status.
+#[derive(sqlx::FromRow)]
+struct InboxDepth {
+    status: String,
+    events: i64,
+    oldest: Option<DateTime<Utc>>,
 }
 
 /// The columns of an event that arrives.
@@ -262,8 +272,12 @@ const LIST: Statement = Statement::shared(
      FROM webhook_events WHERE account = $1 AND status = $2 ORDER BY received_at DESC LIMIT $3",
 );
 const DEPTHS: Statement = Statement::shared(
-    "SELECT account, status, count(*) AS events, min(received_at) AS oldest FROM webhook_events \
-     WHERE account = $1 AND status IN ('pending', 'processing', 'dead') GROUP BY account, status ORDER BY status",
+    "SELECT status, count(*) AS events, min(received_at) AS oldest FROM webhook_events \
+     WHERE account = $1 AND status IN ('pending', 'processing', 'dead') GROUP BY status",
+);
+const UNTOLD_CHANGES: Statement = Statement::shared(
+    "SELECT count(*) FROM sync_runs WHERE account = $1 AND resource = 'messages' AND status <> 'failed' \
+     AND inserted > 0 AND started_at > $2",
 );
 const LAST_RECEIVED: Statement =
     Statement::shared("SELECT max(received_at) FROM webhook_events WHERE account = $1 AND status = $2");
@@ -298,6 +312,7 @@ pub(super) const STATEMENTS: &[Statement] = &[
     LIST,
     DEPTHS,
     LAST_RECEIVED,
+    UNTOLD_CHANGES,
     FORGET,
     UNFORWARDED,
     FORWARDED,
@@ -521,14 +536,48 @@ impl Warehouse {
         .doing("listing events")
     }
 
-    /// How many events of an account wait, are being applied, or are dead.
-    pub async fn inbox_depths(&self, account: &str) -> Result<Vec<InboxDepth>, Error> {
-        reading!(self, pool, dialect => sqlx::query_as(DEPTHS.of(dialect)).bind(account).fetch_all(pool).await)
-            .doing("counting events")
+    /// How the events of these accounts stand; those that never had one are left out.
+    pub async fn inbox_summaries<'a>(
+        &self,
+        accounts: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Vec<InboxSummary>, Error> {
+        let mut summaries = Vec::new();
+        for account in accounts {
+            let last_received_at = self.last_event_received(account).await?;
+            if last_received_at.is_none() {
+                continue;
+            }
+            let depths: Vec<InboxDepth> =
+                reading!(self, pool, dialect => sqlx::query_as(DEPTHS.of(dialect)).bind(account).fetch_all(pool).await)
+                    .doing("counting events")?;
+            let (dead, waiting): (Vec<InboxDepth>, Vec<InboxDepth>) = depths
+                .into_iter()
+                .partition(|depth| depth.status == EventStatus::Dead.as_str());
+            let count = |depths: &[InboxDepth]| depths.iter().map(|depth| from_db(depth.events)).sum();
+            summaries.push(InboxSummary {
+                account: account.to_owned(),
+                waiting: count(&waiting),
+                oldest_waiting_at: waiting.iter().filter_map(|depth| depth.oldest).min(),
+                dead: count(&dead),
+                last_received_at,
+            });
+        }
+        Ok(summaries)
+    }
+
+    /// How many runs that began after a time found messages that no event had told of.
+    pub async fn untold_changes(&self, account: &str, after: DateTime<Utc>) -> Result<u64, Error> {
+        let (runs,): (i64,) = reading!(self, pool, dialect => sqlx::query_as(UNTOLD_CHANGES.of(dialect))
+            .bind(account)
+            .bind(Stamp(after))
+            .fetch_one(pool)
+            .await)
+        .doing("looking for what no event told of")?;
+        Ok(from_db(runs))
     }
 
     /// When the last event of an account arrived.
-    pub async fn last_event_received(&self, account: &str) -> Result<Option<DateTime<Utc>>, Error> {
+    async fn last_event_received(&self, account: &str) -> Result<Option<DateTime<Utc>>, Error> {
         let mut last = None;
         for status in EventStatus::ALL {
             let (found,): (Option<DateTime<Utc>>,) =

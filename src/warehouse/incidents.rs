@@ -28,17 +28,23 @@ pub enum IncidentKind {
     Forbidden,
     /// More rows are gone from the API than may be marked as deleted without asking.
     DeletionsHeldBack,
+    /// Webhook events that could not be applied.
+    EventsDead,
+    /// No webhook events come, although there is something new.
+    WebhooksSilent,
     /// The warehouse cannot be used; never kept there.
     Warehouse,
 }
 
 impl IncidentKind {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
         Self::Stale,
         Self::Failing,
         Self::KeyRefused,
         Self::Forbidden,
         Self::DeletionsHeldBack,
+        Self::EventsDead,
+        Self::WebhooksSilent,
     ];
 
     /// The word kept in the warehouse and told.
@@ -49,6 +55,8 @@ impl IncidentKind {
             Self::KeyRefused => "key_refused",
             Self::Forbidden => "forbidden",
             Self::DeletionsHeldBack => "deletions_held_back",
+            Self::EventsDead => "events_dead",
+            Self::WebhooksSilent => "webhooks_silent",
             Self::Warehouse => "warehouse",
         }
     }

@@ -58,7 +58,7 @@ pub use error::Error;
 pub use freshness::{Figures, Freshness};
 pub use held::{ColumnKind, HeldRow, HeldValue, columns};
 pub use inbox::{
-    ClaimedEntity, ClaimedEvent, Ended, Ending, Entity, EventRow, EventStatus, InboxDepth, InboxStanding, NewEvent,
+    ClaimedEntity, ClaimedEvent, Ended, Ending, Entity, EventRow, EventStatus, InboxStanding, InboxSummary, NewEvent,
 };
 pub use incidents::{Condition, Incident, IncidentKind, TELLING, Told, Way};
 pub use jobs::{Claim, Holding, JobProblem, JobState, Release};
