@@ -11,3 +11,4 @@ mod sandbox;
 mod server;
 mod support;
 mod warehouse;
+mod webhooks;

@@ -24,14 +24,14 @@ pub(crate) const OFTEN: &str = "[jobs.contacts]\nschedule = \"@every 1s\"\njitte
                                 [admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"sesame\"\n";
 
 /// A daemon at work.
-struct Daemon {
-    process: Process,
+pub(crate) struct Daemon {
+    pub(crate) process: Process,
     log: PathBuf,
 }
 
 impl Daemon {
     /// Starts one with the mirror's configuration, and waits until it is ready.
-    async fn start(mirror: &Mirror) -> Self {
+    pub(crate) async fn start(mirror: &Mirror) -> Self {
         Self::called(mirror, "daemon").await
     }
 
@@ -43,7 +43,7 @@ impl Daemon {
     }
 
     /// The same, without waiting.
-    fn begin(mirror: &Mirror, name: &str) -> Self {
+    pub(crate) fn begin(mirror: &Mirror, name: &str) -> Self {
         let log = mirror.folder().join(format!("{name}.log"));
         std::fs::remove_file(&log).ok();
         let process = Process::logging_to(mirror.command(&["run"]), &log);
@@ -66,7 +66,7 @@ impl Daemon {
     }
 
     /// Makes it take the configuration that is written.
-    async fn reload(&mut self) {
+    pub(crate) async fn reload(&mut self) {
         let said_before = self.log().len();
         self.process.signal("HUP");
         until("it is taken", async || {
@@ -75,12 +75,12 @@ impl Daemon {
         .await;
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
     /// Waits until the log has a text.
-    async fn until_log(&mut self, text: &str) {
+    pub(crate) async fn until_log(&mut self, text: &str) {
         until(&format!("the log has {text:?}"), async || {
             assert!(self.process.is_running(), "it ended: {}", self.log());
             self.log().contains(text)
@@ -114,7 +114,7 @@ impl Daemon {
     }
 
     /// Sends SIGTERM and waits for the end; says how long it took.
-    async fn stop(mut self) -> (Said, Duration) {
+    pub(crate) async fn stop(mut self) -> (Said, Duration) {
         let clock = SystemClock::shared();
         let since = clock.monotonic();
         self.process.signal("TERM");
@@ -124,7 +124,7 @@ impl Daemon {
 }
 
 /// Waits until `condition` holds, as long as a slow machine may need.
-async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let clock = SystemClock::shared();
     while !condition().await {
         assert!(clock.monotonic() < Duration::from_mins(2), "in vain: {what}");
