@@ -59,7 +59,7 @@ pub(super) enum Trouble {
 
 /// Fetches what the events are about and stores it.
 pub(super) async fn attempt(refresher: &Refresher, claimed: &ClaimedEntity, cancelled: &CancellationToken) -> Verdict {
-    match AssertUnwindSafe(refresh(refresher, claimed, cancelled))
+    match AssertUnwindSafe(Box::pin(refresh(refresher, claimed, cancelled)))
         .catch_unwind()
         .await
     {
@@ -108,7 +108,6 @@ async fn judge(error: sync::Error, refresher: &Refresher, cancelled: &Cancellati
     };
     match error {
         sync::Error::Cancelled => Verdict::Stopped,
-        sync::Error::Endless(_) => Verdict::Failed(said),
         sync::Error::Warehouse(error) if error.is_about_the_data() => Verdict::Failed(said),
         sync::Error::Warehouse(_) => Verdict::Trouble(Trouble::Warehouse, said),
         sync::Error::Api(allai::Error::Unauthorized { .. }) => Verdict::Trouble(Trouble::Key, said),
@@ -125,7 +124,7 @@ async fn judge(error: sync::Error, refresher: &Refresher, cancelled: &Cancellati
                 Verdict::Trouble(Trouble::Api, said)
             }
         }
-        sync::Error::Api(_) => Verdict::Failed(said),
+        sync::Error::Api(_) | sync::Error::Endless(_) => Verdict::Failed(said),
     }
 }
 

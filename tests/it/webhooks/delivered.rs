@@ -131,7 +131,7 @@ async fn deliveries_that_come_often_late_and_in_any_order_do_no_harm(database: D
     assert!(distinct > 350, "{distinct}");
     until_done(&mirror, &mut daemon, distinct).await;
     mirror.assert_exact().await;
-    let more = "SELECT count(*) FROM webhook_events WHERE attempts <> 1";
+    let more = "SELECT count(*) FROM webhook_events WHERE attempts > 1";
     assert_eq!(mirror.database.value(more).await, "0");
     let rated = "SELECT count(*) FROM satisfaction_ratings";
     assert_eq!(mirror.database.value(rated).await, "48");
@@ -177,7 +177,6 @@ async fn an_event_is_in_the_mirror_within_a_moment(database: Database) {
         .collect();
     took.sort_unstable();
     let (half, most) = (took[took.len() / 2], took[took.len() * 99 / 100]);
-    println!("from arrival to the mirror: p50 {half} ms, p99 {most} ms");
     // Other tests run beside this one.
     assert!(half < 1_000 && most < 5_000, "p50 {half} ms, p99 {most} ms");
     daemon.stop().await.0.expect(0);

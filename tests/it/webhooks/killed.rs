@@ -80,11 +80,6 @@ async fn what_was_answered_with_200_is_applied_once_however_often_the_daemon_is_
     let rated = ids.values().filter(|event| **event == "satisfaction.rated").count();
     let kept = mirror.database.value("SELECT count(*) FROM satisfaction_ratings").await;
     assert_eq!(kept, rated.to_string());
-    println!(
-        "{} events, {} of them answered with 200, {KILLS} kills",
-        ids.len(),
-        stored.len()
-    );
     mirror.assert_exact().await;
     mirror.database.assert_sound().await;
     daemon.stop().await.0.expect(0);
