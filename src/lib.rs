@@ -45,12 +45,21 @@
 //! 8. [`sync::parity`] has an independent look at two pages: is what the columns hold what the API has? It only ever warns.
 //!    [`warehouse::Warehouse::finish_run`] writes the journal.
 //!
+//! # One event, end to end
+//!
+//! 1. [`webhooks::Receiver`] checks the signature, [`webhooks::Inbox`] stores the event on disk, and it is answered.
+//! 2. [`webhooks::Applying`] holds the account's lease, claims all open events of an entity together, and has
+//!    [`sync::refresh::Refresher`] fetch it with the budget's highest priority.
+//! 3. It is stored by the same upsert as a sweep's page. Each page says when it was asked for: a row that was stored otherwise
+//!    since is left alone ([`warehouse::Change::Doubtful`]) unless the API says that this one is newer, and is asked for again.
+//! 4. The events end in one transaction with what they alone tell ([`warehouse::Payload`]).
+//!
 //! # Invariants
 //!
 //! - A row is never lost: what cannot be stored is in `quarantine`, what is unknown in `extra`.
 //! - Data and the checkpoint that claims it commit in one transaction; no transaction spans an HTTP call.
 //! - Only a verified sweep may tombstone, and never more than the brake allows; a tombstone is reversible.
-//! - Nothing unchanged is written.
+//! - Nothing unchanged is written, and nothing old over what is newer.
 //! - A 429 that could be foreseen is not provoked.
 //! - No secret and no personal value in logs and errors.
 //! - Memory is bounded by the page and the window of pages fetched ahead, not by the account.

@@ -94,13 +94,14 @@ impl Reader<'_> {
     /// Asks again for the rows that others stored otherwise while the pages were on their way.
     async fn ask_again(&self, store: &mut Store<'_>, pages: &mut Ahead<'_>) -> Result<(), Error> {
         for Doubtful { row, request } in std::mem::take(&mut store.doubtful) {
-            let asking = async {
+            // On the heap: it is rarely needed, and would make every reading larger.
+            let asking = Box::pin(async {
                 match self.resource {
                     Resource::Conversations => single::conversation(self.run, row.id(), Some(&store.seen)).await,
                     Resource::Contacts => single::contact(self.run, row.id(), &single::searches(&row)).await,
                     _ => single::listed(self.run, &self.listing, request, row.id()).await,
                 }
-            };
+            });
             if pages.beside(asking).await? == Single::Doubtful {
                 tracing::info!(
                     sync.account = self.run.account(), sync.resource = %self.resource,

@@ -68,7 +68,7 @@ impl Refresher {
         };
         // A conversation that the database cannot hold has messages that it can.
         let as_of = known.map(|known| known.content_hash);
-        messages::read_one(&run, id, as_of, &self.learned).await?;
+        Box::pin(messages::read_one(&run, id, as_of, &self.learned)).await?;
         Ok(Refreshed::Stored)
     }
 

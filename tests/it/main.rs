@@ -13,3 +13,4 @@ mod sandbox;
 mod server;
 mod support;
 mod warehouse;
+mod webhooks;

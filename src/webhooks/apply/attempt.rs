@@ -59,20 +59,22 @@ pub(super) enum Trouble {
 
 /// Fetches what the events are about and stores it.
 pub(super) async fn attempt(refresher: &Refresher, claimed: &ClaimedEntity, cancelled: &CancellationToken) -> Verdict {
-    match AssertUnwindSafe(refresh(refresher, claimed, cancelled))
-        .catch_unwind()
-        .await
-    {
-        Ok(Ok(Refreshed::Stored)) => Verdict::Applied,
-        Ok(Ok(Refreshed::NotThere)) => Verdict::Absent,
-        Ok(Ok(Refreshed::NotFound)) => Verdict::NeedsContacts,
-        Ok(Ok(Refreshed::Unsettled)) => {
+    match caught(refresh(refresher, claimed, cancelled)).await {
+        Some(Ok(Refreshed::Stored)) => Verdict::Applied,
+        Some(Ok(Refreshed::NotThere)) => Verdict::Absent,
+        Some(Ok(Refreshed::NotFound)) => Verdict::NeedsContacts,
+        Some(Ok(Refreshed::Unsettled)) => {
             Verdict::Failed("other programs stored it as fast as it could be asked for".to_owned())
         }
-        Ok(Err(error)) => judge(error, refresher, cancelled).await,
+        Some(Err(error)) => judge(error, refresher, cancelled).await,
         // The panic's own message is in the log.
-        Err(_) => Verdict::Failed("applying it broke off; please report this".to_owned()),
+        None => Verdict::Failed("applying it broke off; please report this".to_owned()),
     }
+}
+
+/// Does `work`; `None` if it panics, which must not end whoever applies the other events.
+async fn caught<T>(work: impl Future<Output = T>) -> Option<T> {
+    AssertUnwindSafe(Box::pin(work)).catch_unwind().await.ok()
 }
 
 async fn refresh(
@@ -108,7 +110,6 @@ async fn judge(error: sync::Error, refresher: &Refresher, cancelled: &Cancellati
     };
     match error {
         sync::Error::Cancelled => Verdict::Stopped,
-        sync::Error::Endless(_) => Verdict::Failed(said),
         sync::Error::Warehouse(error) if error.is_about_the_data() => Verdict::Failed(said),
         sync::Error::Warehouse(_) => Verdict::Trouble(Trouble::Warehouse, said),
         sync::Error::Api(allai::Error::Unauthorized { .. }) => Verdict::Trouble(Trouble::Key, said),
@@ -125,7 +126,7 @@ async fn judge(error: sync::Error, refresher: &Refresher, cancelled: &Cancellati
                 Verdict::Trouble(Trouble::Api, said)
             }
         }
-        sync::Error::Api(_) => Verdict::Failed(said),
+        sync::Error::Api(_) | sync::Error::Endless(_) => Verdict::Failed(said),
     }
 }
 
@@ -238,6 +239,12 @@ mod tests {
         assert!(matches!(ended(&event(8, true), &failed, now), Ended::Dead(_)));
         // It was claimed along with one that was due, and has an attempt left.
         assert!(matches!(ended(&event(8, false), &failed, now), Ended::Later { .. }));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_failed_attempt_and_no_more() {
+        assert_eq!(caught(async { panic!("on purpose") }).await, None::<()>);
+        assert_eq!(caught(async { 1 }).await, Some(1));
     }
 
     #[test]

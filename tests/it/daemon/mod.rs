@@ -48,7 +48,7 @@ impl Daemon {
     }
 
     /// The same, without waiting.
-    fn begin(mirror: &Mirror, name: &str) -> Self {
+    pub(crate) fn begin(mirror: &Mirror, name: &str) -> Self {
         Self::of(mirror, mirror.command(&["run"]), name)
     }
 

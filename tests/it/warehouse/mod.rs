@@ -10,6 +10,7 @@ mod presence;
 mod refusals;
 mod runs;
 mod schema;
+mod stale;
 mod unstorable;
 mod views;
 mod writer;
