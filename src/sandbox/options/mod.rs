@@ -228,6 +228,39 @@ pub struct WebhookOptions {
     /// The form of a delivery.
     #[arg(id = "webhook_form", long = "webhook-form", value_name = "FORM", value_enum, default_value_t = WebhookForm::Plain)]
     pub form: WebhookForm,
+    /// What there is beside `POST /webhooks`, of which alone the guide tells (comma-separated).
+    #[arg(
+        id = "webhook_endpoints",
+        long = "webhook-endpoints",
+        value_name = "ENDPOINT",
+        value_delimiter = ',',
+        value_enum,
+        default_values_t = [
+            WebhookEndpoint::List,
+            WebhookEndpoint::Patch,
+            WebhookEndpoint::Put,
+            WebhookEndpoint::Delete,
+        ]
+    )]
+    pub endpoints: Vec<WebhookEndpoint>,
+    /// A URL that is registered already is refused, with 409.
+    #[arg(id = "webhook_unique", long = "webhook-unique")]
+    pub unique: bool,
+}
+
+/// An endpoint of webhooks that the guide does not name.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebhookEndpoint {
+    /// `GET /webhooks`.
+    List,
+    /// `PATCH /webhooks/{id}`.
+    Patch,
+    /// `PUT /webhooks/{id}`.
+    Put,
+    /// `DELETE /webhooks/{id}`.
+    Delete,
+    /// None of them.
+    None,
 }
 
 /// The form of a delivery.
