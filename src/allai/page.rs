@@ -10,8 +10,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::model::{Json, Members, Name};
 use super::Listing;
+use super::model::{Json, Members, Name};
 
 /// A page as the server sent it.
 #[derive(Clone, Debug, Default)]

@@ -44,6 +44,7 @@ mod sqlite;
 mod standing;
 mod state;
 mod statement;
+mod subscriptions;
 mod values;
 mod views;
 mod writer;
@@ -77,6 +78,7 @@ pub use sqlite::Sqlite;
 pub use standing::Standing;
 pub use state::{StateSummary, StateUpdate, SyncState};
 pub use statement::Statement;
+pub use subscriptions::Subscription;
 pub use views::VIEWS;
 pub use writer::PageWriter;
 
@@ -315,6 +317,7 @@ pub fn statements() -> Vec<Statement> {
         runs::STATEMENTS,
         standing::STATEMENTS,
         state::STATEMENTS,
+        subscriptions::STATEMENTS,
     ] {
         all.extend_from_slice(part);
     }

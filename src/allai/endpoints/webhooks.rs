@@ -312,7 +312,11 @@ mod tests {
         ] {
             let webhook = Webhook::read(RawValue::from_string(text.to_owned()).unwrap());
             assert_eq!((webhook.id.as_deref(), webhook.url.as_deref()), (id, url), "{text}");
-            assert_eq!((webhook.events.map(|events| events.len()), webhook.active), (events, active), "{text}");
+            assert_eq!(
+                (webhook.events.map(|events| events.len()), webhook.active),
+                (events, active),
+                "{text}"
+            );
         }
         assert_eq!(Webhook::changed("w1", b"").unwrap().id.as_deref(), Some("w1"));
         assert!(Webhook::changed("w1", b"<html>").is_err());

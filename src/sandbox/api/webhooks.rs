@@ -8,7 +8,7 @@ use url::{Host, Url};
 
 use super::{Call, Endpoint, Failure, Reply, query};
 use crate::sandbox::account::{Members, scramble, text, time};
-use crate::sandbox::options::WebhookEndpoint;
+use crate::sandbox::options::{WebhookAgain, WebhookEndpoint};
 use crate::sandbox::render;
 use crate::sandbox::webhooks::{EVENTS, Webhook};
 
@@ -20,7 +20,10 @@ pub(super) fn find(method: &Method, id: &str, extra: &[WebhookEndpoint]) -> Resu
         Method::PATCH if there_is(WebhookEndpoint::Patch) => Ok(Endpoint::ChangeWebhook(id)),
         Method::PUT if there_is(WebhookEndpoint::Put) => Ok(Endpoint::ReplaceWebhook(id)),
         Method::DELETE if there_is(WebhookEndpoint::Delete) => Ok(Endpoint::DeleteWebhook(id)),
-        _ if extra.iter().all(|extra| matches!(extra, WebhookEndpoint::List | WebhookEndpoint::None)) => {
+        _ if extra
+            .iter()
+            .all(|extra| matches!(extra, WebhookEndpoint::List | WebhookEndpoint::None)) =>
+        {
             Err(Failure::not_found("no such endpoint: /v2/webhooks/{id}"))
         }
         _ => Err(Failure::method("some of PATCH, PUT, DELETE")),
@@ -48,6 +51,12 @@ impl Call<'_> {
             active: active(&object)?.unwrap_or(true),
             created: Some(self.now),
         };
+        let again = self.state.options.webhooks.again;
+        let twin = self.state.hooks.iter().find(|other| other.url == hook.url);
+        if let (WebhookAgain::Changed, Some(twin)) = (again, twin) {
+            let id = twin.id.clone();
+            return self.change_webhook(&id, true);
+        }
         self.refuse_twin(&hook)?;
         let hook = Arc::new(hook);
         self.state.hooks.push(Arc::clone(&hook));
@@ -88,7 +97,7 @@ impl Call<'_> {
 
     fn refuse_twin(&self, hook: &Webhook) -> Result<(), Failure> {
         let is_twin = |other: &Arc<Webhook>| other.id != hook.id && other.url == hook.url;
-        if self.state.options.webhooks.unique && self.state.hooks.iter().any(is_twin) {
+        if self.state.options.webhooks.again == WebhookAgain::Refused && self.state.hooks.iter().any(is_twin) {
             return Err(Failure::conflict("`url` is registered already"));
         }
         Ok(())

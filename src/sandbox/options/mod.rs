@@ -243,9 +243,20 @@ pub struct WebhookOptions {
         ]
     )]
     pub endpoints: Vec<WebhookEndpoint>,
-    /// A URL that is registered already is refused, with 409.
-    #[arg(id = "webhook_unique", long = "webhook-unique")]
-    pub unique: bool,
+    /// What becomes of a URL that is registered again.
+    #[arg(id = "webhook_again", long = "webhook-again", value_name = "HOW", value_enum, default_value_t = WebhookAgain::Another)]
+    pub again: WebhookAgain,
+}
+
+/// What becomes of a URL that is registered again.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebhookAgain {
+    /// There are two webhooks for it.
+    Another,
+    /// It is refused, with 409.
+    Refused,
+    /// The one that is there is changed.
+    Changed,
 }
 
 /// An endpoint of webhooks that the guide does not name.
