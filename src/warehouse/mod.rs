@@ -40,6 +40,7 @@ mod rate_budgets;
 mod repeated;
 mod retention;
 mod runs;
+mod session_tokens;
 mod sqlite;
 mod standing;
 mod state;
@@ -74,6 +75,7 @@ pub use postgres::Postgres;
 pub use quarantine::{QuarantineReason, Quarantined};
 pub use rate_budgets::RateBudget;
 pub use runs::{RunRecord, RunStatus};
+pub use session_tokens::IssuedToken;
 pub use sqlite::Sqlite;
 pub use standing::Standing;
 pub use state::{StateSummary, StateUpdate, SyncState};
@@ -315,6 +317,7 @@ pub fn statements() -> Vec<Statement> {
         rate_budgets::STATEMENTS,
         retention::STATEMENTS,
         runs::STATEMENTS,
+        session_tokens::STATEMENTS,
         standing::STATEMENTS,
         state::STATEMENTS,
         subscriptions::STATEMENTS,

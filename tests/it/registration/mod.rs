@@ -1,9 +1,10 @@
-//! Webhooks from AllAI's side: registered, compared, and what has come shown and replayed.
+//! Webhooks from AllAI's side: registered, compared, and what has come shown and replayed; and session tokens.
 
 mod changes;
 mod events;
 mod refusals;
 mod rotation;
+mod session_tokens;
 mod twice;
 
 use allai_sync::sandbox::{Options, WebhookEndpoint};
