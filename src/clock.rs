@@ -29,6 +29,18 @@ pub trait Clock: Send + Sync + Debug {
 /// A clock shared by everything that belongs to one process or one simulation.
 pub type SharedClock = Arc<dyn Clock>;
 
+/// A clock as governor reads it.
+#[derive(Clone, Debug)]
+pub(crate) struct Monotonic(pub(crate) SharedClock);
+
+impl governor::clock::Clock for Monotonic {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.0.monotonic()
+    }
+}
+
 /// The machine's own clock.
 #[derive(Debug)]
 pub struct SystemClock {

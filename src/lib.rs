@@ -13,9 +13,9 @@
 //! | [`app`] | the parts put together: accounts with their clients and budgets, syncs side by side |
 //! | [`lifecycle`] | the daemon: start, reload, stop, and what systemd hears of it |
 //! | [`status`] | how the mirror stands, read from the warehouse alone |
-//! | [`server`] | the admin listener: status page and JSON |
+//! | [`server`] | the admin listener: status page, JSON, session tokens |
 //! | [`listener`] | serving HTTP to whoever comes, with limits for every wait and for the number of connections |
-//! | [`webhooks`] | the public listener: events received, stored and applied |
+//! | [`webhooks`] | the public listener: events received, stored and applied; registering it at AllAI |
 //! | [`sandbox`] | the simulated AllAI API behind `demo`, `sandbox` and the tests |
 //! | [`clock`] | where time comes from, so that a simulation can drive the real code |
 //! | [`alerts`] | telling people what needs one, once |

@@ -286,6 +286,7 @@ impl Daemon {
                         is_all &= self.app.warehouse.forget_events(name, status, before).await?;
                     }
                 }
+                is_all &= self.app.warehouse.forget_session_tokens(&account.name, before).await?;
                 for resource in Resource::ALL {
                     is_all &= self
                         .app
@@ -444,6 +445,12 @@ fn settings(config: &Config, accounts: &[sync::Account]) -> Settings {
         plans: app::plans(config),
         stale_after: config.alerts.stale_after,
         token: config.admin.token.clone(),
+        clients: accounts
+            .iter()
+            .map(|account| (account.name.clone(), account.client.clone()))
+            .collect(),
+        session_token_max: config.admin.session_token_max,
+        session_tokens_per_minute: config.admin.session_tokens_per_minute,
     }
 }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Method, Request};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use url::{Host, Url};
 
@@ -17,6 +18,8 @@ pub(super) struct Call {
     body: Option<Bytes>,
     /// Whether sending it twice does no more than sending it once.
     repeatable: bool,
+    /// What it carries that no error may repeat, should the API do so.
+    secret: Option<SecretString>,
 }
 
 impl Call {
@@ -27,6 +30,11 @@ impl Call {
     /// A request that replaces or amends something: doing it twice changes nothing more.
     pub(super) fn change<S: AsRef<str>>(method: Method, segments: &[S], body: &impl Serialize) -> Self {
         Self::new(method, segments, Some(encoded(body)), true)
+    }
+
+    /// A request that takes something away: it is gone, however often it is sent.
+    pub(super) fn delete<S: AsRef<str>>(segments: &[S]) -> Self {
+        Self::new(Method::DELETE, segments, None, true)
     }
 
     /// A request that makes something new each time it is sent.
@@ -41,7 +49,19 @@ impl Call {
             query: Vec::new(),
             body,
             repeatable,
+            secret: None,
         }
+    }
+
+    /// Nothing that is said of this request repeats `secret`.
+    pub(super) fn keeping(mut self, secret: &SecretString) -> Self {
+        self.secret = Some(secret.clone());
+        self
+    }
+
+    /// What no error may repeat.
+    pub(super) fn secret(&self) -> &str {
+        self.secret.as_ref().map_or("", |secret| secret.expose_secret())
     }
 
     pub(super) fn query(mut self, parameters: impl IntoIterator<Item = (&'static str, String)>) -> Self {

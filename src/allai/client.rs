@@ -360,7 +360,7 @@ impl Client {
             let call = call.name();
             return Setback::last(Error::Redirected { call, status, host });
         }
-        let message = api_message(response.body(), self.inner.api_key.expose_secret());
+        let message = api_message(response.body(), &[self.inner.api_key.expose_secret(), call.secret()]);
         Setback {
             error: Error::from_status(call.name(), status, message, attempts),
             again,

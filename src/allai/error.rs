@@ -178,6 +178,19 @@ impl Error {
         matches!(self, Self::NotFound { .. } | Self::Gone { .. })
     }
 
+    /// Whether the API has no such endpoint, as far as its answer tells: 404, 405, 410, 415 or 501. Of something named by
+    /// its id, a 404 may also mean that it is gone.
+    pub const fn is_not_offered(&self) -> bool {
+        match self {
+            Self::BadRequest { status, .. } => matches!(
+                *status,
+                StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNSUPPORTED_MEDIA_TYPE
+            ),
+            Self::Server { status, .. } => matches!(*status, StatusCode::NOT_IMPLEMENTED),
+            _ => self.is_not_found(),
+        }
+    }
+
     /// The error for a final answer that is not a success.
     pub(super) fn from_status(call: String, status: StatusCode, message: String, attempts: u32) -> Self {
         match status {
@@ -211,16 +224,19 @@ fn roughly(wait: Duration) -> String {
 const LONGEST_MESSAGE: usize = 300;
 
 /// The API's own message in an error answer: the guide promises "descriptive messages" and no shape, so the usual
-/// ones are tried. `secret` is struck out should the server echo it, and so are addresses and telephone numbers: a
+/// ones are tried. The `secrets` are struck out should the server echo them, and so are addresses and telephone numbers: a
 /// message ends up in logs and in the journal of runs.
-pub(super) fn api_message(body: &[u8], secret: &str) -> String {
+pub(super) fn api_message(body: &[u8], secrets: &[&str]) -> String {
     let message = serde_json::from_slice::<Value>(body)
         .ok()
         .and_then(|body| message_in(&body));
-    message.map_or_else(
-        || "it gave no reason".to_owned(),
-        |message| tidy(&message.replace(secret, "[key]")),
-    )
+    let Some(mut message) = message else {
+        return "it gave no reason".to_owned();
+    };
+    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+        message = message.replace(secret, "[key]");
+    }
+    tidy(&message)
 }
 
 fn message_in(body: &Value) -> Option<String> {
@@ -288,9 +304,9 @@ mod tests {
             r#"{"errors":[{"field":"limit","message":"bad limit"}]}"#,
             r#"{"detail":"bad\n\tlimit"}"#,
         ] {
-            assert_eq!(api_message(body.as_bytes(), "k"), "bad limit", "{body}");
+            assert_eq!(api_message(body.as_bytes(), &["k"]), "bad limit", "{body}");
         }
-        assert_eq!(api_message(b"<html>", "k"), "it gave no reason");
+        assert_eq!(api_message(b"<html>", &["k"]), "it gave no reason");
     }
 
     #[test]
@@ -310,15 +326,15 @@ mod tests {
             ("con_0000000000030cdb is gone", "con_0000000000030cdb is gone"),
         ] {
             let body = serde_json::json!({ "error": said }).to_string();
-            assert_eq!(api_message(body.as_bytes(), "a-key"), told);
+            assert_eq!(api_message(body.as_bytes(), &["a-key"]), told);
         }
     }
 
     #[test]
     fn the_message_is_short_and_never_holds_the_key() {
-        let body = format!(r#"{{"message":"key sk_secret {}"}}"#, "x".repeat(1000));
-        let message = api_message(body.as_bytes(), "sk_secret");
-        assert!(message.starts_with("key [key] xxx"), "{message}");
+        let body = format!(r#"{{"message":"key sk_secret hush {}"}}"#, "x".repeat(1000));
+        let message = api_message(body.as_bytes(), &["sk_secret", "hush", ""]);
+        assert!(message.starts_with("key [key] [key] xxx"), "{message}");
         assert_eq!(message.chars().count(), LONGEST_MESSAGE + 1);
     }
 }

@@ -82,7 +82,7 @@ pub use budget::{Budget, BudgetSnapshot, Limits, Priority, Wait, WaitReason};
 pub use client::{Client, ClientBuilder, Counters};
 pub use endpoints::{
     ContactDetails, NewConversation, NewMessage, NewSession, NewVisitor, NewWebhook, SentMessage, SessionToken,
-    TypedPage, Webhook,
+    TypedPage, Webhook, WebhookChange,
 };
 pub use error::Error;
 pub use listing::{ListQuery, Listing};

@@ -10,8 +10,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::Listing;
 use super::model::{Json, Members, Name};
-use super::{Listing, Resource};
 
 /// A page as the server sent it.
 #[derive(Clone, Debug, Default)]
@@ -26,10 +26,10 @@ pub struct Page {
 
 impl Page {
     /// Reads the usual answers in one pass; `None` leaves the others, and the errors, to a closer look.
-    fn parse_plain(listing: &Listing, body: &[u8]) -> Option<Self> {
+    fn parse_plain(name: &'static str, body: &[u8]) -> Option<Self> {
         let body = str::from_utf8(body).ok()?;
         let mut json = serde_json::Deserializer::from_str(body);
-        let plain = PlainOf(listing.resource()).deserialize(&mut json).ok()?;
+        let plain = PlainOf(name).deserialize(&mut json).ok()?;
         json.end().ok()?;
         let envelope = Members::of(plain.others);
         Some(Self {
@@ -41,8 +41,13 @@ impl Page {
 
     /// Reads a list response. Fails, saying why, if there is no list in it.
     pub fn parse(listing: &Listing, body: &[u8]) -> Result<Self, String> {
+        Self::parse_list(listing.resource().as_str(), body)
+    }
+
+    /// The same, of a list that has this name.
+    pub(super) fn parse_list(name: &'static str, body: &[u8]) -> Result<Self, String> {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-        if let Some(page) = Self::parse_plain(listing, body) {
+        if let Some(page) = Self::parse_plain(name, body) {
             return Ok(page);
         }
         let raw: &RawValue = serde_json::from_slice(body).map_err(|error| not_json(&error, body))?;
@@ -56,7 +61,7 @@ impl Page {
         let Some(envelope) = Members::parse(raw) else {
             return Err("neither a list nor an object that holds one".to_owned());
         };
-        let names = list_names(listing.resource());
+        let names = list_names(name);
         let inner = envelope.get("data").and_then(Members::parse);
         for members in [Some(&envelope), inner.as_ref()].into_iter().flatten() {
             for name in names {
@@ -83,8 +88,8 @@ struct Plain<'a> {
     others: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
 
-/// Reads a [`Plain`] answer to a listing of a resource.
-struct PlainOf(Resource);
+/// Reads a [`Plain`] answer that is a list of this name.
+struct PlainOf(&'static str);
 
 impl<'de> DeserializeSeed<'de> for PlainOf {
     type Value = Plain<'de>;
@@ -126,9 +131,9 @@ impl<'de> Visitor<'de> for PlainOf {
     }
 }
 
-/// The members under which a list of a resource may stand, the likeliest first.
-fn list_names(resource: Resource) -> [&'static str; 4] {
-    [resource.as_str(), "data", "items", "results"]
+/// The members under which a list of this name may stand, the likeliest first.
+const fn list_names(name: &'static str) -> [&'static str; 4] {
+    [name, "data", "items", "results"]
 }
 
 /// What is wrong with a body that is no JSON, without quoting it.

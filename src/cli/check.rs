@@ -10,7 +10,7 @@ use allai_sync::sync;
 use allai_sync::warehouse::Warehouse;
 use clap::Args;
 
-use super::{Context, Outcome, output, parity, runtime};
+use super::{Context, Outcome, output, parity, runtime, subscription};
 
 /// Checks the configuration, the warehouse and the API keys; with --parity also what is mirrored
 #[derive(Args, Debug)]
@@ -38,6 +38,11 @@ impl Findings {
         self.lines.push(format!("ok    {what}: {how}\n"));
     }
 
+    /// What is not as it should be, and yet no failure.
+    pub(super) fn doubtful(&mut self, what: &str, why: &dyn std::fmt::Display) {
+        self.lines.push(format!("warn  {what}: {why}\n"));
+    }
+
     pub(super) fn bad(&mut self, what: &str, why: &dyn std::fmt::Display) {
         self.failed = true;
         self.lines.push(format!("FAIL  {what}: {why}\n"));
@@ -57,18 +62,15 @@ impl Options {
         let accounts = loaded.config.accounts.len();
         let plural = if accounts == 1 { "" } else { "s" };
         findings.good("configuration", &format!("valid, {accounts} account{plural}"));
-        // Somebody waits for the answer, and a fault that passes is worth a second try.
-        let impatient = RetryPolicy {
-            attempts: 2,
-            ..RetryPolicy::default()
-        };
         runtime::block_on(async {
             let has_tables = warehouse(&loaded.config, &mut findings).await;
             let is_readable = !findings.failed;
-            let mut accounts = app::accounts(&loaded.config, &SystemClock::shared(), &impatient)?;
+            let mut accounts = app::accounts(&loaded.config, &SystemClock::shared(), &impatient())?;
             accounts.retain(|account| self.account.as_ref().is_none_or(|name| *name == account.name));
             for account in &accounts {
-                api(account, &mut findings).await;
+                if api(account, &mut findings).await {
+                    subscription::compare(&loaded.config, account, has_tables, &mut findings).await?;
+                }
             }
             for name in loaded.config.connectors.keys() {
                 findings.good(
@@ -88,6 +90,14 @@ impl Options {
                 Outcome::Done
             })
         })
+    }
+}
+
+/// Somebody waits for the answer, and a fault that passes is worth a second try.
+pub(super) fn impatient() -> RetryPolicy {
+    RetryPolicy {
+        attempts: 2,
+        ..RetryPolicy::default()
     }
 }
 
@@ -138,7 +148,8 @@ async fn warehouse(config: &Config, findings: &mut Findings) -> bool {
     usable
 }
 
-async fn api(account: &sync::Account, findings: &mut Findings) {
+/// Returns whether it is worth while to ask for more.
+async fn api(account: &sync::Account, findings: &mut Findings) -> bool {
     let client = account.client.with_priority(Priority::Interactive);
     let one = ListQuery {
         limit: 1,
@@ -157,7 +168,7 @@ async fn api(account: &sync::Account, findings: &mut Findings) {
             Err(error) => {
                 findings.bad(&format!("{what}, {resource}"), &sync::explain(&account.name, &error));
                 if readable.is_empty() && concerns_all_requests(&error) {
-                    return;
+                    return false;
                 }
             }
         }
@@ -169,6 +180,7 @@ async fn api(account: &sync::Account, findings: &mut Findings) {
         };
         findings.good(&what, &format!("the key may read {}; {limit}", readable.join(", ")));
     }
+    true
 }
 
 /// Whether every further request would fail in the same way.

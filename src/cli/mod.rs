@@ -15,12 +15,15 @@ mod migrate;
 mod output;
 mod parity;
 mod progress;
+mod reading;
 mod run;
 mod runtime;
 mod sandbox;
 mod status;
+mod subscription;
 mod summary;
 mod sync;
+mod webhooks;
 
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
@@ -89,6 +92,7 @@ enum Command {
     Check(check::Options),
     Status(status::Options),
     Migrate(migrate::Options),
+    Webhooks(webhooks::Options),
     Config(config::Options),
     Completions(completions::Options),
 }
@@ -107,6 +111,7 @@ impl Command {
             Self::Check(options) => options.run(context),
             Self::Status(options) => options.run(context),
             Self::Migrate(options) => options.run(context),
+            Self::Webhooks(options) => options.run(context),
             Self::Config(options) => options.run(context),
             Self::Completions(options) => options.run(),
         }

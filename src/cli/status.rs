@@ -1,7 +1,5 @@
 //! `allai-sync status`: how the mirror stands, read from the warehouse alone.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use allai_sync::allai::Resource;
@@ -10,17 +8,14 @@ use allai_sync::clock::SystemClock;
 use allai_sync::config::duration as config_duration;
 use allai_sync::figures::{duration, grouped};
 use allai_sync::status::{Known, ResourceStatus, StatusReport};
-use allai_sync::warehouse::{Location, RunStatus, Warehouse};
-use anyhow::{Context as _, bail};
+use allai_sync::warehouse::{Location, RunStatus};
+use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 
-use super::{Context, Outcome, output, runtime};
-
-/// A sync that begins while its file is read is found open the second time; only several that come and go are not.
-const READ_AT_MOST: u32 = 5;
+use super::{Context, Outcome, output, reading, runtime};
 
 /// Shows how fresh and how complete the mirror is
 #[derive(Args, Debug)]
@@ -69,33 +64,17 @@ impl Options {
     }
 }
 
-/// Reads the warehouse and leaves it as it is, even if it is not there.
 async fn read(location: &Location, accounts: &[String]) -> anyhow::Result<StatusReport> {
     let clock = SystemClock::shared();
-    for _ in 0..READ_AT_MOST {
-        let Some(warehouse) = Warehouse::open_to_read(location, Arc::clone(&clock)).await? else {
-            let file = location.file().unwrap_or(Path::new(""));
-            tracing::warn!("{} does not exist yet; the first sync creates it", file.display());
-            return Ok(StatusReport::never_synced(accounts, clock.now()));
-        };
-        let report = match warehouse.has_tables().await {
-            Ok(true) => {
-                let known = Known {
-                    accounts,
-                    ..Known::default()
-                };
-                StatusReport::read(&warehouse, &known, clock.now()).await
-            }
-            Ok(false) => Ok(StatusReport::never_synced(accounts, clock.now())),
-            Err(error) => Err(error),
-        };
-        let reliable = warehouse.is_as_opened();
-        warehouse.close().await;
-        if reliable {
-            return Ok(report?);
-        }
-    }
-    bail!("the warehouse changed each time it was read: try again when the sync is through")
+    let known = Known {
+        accounts,
+        ..Known::default()
+    };
+    let report = reading::read(location, false, async |warehouse| {
+        StatusReport::read(warehouse, &known, clock.now()).await
+    });
+    let report = report.await?;
+    Ok(report.unwrap_or_else(|| StatusReport::never_synced(accounts, clock.now())))
 }
 
 fn table(report: &StatusReport) -> String {

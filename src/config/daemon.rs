@@ -33,7 +33,7 @@ pub struct Daemon {
     #[serde(with = "duration")]
     #[schemars(with = "String")]
     pub stop_within: Duration,
-    /// For how long `sync_runs`, `parity_audits` and `incidents` keep what is over.
+    /// For how long `sync_runs`, `parity_audits`, `incidents` and `session_tokens` keep what is over.
     #[serde(with = "duration")]
     #[schemars(with = "String")]
     pub keep_journal: Duration,

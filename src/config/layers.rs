@@ -55,6 +55,14 @@ impl Layers {
         if !insert(&mut self.env, &keys, Value::from(value)) {
             return refuse("sets a key inside of one that another variable sets");
         }
+        // A secret is given as `x` or as `x_file`: the environment wins whichever of them the file has.
+        if let Some((last, parents)) = keys.split_last() {
+            let other = match last.strip_suffix("_file") {
+                Some(secret) => secret.to_owned(),
+                None => format!("{last}_file"),
+            };
+            remove(&mut self.file, &[parents, &[other]].concat());
+        }
         sources.note_variable(KeyPath::new(keys), name);
     }
 

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::alerts::Alerts;
 use crate::app::{self, App};
-use crate::config::Config;
+use crate::config::{self, Config};
 
 /// The alerts at work; dropped, they stop.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl Watching {
         let stop = CancellationToken::new();
         let (warehouse, clock) = (app.warehouse.clone(), Arc::clone(&app.clock));
         let alerts = Alerts::new(config.alerts.clone(), app::plans(config), warehouse, clock, since);
-        let task = tokio::spawn(alerts.watch(stop.clone()));
+        let task = tokio::spawn(alerts.receiving(receiving(config)).watch(stop.clone()));
         Self { stop, task }
     }
 
@@ -34,6 +34,22 @@ impl Watching {
         if tokio::time::timeout(within, &mut self.task).await.is_err() {
             self.task.abort();
         }
+    }
+}
+
+/// The accounts that AllAI is asked to send every message's event of.
+fn receiving(config: &Config) -> Vec<String> {
+    let is_told = |account: &config::Account| {
+        let wants = |webhook: &config::AccountWebhook| {
+            let is_message = |event: &String| event.starts_with("message.");
+            webhook.events.is_empty() || webhook.events.iter().any(is_message)
+        };
+        account.enabled && account.webhook.as_ref().is_some_and(wants)
+    };
+    let accounts = config.accounts.iter().filter(|(_, account)| is_told(account));
+    match config.webhooks {
+        Some(_) => accounts.map(|(name, _)| name.clone()).collect(),
+        None => Vec::new(),
     }
 }
 

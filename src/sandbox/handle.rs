@@ -151,6 +151,15 @@ impl AccountHandle {
         })
     }
 
+    /// Switches all webhooks off or on, as a server may do with those that fail too often.
+    pub fn switch_webhooks(&self, active: bool) {
+        self.0.with(|state, _| {
+            for hook in &mut state.hooks {
+                Arc::make_mut(hook).active = active;
+            }
+        });
+    }
+
     /// Makes `count` random changes, the same for the same account and seed.
     pub fn mutate(&self, seed: u64, count: usize, what: &MutationKinds) {
         self.0.with(|state, now| state.account.mutate(seed, count, what, now));

@@ -62,7 +62,7 @@ pub use log::{LogEntry, Stats};
 pub use options::{
     AccountOptions, ChurnKind, ChurnOf, ChurnOptions, ChurnWhere, Envelope, FaultOptions, LimitOptions, MessageOrder,
     ObjectEnvelope, Options, Order, RateHeaders, ResetFormat, RetryAfter, ShapeOptions, TimeFormat, Totals,
-    WebhookForm, WebhookOptions, WindowKind,
+    WebhookAgain, WebhookEndpoint, WebhookForm, WebhookOptions, WindowKind,
 };
 pub use units::{parse_duration, parse_share, parse_signed_duration};
 pub use webhooks::Delivery;

@@ -37,12 +37,13 @@ const RETRIES: u32 = 3;
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 
 /// A registered webhook.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Webhook {
     pub(super) id: String,
     pub(super) url: Url,
     pub(super) events: Vec<&'static str>,
     pub(super) secret: SecretString,
+    pub(super) active: bool,
     pub(super) created: Option<DateTime<Utc>>,
 }
 
@@ -54,12 +55,13 @@ impl Webhook {
             url: options.url.clone()?,
             events: EVENTS.to_vec(),
             secret: options.secret.clone()?,
+            active: true,
             created: None,
         })
     }
 
     pub(super) fn wants(&self, event: &str) -> bool {
-        self.events.contains(&event)
+        self.active && self.events.contains(&event)
     }
 }
 

@@ -8,7 +8,9 @@ mod chart;
 mod jobs;
 mod page;
 mod read;
+mod session_tokens;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,14 +25,16 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::allai::Client;
 use crate::clock::SharedClock;
-use crate::config::Secret;
+use crate::config::{self, Secret};
 use crate::listener::{self, Limits};
 use crate::metrics::{self, Exporter};
 use crate::schedule::{Health, Plan};
 use crate::status::{Gathered, Known, StatusReport};
 use crate::warehouse::{JobState, Standing, Warehouse};
 use read::{Cached, Problem, Terms};
+use session_tokens::Allowance;
 
 /// A scheduler that has not looked at its jobs for so long is not keeping schedules.
 const STUCK: Duration = Duration::from_mins(1);
@@ -65,7 +69,7 @@ const COUNTED: Terms = Terms {
 };
 
 /// What a new configuration may change.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// The accounts that are shown even if they were never synced.
     pub accounts: Vec<String>,
@@ -75,6 +79,27 @@ pub struct Settings {
     pub stale_after: Duration,
     /// What calls that change something must bring; none: they are refused.
     pub token: Option<Secret>,
+    /// The accounts' APIs, by name: for session tokens.
+    pub clients: BTreeMap<String, Client>,
+    /// How long session tokens are valid at most.
+    pub session_token_max: Duration,
+    /// How many session tokens a minute are handed out.
+    pub session_tokens_per_minute: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let config = config::Admin::default();
+        Self {
+            accounts: Vec::new(),
+            plans: Vec::new(),
+            stale_after: config::Alerts::default().stale_after,
+            token: None,
+            clients: BTreeMap::new(),
+            session_token_max: config.session_token_max,
+            session_tokens_per_minute: config.session_tokens_per_minute,
+        }
+    }
 }
 
 /// The schedules that are kept beside the listener.
@@ -95,6 +120,7 @@ struct Admin {
     settings: watch::Receiver<Settings>,
     schedules: Option<Schedules>,
     exporter: Option<Exporter>,
+    allowance: Arc<Allowance>,
 }
 
 /// What the routes read.
@@ -164,6 +190,7 @@ impl Server {
             admin: Admin {
                 reads: Arc::new(Reads::of(&warehouse, &clock)),
                 warehouse,
+                allowance: Arc::new(Allowance::new(&clock)),
                 clock,
                 settings,
                 schedules: None,
@@ -206,6 +233,7 @@ fn router(admin: Admin) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
         .route("/api/v1/jobs/{job}/run", post(jobs::run))
+        .route("/api/v1/session-token", post(session_tokens::issue))
         .fallback(|| async {
             (
                 StatusCode::NOT_FOUND,

@@ -271,6 +271,7 @@ const LIST: Statement = Statement::shared(
     "SELECT account, id, event, entity, occurred_at, received_at, status, attempts, last_error, processed_at, due_at \
      FROM webhook_events WHERE account = $1 AND status = $2 ORDER BY received_at DESC LIMIT $3",
 );
+const STATUS_OF: Statement = Statement::shared("SELECT status FROM webhook_events WHERE account = $1 AND id = $2");
 const DEPTHS: Statement = Statement::shared(
     "SELECT status, count(*) AS events, min(received_at) AS oldest FROM webhook_events \
      WHERE account = $1 AND status IN ('pending', 'processing', 'dead') GROUP BY status",
@@ -310,6 +311,7 @@ pub(super) const STATEMENTS: &[Statement] = &[
     REPLAY,
     REPLAY_DEAD,
     LIST,
+    STATUS_OF,
     DEPTHS,
     LAST_RECEIVED,
     UNTOLD_CHANGES,
@@ -534,6 +536,17 @@ impl Warehouse {
             .fetch_all(pool)
             .await)
         .doing("listing events")
+    }
+
+    /// How an event stands; `None` if there is none of this id.
+    pub async fn event_status(&self, account: &str, id: &str) -> Result<Option<EventStatus>, Error> {
+        let row: Option<(String,)> = reading!(self, pool, dialect => sqlx::query_as(STATUS_OF.of(dialect))
+            .bind(account)
+            .bind(id)
+            .fetch_optional(pool)
+            .await)
+        .doing("looking for an event")?;
+        Ok(row.and_then(|(status,)| EventStatus::ALL.into_iter().find(|known| known.as_str() == status)))
     }
 
     /// How the events of these accounts stand; those that never had one are left out.

@@ -40,10 +40,12 @@ mod rate_budgets;
 mod repeated;
 mod retention;
 mod runs;
+mod session_tokens;
 mod sqlite;
 mod standing;
 mod state;
 mod statement;
+mod subscriptions;
 mod values;
 mod views;
 mod writer;
@@ -73,10 +75,12 @@ pub use postgres::Postgres;
 pub use quarantine::{QuarantineReason, Quarantined};
 pub use rate_budgets::RateBudget;
 pub use runs::{RunRecord, RunStatus};
+pub use session_tokens::IssuedToken;
 pub use sqlite::Sqlite;
 pub use standing::Standing;
 pub use state::{StateSummary, StateUpdate, SyncState};
 pub use statement::Statement;
+pub use subscriptions::Subscription;
 pub use views::VIEWS;
 pub use writer::PageWriter;
 
@@ -313,8 +317,10 @@ pub fn statements() -> Vec<Statement> {
         rate_budgets::STATEMENTS,
         retention::STATEMENTS,
         runs::STATEMENTS,
+        session_tokens::STATEMENTS,
         standing::STATEMENTS,
         state::STATEMENTS,
+        subscriptions::STATEMENTS,
     ] {
         all.extend_from_slice(part);
     }

@@ -210,8 +210,8 @@ pub(super) fn resource_named(name: &str) -> Option<Resource> {
     Resource::ALL.into_iter().find(|resource| resource.as_str() == name)
 }
 
-/// A time-ordered id: a version 7 UUID of the time the run ended.
-fn run_id(at: DateTime<Utc>) -> String {
+/// A time-ordered id: a version 7 UUID of this time.
+pub(super) fn time_ordered_id(at: DateTime<Utc>) -> String {
     let seconds = u64::try_from(at.timestamp()).unwrap_or(0);
     let timestamp = uuid::Timestamp::from_unix(uuid::NoContext, seconds, at.timestamp_subsec_nanos());
     uuid::Uuid::new_v7(timestamp).to_string()
@@ -222,7 +222,7 @@ impl Warehouse {
     /// through outages: the work of a run must not be lost for its last line.
     pub async fn finish_run(&self, run: &RunRecord, update: Option<&StateUpdate>) -> Result<(), Error> {
         // One id for all attempts: whether a commit took place whose answer was lost is not known.
-        let id = run_id(run.finished_at);
+        let id = time_ordered_id(run.finished_at);
         let mut outages = Outages::default();
         loop {
             match self.write_run(&id, run, update).await {

@@ -9,6 +9,7 @@ mod fuzz;
 mod mirror;
 mod readme;
 mod receiving;
+mod registration;
 mod sandbox;
 mod server;
 mod support;

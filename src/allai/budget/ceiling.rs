@@ -8,7 +8,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
 use super::Limits;
-use crate::clock::SharedClock;
+use crate::clock::{Monotonic, SharedClock};
 
 /// What a limit without a stated window is per: the guide's limits are per minute.
 const MINUTE: Duration = Duration::from_mins(1);
@@ -16,18 +16,6 @@ const MINUTE: Duration = Duration::from_mins(1);
 /// How much an unforeseen refusal lowers the limit that is assumed, and how much a minute without one raises it.
 const CUT: f64 = 0.7;
 const RECOVERY: f64 = 1.05;
-
-/// governor's view of our clock.
-#[derive(Clone, Debug)]
-struct Monotonic(SharedClock);
-
-impl governor::clock::Clock for Monotonic {
-    type Instant = Duration;
-
-    fn now(&self) -> Duration {
-        self.0.monotonic()
-    }
-}
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, Monotonic, NoOpMiddleware<Duration>>;
 

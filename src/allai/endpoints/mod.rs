@@ -14,7 +14,7 @@ pub use contacts::ContactDetails;
 pub use conversations::{NewConversation, NewVisitor};
 pub use messages::{NewMessage, SentMessage};
 pub use session::{NewSession, SessionToken};
-pub use webhooks::{NewWebhook, Webhook};
+pub use webhooks::{NewWebhook, Webhook, WebhookChange};
 
 use super::listing::{ListQuery, Listing};
 use super::model::{Record, Rejected};

@@ -30,7 +30,7 @@ use super::faults::{self, Fault};
 use super::keys::{Keys, Permission};
 use super::limits::{Limits, Verdict, http_date, set};
 use super::log::{Log, LogEntry};
-use super::options::Options;
+use super::options::{Options, WebhookEndpoint};
 use super::webhooks::{Outgoing, Webhook};
 use crate::clock::SharedClock;
 use query::Query;
@@ -257,10 +257,14 @@ enum Endpoint {
     Satisfaction,
     Webhooks,
     NewWebhook,
+    ChangeWebhook(String),
+    ReplaceWebhook(String),
+    DeleteWebhook(String),
 }
 
 impl Endpoint {
-    fn find(method: &Method, path: &str) -> Result<Self, Failure> {
+    /// `extra` are the endpoints of webhooks that there are beside the guide's.
+    fn find(method: &Method, path: &str, extra: &[WebhookEndpoint]) -> Result<Self, Failure> {
         let rest = path
             .strip_prefix("/v2/")
             .ok_or_else(|| Failure::not_found("there is nothing outside /v2/"))?;
@@ -289,7 +293,11 @@ impl Endpoint {
             ["analytics", "conversations"] => allowed(get.then_some(Self::Daily), "GET"),
             ["analytics", "satisfaction"] => allowed(get.then_some(Self::Satisfaction), "GET"),
             ["webhooks"] if post => Ok(Self::NewWebhook),
-            ["webhooks"] => allowed(get.then_some(Self::Webhooks), "GET, POST"),
+            ["webhooks"] if extra.contains(&WebhookEndpoint::List) => {
+                allowed(get.then_some(Self::Webhooks), "GET, POST")
+            }
+            ["webhooks"] => Err(Failure::method("POST")),
+            ["webhooks", id] => webhooks::find(method, id, extra),
             _ => Err(Failure::not_found(&format!("no such endpoint: {path}"))),
         }
     }
@@ -310,7 +318,11 @@ impl Endpoint {
             | Self::NewMessage(_)
             | Self::NewContact
             | Self::ChangeContact(_) => Permission::Write,
-            Self::Webhooks | Self::NewWebhook => Permission::Admin,
+            Self::Webhooks
+            | Self::NewWebhook
+            | Self::ChangeWebhook(_)
+            | Self::ReplaceWebhook(_)
+            | Self::DeleteWebhook(_) => Permission::Admin,
         }
     }
 
@@ -325,7 +337,7 @@ impl Endpoint {
 
 impl Call<'_> {
     fn carry_out(&mut self, method: &Method, path: &str, permissions: &[Permission]) -> Result<Reply, Failure> {
-        let endpoint = Endpoint::find(method, path)?;
+        let endpoint = Endpoint::find(method, path, &self.state.options.webhooks.endpoints)?;
         let needed = endpoint.permission();
         if !permissions.contains(&needed) {
             return Err(Failure::forbidden(&format!(
@@ -354,8 +366,11 @@ impl Call<'_> {
             Endpoint::Overview => self.overview(),
             Endpoint::Daily => self.daily(),
             Endpoint::Satisfaction => self.satisfaction(),
-            Endpoint::Webhooks => Ok(self.webhooks()),
+            Endpoint::Webhooks => self.webhooks(),
             Endpoint::NewWebhook => self.new_webhook(),
+            Endpoint::ChangeWebhook(id) => self.change_webhook(&id, false),
+            Endpoint::ReplaceWebhook(id) => self.change_webhook(&id, true),
+            Endpoint::DeleteWebhook(id) => self.delete_webhook(&id),
         }
     }
 }

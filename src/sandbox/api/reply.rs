@@ -29,6 +29,14 @@ impl Reply {
         }
     }
 
+    /// There is nothing more to say (204).
+    pub(super) fn nothing() -> Self {
+        Self {
+            status: StatusCode::NO_CONTENT,
+            body: String::new(),
+        }
+    }
+
     pub(super) fn created(body: String) -> Self {
         Self {
             status: StatusCode::CREATED,
@@ -69,6 +77,10 @@ impl Failure {
             allow: Some(allowed),
             ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &message)
         }
+    }
+
+    pub(super) fn conflict(message: &str) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", message)
     }
 
     pub(super) fn too_large() -> Self {

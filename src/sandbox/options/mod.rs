@@ -228,6 +228,50 @@ pub struct WebhookOptions {
     /// The form of a delivery.
     #[arg(id = "webhook_form", long = "webhook-form", value_name = "FORM", value_enum, default_value_t = WebhookForm::Plain)]
     pub form: WebhookForm,
+    /// What there is beside `POST /webhooks`, of which alone the guide tells (comma-separated).
+    #[arg(
+        id = "webhook_endpoints",
+        long = "webhook-endpoints",
+        value_name = "ENDPOINT",
+        value_delimiter = ',',
+        value_enum,
+        default_values_t = [
+            WebhookEndpoint::List,
+            WebhookEndpoint::Patch,
+            WebhookEndpoint::Put,
+            WebhookEndpoint::Delete,
+        ]
+    )]
+    pub endpoints: Vec<WebhookEndpoint>,
+    /// What becomes of a URL that is registered again.
+    #[arg(id = "webhook_again", long = "webhook-again", value_name = "HOW", value_enum, default_value_t = WebhookAgain::Another)]
+    pub again: WebhookAgain,
+}
+
+/// What becomes of a URL that is registered again.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebhookAgain {
+    /// There are two webhooks for it.
+    Another,
+    /// It is refused, with 409.
+    Refused,
+    /// The one that is there is changed.
+    Changed,
+}
+
+/// An endpoint of webhooks that the guide does not name.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebhookEndpoint {
+    /// `GET /webhooks`.
+    List,
+    /// `PATCH /webhooks/{id}`.
+    Patch,
+    /// `PUT /webhooks/{id}`.
+    Put,
+    /// `DELETE /webhooks/{id}`.
+    Delete,
+    /// None of them.
+    None,
 }
 
 /// The form of a delivery.

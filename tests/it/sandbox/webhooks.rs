@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use allai_sync::clock::VirtualClock;
-use allai_sync::sandbox::{Options, Sandbox, WebhookForm};
+use allai_sync::sandbox::{Options, Sandbox, WebhookAgain, WebhookEndpoint, WebhookForm};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -165,4 +165,56 @@ async fn deliveries_come_twice_and_in_another_form_if_wanted() {
     assert_eq!(*signature, format!("sha256={}", sign(body)));
     let body: Value = serde_json::from_slice(body).unwrap();
     assert_eq!((&body["type"], body.get("id")), (&json!("lead.created"), None));
+}
+
+#[tokio::test]
+async fn a_webhook_is_changed_and_removed_where_the_switches_say_so() {
+    let (url, inbox) = receiver(0).await;
+    let caller = registered(&url, &["lead.created"]).await;
+    let id = caller.rows("webhooks").await[0]["id"].as_str().unwrap().to_owned();
+    let path = format!("webhooks/{id}");
+    // What a change leaves out stays.
+    let (status, changed) = caller.send(Method::PATCH, &path, json!({"active": false})).await;
+    assert_eq!((status.as_u16(), &changed["active"]), (200, &json!(false)));
+    assert_eq!(changed["events"], json!(["lead.created"]));
+    let lead = json!({"name": "Ana", "tags": ["lead"]});
+    caller.send(Method::POST, "contacts", lead.clone()).await;
+    caller.sandbox.deliveries_finished().await;
+    assert!(inbox.lock().unwrap().got.is_empty(), "it is switched off");
+    let (status, _) = caller.send(Method::PUT, &path, json!({"active": true})).await;
+    assert_eq!(status, 400, "a whole webhook has a URL");
+    let whole = json!({"url": url, "events": ["lead.created"], "secret": "altul"});
+    let (status, changed) = caller.send(Method::PUT, &path, whole.clone()).await;
+    assert_eq!((status.as_u16(), &changed["active"]), (200, &json!(true)));
+    caller.send(Method::POST, "contacts", lead).await;
+    caller.sandbox.deliveries_finished().await;
+    let (signature, body) = inbox.lock().unwrap().got.remove(0);
+    assert_ne!(signature, sign(&body), "the secret is another one");
+
+    caller
+        .sandbox
+        .set_options(|options| options.webhooks.again = WebhookAgain::Refused);
+    assert_eq!(caller.send(Method::POST, "webhooks", whole.clone()).await.0, 409);
+    let removed = async || {
+        caller
+            .request(Method::DELETE, &path)
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .as_u16()
+    };
+    for (endpoints, status) in [
+        (vec![WebhookEndpoint::None], 404),
+        (vec![WebhookEndpoint::List, WebhookEndpoint::Patch], 405),
+        (vec![WebhookEndpoint::Delete], 204),
+        (vec![WebhookEndpoint::Delete], 404),
+    ] {
+        caller
+            .sandbox
+            .set_options(|options| options.webhooks.endpoints = endpoints);
+        assert_eq!(removed().await, status);
+    }
+    assert_eq!(caller.get("webhooks").await.0, 405, "no list either");
+    assert_eq!(caller.send(Method::POST, "webhooks", whole).await.0, 201);
 }
