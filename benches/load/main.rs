@@ -41,6 +41,7 @@ struct Options {
     prefix: String,
 }
 
+#[expect(clippy::print_stdout, reason = "its one line is what it is run for")]
 fn main() {
     let options = Options::parse();
     let runtime = tokio::runtime::Builder::new_current_thread()

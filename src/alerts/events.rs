@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::warehouse::{self, Condition, IncidentKind, InboxSummary, Warehouse};
+use crate::warehouse::{self, Condition, InboxSummary, IncidentKind, Warehouse};
 
 /// An event may be a little late, and a run may find first what it tells of.
 const LATE: TimeDelta = TimeDelta::minutes(10);
@@ -42,7 +42,10 @@ fn dead(inbox: &InboxSummary) -> Condition {
         account: account.clone(),
         resource: String::new(),
         kind: IncidentKind::EventsDead,
-        summary: format!("{} webhook events of account {account} could not be applied", inbox.dead),
+        summary: format!(
+            "{} webhook events of account {account} could not be applied",
+            inbox.dead
+        ),
         remedy: format!(
             "see why with: allai-sync webhooks dead --account {account}; once that is mended: allai-sync webhooks replay \
              --all-dead --account {account}"

@@ -276,7 +276,7 @@ async fn contacts_that_are_not_found_are_one_run_of_the_contacts(database: Datab
     assert!(said.contains("a sync of the contacts was asked for"), "{said}");
     assert!(stage.calls.runs.notified().now_or_never().is_some());
     let jobs = stage.simulation.warehouse.jobs().await.unwrap();
-    assert!(jobs[0].requested_at.is_some() && !jobs[0].requested_full);
+    assert!(jobs[0].requested_at.is_some() && jobs[0].requested_full_at.is_none());
 }
 
 async fn what_events_alone_tell_is_kept_once_however_often_they_are_applied(database: Database) {
