@@ -4,12 +4,12 @@
 
 use std::sync::OnceLock;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::allai::BudgetSnapshot;
-use crate::warehouse::{JobState, RunRecord, Standing};
+use crate::warehouse::{Ended, InboxSummary, JobState, RunRecord, Standing};
 
 /// Seconds that runs are told apart by: an incremental one takes a second, a first one may take hours.
 const DURATIONS: [f64; 12] = [
@@ -126,6 +126,36 @@ pub const METRICS: &[(&str, Kind, Unit, &str)] = &[
         Unit::Count,
         "Webhook requests by the status they were answered with",
     ),
+    (
+        EVENTS,
+        Kind::Counter,
+        Unit::Count,
+        "Attempts to apply webhook events by account and outcome (done, later, dead)",
+    ),
+    (
+        APPLY_DURATION,
+        Kind::Histogram,
+        Unit::Seconds,
+        "How long webhook events took from their arrival until they were applied",
+    ),
+    (
+        EVENTS_WAITING,
+        Kind::Gauge,
+        Unit::Count,
+        "Webhook events that wait or are being applied",
+    ),
+    (
+        EVENTS_AGE,
+        Kind::Gauge,
+        Unit::Seconds,
+        "How long the first of the waiting webhook events has waited",
+    ),
+    (
+        EVENTS_DEAD,
+        Kind::Gauge,
+        Unit::Count,
+        "Webhook events that could not be applied and are not tried any more",
+    ),
     (MEMORY, Kind::Gauge, Unit::Bytes, "Resident memory of this process"),
     (FILES, Kind::Gauge, Unit::Count, "Open files of this process"),
 ];
@@ -150,6 +180,11 @@ const WAITING: &str = "allai_sync_jobs_waiting";
 const LOOKED_AT: &str = "allai_sync_scheduler_last_look_timestamp_seconds";
 const DATABASE: &str = "allai_sync_database_up";
 const WEBHOOKS: &str = "allai_sync_webhook_requests_total";
+const EVENTS: &str = "allai_sync_webhook_events_total";
+const APPLY_DURATION: &str = "allai_sync_webhook_apply_duration_seconds";
+const EVENTS_WAITING: &str = "allai_sync_webhook_events_waiting";
+const EVENTS_AGE: &str = "allai_sync_webhook_oldest_waiting_seconds";
+const EVENTS_DEAD: &str = "allai_sync_webhook_events_dead";
 const MEMORY: &str = "allai_sync_process_resident_memory_bytes";
 const FILES: &str = "allai_sync_process_open_files";
 
@@ -309,6 +344,32 @@ fn process() {
     }
     if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
         gauge!(FILES).set(number(files.count() as u64));
+    }
+}
+
+/// How the webhook events of the accounts stand.
+pub(crate) fn inboxes(accounts: &[String], inboxes: &[InboxSummary], now: DateTime<Utc>) {
+    for account in accounts {
+        let its = inboxes.iter().find(|inbox| inbox.account == *account);
+        let oldest = its.and_then(|inbox| inbox.oldest_waiting_at);
+        let age = oldest.map_or(0.0, |at| (seconds(now) - seconds(at)).max(0.0));
+        gauge!(EVENTS_WAITING, "account" => account.clone()).set(number(its.map_or(0, |inbox| inbox.waiting)));
+        gauge!(EVENTS_AGE, "account" => account.clone()).set(age);
+        gauge!(EVENTS_DEAD, "account" => account.clone()).set(number(its.map_or(0, |inbox| inbox.dead)));
+    }
+}
+
+/// Counts an attempt to apply a webhook event, which took `after` since its arrival.
+pub(crate) fn event_ended(account: &str, ended: &Ended, after: TimeDelta) {
+    let outcome = match ended {
+        Ended::Done(_) => "done",
+        Ended::Later { .. } => "later",
+        Ended::Dead(_) => "dead",
+    };
+    counter!(EVENTS, "account" => account.to_owned(), "outcome" => outcome).increment(1);
+    if matches!(ended, Ended::Done(_)) {
+        let took = after.to_std().unwrap_or_default().as_secs_f64();
+        histogram!(APPLY_DURATION, "account" => account.to_owned()).record(took);
     }
 }
 

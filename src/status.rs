@@ -2,7 +2,7 @@
 
 mod attention;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -11,8 +11,8 @@ use serde::Serialize;
 use crate::allai::Resource;
 use crate::schedule::{Due, Plan, stale_for};
 use crate::warehouse::{
-    self, AuditScope, AuditVerdict, Figures, Freshness, Holding, JobState, ParityAudit, QuarantineReason, RateBudget,
-    RunRecord, RunStatus, Warehouse,
+    self, AuditScope, AuditVerdict, EventRow, EventStatus, Figures, Freshness, Holding, InboxSummary, JobState,
+    ParityAudit, QuarantineReason, RateBudget, RunRecord, RunStatus, Warehouse,
 };
 
 pub use attention::{Attention, Level, Verdict};
@@ -30,6 +30,42 @@ pub struct StatusReport {
     pub resources: Vec<ResourceStatus>,
     /// The rate budget of each account, as its last run left it.
     pub budgets: Vec<RateBudget>,
+    /// The webhook events of each account that ever had one.
+    pub inboxes: Vec<InboxStatus>,
+}
+
+/// How the webhook events of an account stand.
+#[derive(Clone, Debug, Serialize)]
+pub struct InboxStatus {
+    /// How many there are, and since when.
+    #[serde(flatten)]
+    pub summary: InboxSummary,
+    /// The last ones that could not be applied.
+    pub dead_events: Vec<DeadEvent>,
+}
+
+/// An event that could not be applied.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeadEvent {
+    /// What makes it one event.
+    pub id: String,
+    /// Its type, if it says.
+    pub event: Option<String>,
+    /// When it arrived.
+    pub received_at: DateTime<Utc>,
+    /// Why.
+    pub last_error: Option<String>,
+}
+
+impl From<EventRow> for DeadEvent {
+    fn from(row: EventRow) -> Self {
+        Self {
+            id: row.id,
+            event: row.event,
+            received_at: row.received_at,
+            last_error: row.last_error,
+        }
+    }
 }
 
 /// How a resource of an account stands.
@@ -193,16 +229,38 @@ pub struct Gathered {
     found: Vec<Freshness>,
     jobs: Vec<JobState>,
     budgets: Vec<RateBudget>,
+    inboxes: Vec<InboxStatus>,
 }
+
+/// So many dead events are shown.
+const DEAD_SHOWN: u32 = 5;
 
 impl Gathered {
     /// Reads the state of everything that was ever synced. Fails if the warehouse has no tables.
     pub async fn read(warehouse: &Warehouse, figures: &Figures, now: DateTime<Utc>) -> Result<Self, warehouse::Error> {
+        let jobs = warehouse.jobs().await?;
+        let accounts: BTreeSet<&str> = jobs.iter().map(|job| job.account.as_str()).collect();
+        let mut inboxes = Vec::new();
+        for summary in warehouse.inbox_summaries(accounts).await? {
+            let dead_events = match summary.dead {
+                0 => Vec::new(),
+                _ => {
+                    warehouse
+                        .events(&summary.account, EventStatus::Dead, DEAD_SHOWN)
+                        .await?
+                }
+            };
+            inboxes.push(InboxStatus {
+                summary,
+                dead_events: dead_events.into_iter().map(DeadEvent::from).collect(),
+            });
+        }
         Ok(Self {
             at: now,
             found: warehouse.freshness_with(figures).await?,
-            jobs: warehouse.jobs().await?,
+            jobs,
             budgets: warehouse.rate_budgets().await?,
+            inboxes,
         })
     }
 }
@@ -222,8 +280,14 @@ impl StatusReport {
             found,
             jobs,
             budgets,
+            inboxes,
         } = gathered;
-        Self::new(found, jobs, budgets, known, at)
+        let mut report = Self::new(found, jobs, budgets, known, at);
+        report.attention.extend(attention::of_inboxes(&inboxes, at));
+        report.attention.sort_by_key(|found| std::cmp::Reverse(found.level));
+        report.verdict = Verdict::of(&report.resources, &report.attention);
+        report.inboxes = inboxes;
+        report
     }
 
     /// How `accounts` stand before the first sync.
@@ -283,6 +347,7 @@ impl StatusReport {
             attention,
             resources,
             budgets,
+            inboxes: Vec::new(),
         }
     }
 

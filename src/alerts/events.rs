@@ -68,3 +68,62 @@ fn silent(account: &str, last: DateTime<Utc>) -> Condition {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::allai::Resource;
+    use crate::clock::SystemClock;
+    use crate::warehouse::{Location, RunRecord, RunStatus};
+    use crate::webhooks::read_event;
+
+    #[tokio::test]
+    async fn events_that_stop_coming_although_there_are_new_messages_are_told_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let location = Location {
+            url: format!("sqlite://{}", folder.path().join("w.db").display()),
+            schema: String::new(),
+        };
+        let clock = SystemClock::shared();
+        let warehouse = Warehouse::open(&location, Arc::clone(&clock)).await.unwrap();
+        warehouse.migrate().await.unwrap();
+        let now = clock.now();
+        let ago = |minutes| now - TimeDelta::minutes(minutes);
+        let kinds = async |receiving: &[String]| {
+            let found = conditions(&warehouse, BTreeSet::from(["main"]), receiving, ago(500))
+                .await
+                .unwrap();
+            found.into_iter().map(|condition| condition.kind).collect::<Vec<_>>()
+        };
+        let run = async |minutes, inserted| {
+            let record = RunRecord {
+                status: RunStatus::Complete,
+                inserted,
+                error: None,
+                ..RunRecord::failed("main", Resource::Messages, "schedule", ago(minutes), ago(minutes), "")
+            };
+            warehouse.finish_run(&record, None).await.unwrap();
+        };
+        let main = ["main".to_owned()];
+        // Without any event nobody knows whether there should be some.
+        run(300, 5).await;
+        run(295, 5).await;
+        assert_eq!(kinds(&main).await, []);
+        let event = read_event("main", br#"{"id":"e","event":"ticket.opened"}"#, ago(200));
+        warehouse.store_events(&[event]).await.unwrap();
+        // What a run finds at about the same time may have been told of, and what it does not find need not.
+        run(195, 5).await;
+        run(100, 0).await;
+        run(95, 1).await;
+        assert_eq!(kinds(&main).await, []);
+        run(90, 1).await;
+        assert_eq!(kinds(&main).await, [IncidentKind::WebhooksSilent]);
+        assert_eq!(kinds(&[]).await, []);
+        let dead = read_event("main", b"?", ago(1));
+        warehouse.store_events(&[dead]).await.unwrap();
+        assert_eq!(kinds(&main).await, [IncidentKind::EventsDead]);
+        warehouse.close().await;
+    }
+}

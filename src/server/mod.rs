@@ -11,6 +11,7 @@ mod read;
 mod session_tokens;
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +33,7 @@ use crate::listener::{self, Limits};
 use crate::metrics::{self, Exporter};
 use crate::schedule::{Health, Plan};
 use crate::status::{Gathered, Known, StatusReport};
-use crate::warehouse::{JobState, Standing, Warehouse};
+use crate::warehouse::{InboxSummary, JobState, Standing, Warehouse};
 use read::{Cached, Problem, Terms};
 use session_tokens::Allowance;
 
@@ -123,13 +124,21 @@ struct Admin {
     allowance: Arc<Allowance>,
 }
 
+/// What metrics tell of the warehouse.
+#[derive(Debug)]
+struct Standings {
+    resources: Vec<Standing>,
+    jobs: Vec<JobState>,
+    inboxes: Vec<InboxSummary>,
+}
+
 /// What the routes read.
 #[derive(Debug)]
 struct Reads {
     /// Whether the tables are those of this version.
     current: Cached<bool>,
-    /// How the resources and their jobs stand.
-    standings: Cached<(Vec<Standing>, Vec<JobState>)>,
+    /// How the resources, their jobs and the webhook events stand.
+    standings: Cached<Standings>,
     gathered: Cached<Gathered>,
 }
 
@@ -143,7 +152,15 @@ impl Reads {
         let of = warehouse.clone();
         let standings = Cached::new(clock, COUNTED, move || {
             let warehouse = of.clone();
-            async move { Ok((warehouse.standings().await?, warehouse.jobs().await?)) }
+            async move {
+                let jobs = warehouse.jobs().await?;
+                let accounts: BTreeSet<&str> = jobs.iter().map(|job| job.account.as_str()).collect();
+                Ok(Standings {
+                    inboxes: warehouse.inbox_summaries(accounts).await?,
+                    resources: warehouse.standings().await?,
+                    jobs,
+                })
+            }
         });
         let of = warehouse.clone();
         let figures = Arc::new(Cached::new(clock, COUNTED, move || {
@@ -299,8 +316,13 @@ async fn metrics(State(admin): State<Admin>) -> Response {
         admin.reads.standings.last().ok_or(error)
     });
     if let Ok(known) = known {
-        let (standings, jobs) = &*known;
-        let standings = standings.iter().filter(|row| accounts.contains(&row.account));
+        let Standings {
+            resources,
+            jobs,
+            inboxes,
+        } = &*known;
+        metrics::inboxes(&accounts, inboxes, admin.clock.now());
+        let standings = resources.iter().filter(|row| accounts.contains(&row.account));
         let jobs = jobs.iter().filter(|job| accounts.contains(&job.account));
         metrics::standing(standings, jobs, admin.clock.now());
     }

@@ -50,7 +50,7 @@ pub(super) fn render(report: &StatusReport) -> Result<String, minijinja::Error> 
         .map(|resources| {
             let rows: Vec<Value> = resources.iter().map(|resource| row(resource, report)).collect();
             let name = &resources[0].account;
-            context! { name => name.clone(), rows, budget => budget(report, name) }
+            context! { name => name.clone(), rows, budget => budget(report, name), inbox => inbox(report, name) }
         })
         .collect();
     let attention: Vec<Value> = report.attention.iter().map(item).collect();
@@ -105,6 +105,19 @@ fn exact(at: DateTime<Utc>) -> String {
 
 fn fact(what: &str, figure: Value) -> Value {
     context! { what, figure }
+}
+
+/// The webhook events of an account, if it ever had one.
+fn inbox(report: &StatusReport, account: &str) -> Option<Value> {
+    let at = At(report.generated_at);
+    let inbox = report.inboxes.iter().find(|inbox| inbox.summary.account == account)?;
+    let summary = &inbox.summary;
+    Some(context! {
+        last => summary.last_received_at.map(|last| at.ago(last)),
+        waiting => grouped(summary.waiting),
+        dead => grouped(summary.dead),
+        data => context! { waiting => summary.waiting, dead => summary.dead },
+    })
 }
 
 /// What a manager asks first.

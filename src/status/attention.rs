@@ -3,13 +3,16 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use super::ResourceStatus;
+use super::{InboxStatus, ResourceStatus};
 use crate::allai::Resource;
 use crate::figures::grouped;
 use crate::warehouse::{AuditVerdict, RunStatus};
 
 /// An older proof is none: a week, for those who sweep at weekends, and a day.
 const PROVEN: TimeDelta = TimeDelta::days(8);
+
+/// Events that wait longer do so for a reason.
+const WAITED: TimeDelta = TimeDelta::minutes(10);
 
 /// How good or bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -139,6 +142,47 @@ pub(super) fn find(resources: &[ResourceStatus], problem: Option<&str>, now: Dat
     }
     all.sort_by_key(|found| std::cmp::Reverse(found.level));
     all
+}
+
+/// What is wrong with webhook events.
+pub(super) fn of_inboxes(inboxes: &[InboxStatus], now: DateTime<Utc>) -> Vec<Attention> {
+    let mut found = Vec::new();
+    for InboxStatus { summary, dead_events } in inboxes {
+        let account = &summary.account;
+        let attention = |title: &str, remedy: String, details: Vec<String>| Attention {
+            level: Level::Warn,
+            account: Some(account.clone()),
+            resources: Vec::new(),
+            title: title.to_owned(),
+            remedy,
+            details,
+        };
+        if summary.dead > 0 {
+            let details = dead_events.iter().map(|event| {
+                let name = event.event.as_deref().unwrap_or("an event");
+                let error = event.last_error.as_deref().unwrap_or("no reason was given");
+                format!("{name} {}: {error}", event.id)
+            });
+            found.push(attention(
+                "Webhook events could not be applied",
+                format!("Once what they say is mended, run: allai-sync webhooks replay --all-dead --account {account}"),
+                [format!("{} in all", grouped(summary.dead))]
+                    .into_iter()
+                    .chain(details)
+                    .collect(),
+            ));
+        }
+        if summary.oldest_waiting_at.is_some_and(|at| now - at > WAITED) {
+            found.push(attention(
+                "Webhook events wait",
+                format!(
+                    "See why with: allai-sync webhooks events --account {account}; they are tried again by themselves."
+                ),
+                vec![format!("{} wait", grouped(summary.waiting))],
+            ));
+        }
+    }
+    found
 }
 
 fn of_resource(row: &ResourceStatus, now: DateTime<Utc>) -> Vec<Attention> {

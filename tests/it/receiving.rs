@@ -221,6 +221,20 @@ async fn what_nothing_can_be_made_of_is_kept_as_dead(database: Database) {
         assert_eq!(row.text("status"), "dead");
         assert!(row.text("last_error").len() > 10);
     }
+    until("the status page tells of them", async || {
+        let (_, page) = site.daemon.get("/").await;
+        page.contains("Webhook events could not be applied") && page.contains("data-waiting=\"0\" data-dead=\"8\"")
+    })
+    .await;
+    let (_, status) = site.daemon.get("/api/v1/status").await;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["inboxes"][0]["dead"], 8);
+    assert_eq!(status["inboxes"][0]["dead_events"].as_array().unwrap().len(), 5);
+    until("it is an incident", async || {
+        let incidents = "SELECT kind FROM incidents WHERE kind = 'events_dead' AND resolved_at IS NULL";
+        site.mirror.database.rows(incidents).await.len() == 1
+    })
+    .await;
     site.daemon.stop().await.0.expect(0);
 }
 

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::{Trouble, Verdict, attempt, endings, without_deadly};
 use super::{Shared, Watched};
 use crate::allai::Resource;
+use crate::metrics;
 use crate::schedule::Holder;
 use crate::sync;
 use crate::sync::refresh::Refresher;
@@ -367,6 +368,12 @@ async fn apply(
         }
     }
     tell(&account, &endings);
+    for event in &claimed.events {
+        let ending = endings.iter().find(|ending| ending.ids.contains(&event.id));
+        if let Some(ending) = ending {
+            metrics::event_ended(&account, &ending.ended, shared.clock.now() - event.received_at);
+        }
+    }
     Attempted {
         account,
         entity,

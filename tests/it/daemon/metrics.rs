@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use allai_sync::allai::signature;
 use allai_sync::metrics::{Kind, METRICS};
 use allai_sync::sandbox::Options;
 use reqwest::StatusCode;
 
 use super::{Daemon, OFTEN, runs, until};
+use crate::receiving::{SECRET, event, post, receiver};
 use crate::support::database::Database;
 use crate::support::mirror::Mirror;
 use crate::support::on_both_databases;
@@ -33,10 +35,25 @@ fn names(text: &str) -> BTreeSet<&str> {
 
 async fn every_metric_is_there_and_tells_what_happened(database: Database) {
     let mirror = Mirror::start(database, Options::for_tests(70, 9)).await;
-    mirror.configure(&format!("{}{OFTEN}", mirror.account_config("main", "page_size = 20\n")));
+    let webhooks = format!("[accounts.main.webhook]\nsecret = \"{SECRET}\"\n[webhooks]\nlisten = \"127.0.0.1:0\"\n");
+    mirror.configure(&format!(
+        "{}{OFTEN}{webhooks}",
+        mirror.account_config("main", "page_size = 20\n")
+    ));
     let mut daemon = Daemon::start(&mirror).await;
     until("all is mirrored", async || {
         runs(&mirror, "resource = 'messages'").await > 1
+    })
+    .await;
+    let body = event("e1");
+    let signature = signature::sign(&SECRET.into(), &body);
+    assert_eq!(post(receiver(&mut daemon).await, &body, &signature).await, 200);
+    until("the event is applied", async || {
+        let done = mirror
+            .database
+            .rows("SELECT id FROM webhook_events WHERE status = 'done'")
+            .await;
+        done.len() == 1
     })
     .await;
     let (code, text) = daemon.get("/metrics").await;
@@ -66,6 +83,9 @@ async fn every_metric_is_there_and_tells_what_happened(database: Database) {
         value("allai_sync_job_failures{account=\"main\",resource=\"contacts\"}"),
         "0"
     );
+    assert_eq!(value("allai_sync_webhook_requests_total{status=\"200\"}"), "1");
+    assert_eq!(value("allai_sync_webhook_events_waiting{account=\"main\"}"), "0");
+    assert_eq!(value("allai_sync_webhook_events_dead{account=\"main\"}"), "0");
     assert!(number("allai_sync_process_resident_memory_bytes") > 1e6);
     assert!(!text.contains(mirror.sandbox.keys().read.as_str()), "{text}");
 

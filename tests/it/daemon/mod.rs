@@ -118,7 +118,7 @@ impl Daemon {
         rest.split_whitespace().next().unwrap().trim_end_matches('/').to_owned()
     }
 
-    async fn get(&self, path: &str) -> (StatusCode, String) {
+    pub(crate) async fn get(&self, path: &str) -> (StatusCode, String) {
         let answer = reqwest::get(format!("{}{path}", self.address())).await.unwrap();
         (answer.status(), answer.text().await.unwrap())
     }
