@@ -9,6 +9,7 @@ mod jobs;
 mod page;
 mod read;
 mod session_tokens;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -251,6 +252,8 @@ fn router(admin: Admin) -> Router {
         .route("/api/v1/status", get(status))
         .route("/api/v1/jobs/{job}/run", post(jobs::run))
         .route("/api/v1/session-token", post(session_tokens::issue))
+        .route("/api/v1/webhooks/{account}/events", get(webhooks::events))
+        .route("/api/v1/webhooks/{account}/replay", post(webhooks::replay))
         .fallback(|| async {
             (
                 StatusCode::NOT_FOUND,

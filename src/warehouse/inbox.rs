@@ -6,7 +6,7 @@
 //! too.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::error::{Doing as _, Error};
 use super::payloads::{Payload, storable, store_told_in};
@@ -110,7 +110,7 @@ pub struct InboxStanding {
 }
 
 /// How events stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventStatus {
     /// It waits.

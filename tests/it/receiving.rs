@@ -85,7 +85,7 @@ pub(crate) fn configure_with(mirror: &Mirror, webhook: &str, more: &str) {
                   [jobs.messages]\nschedule = \"@yearly\"\n[jobs.analytics]\nschedule = \"@yearly\"\n";
     mirror.configure(&format!(
         "{}[accounts.main.webhook]\n{webhook}{}[accounts.other.webhook]\nsecret = \"the-other-secret\"\n{seldom}\
-         [admin]\nlisten = \"127.0.0.1:0\"\n[webhooks]\nlisten = \"127.0.0.1:0\"\n{more}",
+         [admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"sesame\"\n[webhooks]\nlisten = \"127.0.0.1:0\"\n{more}",
         mirror.account_config("main", ""),
         mirror.account_config("other", ""),
     ));
@@ -230,6 +230,19 @@ async fn what_nothing_can_be_made_of_is_kept_as_dead(database: Database) {
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
     assert_eq!(status["inboxes"][0]["dead"], 8);
     assert_eq!(status["inboxes"][0]["dead_events"].as_array().unwrap().len(), 5);
+    let (status, dead) = site.daemon.get("/api/v1/webhooks/main/events?limit=3").await;
+    let dead: serde_json::Value = serde_json::from_str(&dead).unwrap();
+    assert_eq!((status.as_u16(), dead["events"].as_array().unwrap().len()), (200, 3));
+    // What cannot be read is no more readable when it is tried again.
+    let replay = "webhooks/main/replay";
+    assert_eq!(site.daemon.order(replay, None).await.0, 401);
+    let (status, replayed) = site.daemon.order(replay, Some("sesame")).await;
+    assert_eq!((status.as_u16(), replayed.as_str()), (202, "{\"replayed\":8}"));
+    until("they are dead again", async || {
+        let dead = "SELECT id FROM webhook_events WHERE status = 'dead' AND attempts = 1";
+        site.mirror.database.rows(dead).await.len() == 8
+    })
+    .await;
     until("it is an incident", async || {
         let incidents = "SELECT kind FROM incidents WHERE kind = 'events_dead' AND resolved_at IS NULL";
         site.mirror.database.rows(incidents).await.len() == 1

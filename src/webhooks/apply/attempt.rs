@@ -11,7 +11,7 @@ use crate::allai;
 use crate::sync;
 use crate::sync::refresh::{Refreshed, Refresher};
 use crate::warehouse::{ClaimedEntity, ClaimedEvent, Ended, Ending, Entity, Payload};
-use crate::webhooks::payload;
+use crate::webhooks::{payload, read_event};
 
 /// An event that could not be applied so often is given up.
 pub(super) const MOST_ATTEMPTS: u32 = 8;
@@ -38,6 +38,8 @@ pub(super) enum Verdict {
     NeedsContacts,
     /// It failed, and that is the events' own fault, as far as can be told.
     Failed(String),
+    /// Nothing can be made of it: it was dead when it came, and is so again.
+    Unreadable(String),
     /// The key may not read this.
     Forbidden(String),
     /// Nothing of the account can be applied just now.
@@ -59,6 +61,9 @@ pub(super) enum Trouble {
 
 /// Fetches what the events are about and stores it.
 pub(super) async fn attempt(refresher: &Refresher, claimed: &ClaimedEntity, cancelled: &CancellationToken) -> Verdict {
+    if let Some(problem) = unreadable(claimed) {
+        return Verdict::Unreadable(problem);
+    }
     match caught(refresh(refresher, claimed, cancelled)).await {
         Some(Ok(Refreshed::Stored)) => Verdict::Applied,
         Some(Ok(Refreshed::NotThere)) => Verdict::Absent,
@@ -70,6 +75,13 @@ pub(super) async fn attempt(refresher: &Refresher, claimed: &ClaimedEntity, canc
         // The panic's own message is in the log.
         None => Verdict::Failed("applying it broke off; please report this".to_owned()),
     }
+}
+
+/// Why nothing can be made of an event that somebody wants to be tried again.
+fn unreadable(claimed: &ClaimedEntity) -> Option<String> {
+    let Entity::Event(_) = claimed.entity else { return None };
+    let read = |event: &ClaimedEvent| read_event("", event.body.as_bytes(), event.received_at);
+    claimed.events.iter().find_map(|event| read(event).problem)
 }
 
 /// Does `work`; `None` if it panics, which must not end whoever applies the other events.
@@ -164,6 +176,7 @@ fn ended(event: &ClaimedEvent, verdict: &Verdict, now: DateTime<Utc>) -> Ended {
             "given up after {MOST_ATTEMPTS} attempts: {problem}; once that is mended: allai-sync webhooks replay"
         )),
         Verdict::Failed(problem) => again(event, problem, now),
+        Verdict::Unreadable(problem) => Ended::Dead(problem.clone()),
         Verdict::Forbidden(problem) => not_counted(now + FORBIDDEN_AGAIN, problem),
         Verdict::Trouble(_, problem) => not_counted(now, problem),
         Verdict::Stopped => not_counted(now, "the program was stopped"),

@@ -125,9 +125,16 @@ impl Daemon {
 
     /// Asks for a run of a job.
     async fn ask(&self, job: &str, token: Option<&str>) -> (StatusCode, String) {
+        self.order(&format!("jobs/{job}"), token).await
+    }
+
+    /// Posts an empty object to the API.
+    pub(crate) async fn order(&self, what: &str, token: Option<&str>) -> (StatusCode, String) {
         #[expect(clippy::disallowed_methods, reason = "this is the other side")]
         let client = reqwest::Client::new();
-        let request = client.post(format!("{}/api/v1/jobs/{job}", self.address()));
+        let request = client
+            .post(format!("{}/api/v1/{what}", self.address()))
+            .json(&serde_json::json!({}));
         let request = match token {
             Some(token) => request.bearer_auth(token),
             None => request,
