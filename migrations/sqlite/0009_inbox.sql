@@ -1,9 +1,11 @@
 -- The inbox of webhook events. entity is what the event is about and is fetched again, 'conversation:ID', 'contact:ID' or
--- 'event:KEY' where there is nothing to fetch; due_at is when a pending event is tried; forwarded_at when it was passed on.
+-- 'event:KEY' where there is nothing to fetch; due_at is when a pending event is tried; forwarded_at when it was passed on; crashes how
+-- often a program ended while it was applied.
 ALTER TABLE webhook_events ADD COLUMN entity TEXT;
 ALTER TABLE webhook_events ADD COLUMN occurred_at TEXT;
 ALTER TABLE webhook_events ADD COLUMN due_at TEXT;
 ALTER TABLE webhook_events ADD COLUMN forwarded_at TEXT;
+ALTER TABLE webhook_events ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX webhook_events_open ON webhook_events (account, entity, received_at) WHERE status IN ('pending', 'processing');
 CREATE INDEX webhook_events_done ON webhook_events (account, processed_at) WHERE status = 'done' AND forwarded_at IS NULL;
 

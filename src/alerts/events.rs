@@ -19,18 +19,18 @@ pub(super) async fn conditions(
     receiving: &[String],
     since: DateTime<Utc>,
 ) -> Result<Vec<Condition>, warehouse::Error> {
-    let mut found = Vec::new();
-    for inbox in warehouse.inbox_summaries(accounts).await? {
-        if inbox.dead > 0 {
-            found.push(dead(&inbox));
-        }
-        if receiving.contains(&inbox.account)
-            && let Some(last) = inbox.last_received_at
-        {
-            let after = last.max(since) + LATE;
-            if warehouse.untold_changes(&inbox.account, after).await? >= UNTOLD {
-                found.push(silent(&inbox.account, last));
-            }
+    let inboxes = warehouse.inbox_summaries(accounts).await?;
+    let mut found: Vec<Condition> = inboxes.iter().filter(|inbox| inbox.dead > 0).map(dead).collect();
+    for account in receiving {
+        let its = inboxes.iter().find(|inbox| inbox.account == *account);
+        let last = match its.and_then(|inbox| inbox.last_received_at) {
+            Some(last) => Some(last),
+            // None has ever come, or the last one is forgotten.
+            None => warehouse.subscription(account).await?.map(|known| known.registered_at),
+        };
+        let Some(last) = last else { continue };
+        if warehouse.untold_changes(account, last.max(since) + LATE).await? >= UNTOLD {
+            found.push(silent(account, last));
         }
     }
     Ok(found)

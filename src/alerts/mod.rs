@@ -39,8 +39,8 @@ pub struct Alerts {
     clock: SharedClock,
     notifier: Option<Notifier>,
     since: DateTime<Utc>,
-    /// The accounts that AllAI sends events of, among them every message.
-    receiving: Vec<String>,
+    /// The accounts that AllAI sends events of, among them every message; `None`: events are not received.
+    receiving: Option<Vec<String>>,
 }
 
 impl Alerts {
@@ -60,14 +60,14 @@ impl Alerts {
             clock,
             notifier,
             since,
-            receiving: Vec::new(),
+            receiving: None,
         }
     }
 
-    /// Looks, too, whether events of these accounts come, of which every message should be one.
+    /// Looks after webhook events, too, and whether they come for these accounts, of which every message should be one.
     #[must_use]
     pub fn receiving(mut self, accounts: Vec<String>) -> Self {
-        self.receiving = accounts;
+        self.receiving = Some(accounts);
         self
     }
 
@@ -118,8 +118,10 @@ impl Alerts {
         let standings = self.warehouse.standings().await?;
         let (jobs, now) = self.warehouse.jobs_now().await?;
         let mut conditions = conditions(&self.settings, &self.plans, &standings, &jobs, self.since, now);
-        let accounts: BTreeSet<&str> = self.plans.iter().map(|plan| plan.account.as_str()).collect();
-        conditions.extend(events::conditions(&self.warehouse, accounts, &self.receiving, self.since).await?);
+        if let Some(receiving) = &self.receiving {
+            let accounts: BTreeSet<&str> = self.plans.iter().map(|plan| plan.account.as_str()).collect();
+            conditions.extend(events::conditions(&self.warehouse, accounts, receiving, self.since).await?);
+        }
         self.warehouse.note_conditions(&conditions, &kept).await?;
         match &self.notifier {
             Some(notifier) => self.warehouse.untold_incidents(&notifier.ways()).await,

@@ -17,7 +17,7 @@ use crate::webhooks::{Applying, Calls, Forwarder, Watched};
 /// replays is seen soon enough; and where none are received, only those that came before matter.
 const LOOK_AMONG_SEVERAL: Duration = Duration::from_millis(500);
 const LOOK_ALONE: Duration = Duration::from_secs(5);
-const LOOK_UNTOLD: Duration = Duration::from_mins(1);
+const LOOK_UNTOLD: Duration = Duration::from_hours(1);
 
 /// What has arrived is being applied.
 #[derive(Debug)]

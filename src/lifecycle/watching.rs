@@ -24,7 +24,11 @@ impl Watching {
         let stop = CancellationToken::new();
         let (warehouse, clock) = (app.warehouse.clone(), Arc::clone(&app.clock));
         let alerts = Alerts::new(config.alerts.clone(), app::plans(config), warehouse, clock, since);
-        let task = tokio::spawn(alerts.receiving(receiving(config)).watch(stop.clone()));
+        let alerts = match config.webhooks {
+            Some(_) => alerts.receiving(receiving(config)),
+            None => alerts,
+        };
+        let task = tokio::spawn(alerts.watch(stop.clone()));
         Self { stop, task }
     }
 
@@ -47,10 +51,7 @@ fn receiving(config: &Config) -> Vec<String> {
         account.enabled && account.webhook.as_ref().is_some_and(wants)
     };
     let accounts = config.accounts.iter().filter(|(_, account)| is_told(account));
-    match config.webhooks {
-        Some(_) => accounts.map(|(name, _)| name.clone()).collect(),
-        None => Vec::new(),
-    }
+    accounts.map(|(name, _)| name.clone()).collect()
 }
 
 impl Drop for Watching {

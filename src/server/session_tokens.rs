@@ -68,6 +68,9 @@ impl Allowance {
     }
 }
 
+/// By so much a token may seem to be valid for longer than it was asked for: clocks differ.
+const SKEW: Duration = Duration::from_mins(5);
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Asked {
@@ -104,6 +107,19 @@ pub(super) async fn issue(
         Ok(session) => session,
         Err(error) => return explained(account, &error),
     };
+    if session.expires_at.is_some_and(|at| {
+        (at - client.server_now())
+            .to_std()
+            .is_ok_and(|left| left > new.expires_in + SKEW)
+    }) {
+        tracing::warn!(
+            session.account = account,
+            session.seconds = new.expires_in.as_secs(),
+            "AllAI's session token is valid for longer than was asked for; it is not handed out"
+        );
+        let text = "AllAI's token is valid for longer than was asked for, and so is not handed out";
+        return refused(StatusCode::BAD_GATEWAY, text);
+    }
     let issued = IssuedToken {
         account,
         chatbot_id: &new.chatbot_id,

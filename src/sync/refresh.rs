@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use super::messages::{self, Learned};
 use super::single::{self, Single};
 use super::{Account, Error, Job, Options, Progress, Run, Tally};
-use crate::allai::{self, ListQuery, Listing, Priority};
+use crate::allai::{self, ListQuery, Listing, Priority, Resource};
 use crate::clock::SharedClock;
-use crate::warehouse::Warehouse;
+use crate::warehouse::{HeldRow, HeldValue, Warehouse, columns};
 
 /// What became of what was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Refresher {
         Ok(Refreshed::Stored)
     }
 
-    /// Looks for a contact by these texts, one after the other.
+    /// Looks for a contact by these texts, and then by what the mirror knows of it, one after the other.
     ///
     /// # Errors
     ///
@@ -85,11 +85,37 @@ impl Refresher {
     ) -> Result<Refreshed, Error> {
         let (progress, name) = (Progress::default(), "event");
         let job = self.job(&progress, name, cancelled);
-        Ok(match single::contact(&self.run(&job), id, searches).await? {
+        let mut searches = searches.to_vec();
+        for known in self.known_of_contact(id).await? {
+            if !searches.contains(&known) {
+                searches.push(known);
+            }
+        }
+        Ok(match single::contact(&self.run(&job), id, &searches).await? {
             Single::Stored(_) => Refreshed::Stored,
             Single::NotThere => Refreshed::NotFound,
             Single::Doubtful => Refreshed::Unsettled,
         })
+    }
+
+    /// E-mail address, telephone number and name of a contact, as far as they are mirrored.
+    async fn known_of_contact(&self, id: &str) -> Result<Vec<String>, Error> {
+        let resource = Resource::Contacts;
+        let held = self
+            .warehouse
+            .held_rows(&self.account.name, resource, None, &[id])
+            .await?;
+        let value = |row: &HeldRow, name: &str| {
+            let at = columns(resource).iter().position(|(column, _)| *column == name)?;
+            match row.values.get(at)? {
+                HeldValue::Text(text) if !text.trim().is_empty() => Some(text.clone()),
+                _ => None,
+            }
+        };
+        let known = held
+            .first()
+            .map(|row| ["email", "phone", "name"].map(|name| value(row, name)));
+        Ok(known.into_iter().flatten().flatten().collect())
     }
 
     /// Whether the API answers at all, as long as `cancelled` does not come first.

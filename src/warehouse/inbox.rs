@@ -2,8 +2,8 @@
 //!
 //! An event is stored on disk before its sender is told so. One program at a time applies the events of an account: it holds
 //! the lease in `inboxes`. It claims all open events of an entity together, because one fetch answers all of them.
-//! `attempts` counts the claims of an event that was due; so an event whose application kills the program ends as `dead`,
-//! too.
+//! `attempts` counts the claims of an event that was due, and `crashes` those that no program saw the end of: a machine that
+//! loses power now and then costs an event nothing, and one that ends the program whenever it is applied ends as `dead`.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -87,6 +87,8 @@ pub struct ClaimedEvent {
     pub body: String,
     /// How often it was tried, this time included if it `is_due`.
     pub attempts: u32,
+    /// How often a program ended while it was being applied, which most likely was not its fault.
+    pub crashes: u32,
     /// Whether it was due, rather than claimed along with one that was.
     pub is_due: bool,
 }
@@ -216,7 +218,8 @@ const LEASE: Statement = in_list!(
 const HOLDERS: Statement = Statement::shared("SELECT DISTINCT holder FROM inboxes");
 const UNLEASE: Statement = Statement::shared("DELETE FROM inboxes WHERE account = $1 AND holder = $2");
 const RECOVER: Statement = Statement::shared(
-    "UPDATE webhook_events SET status = 'pending', due_at = $2 WHERE account = $1 AND status = 'processing'",
+    "UPDATE webhook_events SET status = 'pending', due_at = $2, crashes = crashes + 1, \
+     attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END WHERE account = $1 AND status = 'processing'",
 );
 // The condition of the partial index, as it is there, and then what is wanted.
 macro_rules! claim {
@@ -229,7 +232,7 @@ macro_rules! claim {
              AND due_at <= $2 AND ",
             $busy,
             " ORDER BY received_at LIMIT $4) due) \
-             RETURNING id, event, entity, occurred_at, received_at, body, attempts, due_at"
+             RETURNING id, event, entity, occurred_at, received_at, body, attempts, crashes, due_at"
         )
     };
 }
@@ -280,14 +283,19 @@ const UNTOLD_CHANGES: Statement = Statement::shared(
     "SELECT count(*) FROM sync_runs WHERE account = $1 AND resource = 'messages' AND status <> 'failed' \
      AND inserted > 0 AND started_at > $2",
 );
-const LAST_RECEIVED: Statement =
-    Statement::shared("SELECT max(received_at) FROM webhook_events WHERE account = $1 AND status = $2");
+const LAST_RECEIVED: Statement = Statement::shared(
+    "SELECT max(last) FROM (\
+     SELECT max(received_at) AS last FROM webhook_events WHERE account = $1 AND status = 'done' \
+     UNION ALL SELECT max(received_at) FROM webhook_events WHERE account = $1 AND status = 'pending' \
+     UNION ALL SELECT max(received_at) FROM webhook_events WHERE account = $1 AND status = 'processing' \
+     UNION ALL SELECT max(received_at) FROM webhook_events WHERE account = $1 AND status = 'dead') of_each",
+);
 const FORGET: Statement = Statement::shared(
     "DELETE FROM webhook_events WHERE account = $1 AND id IN (SELECT id FROM webhook_events \
      WHERE account = $1 AND status = $2 AND received_at < $3 ORDER BY received_at LIMIT $4)",
 );
 const UNFORWARDED: Statement = Statement::shared(
-    "SELECT id, event, entity, occurred_at, received_at, body, attempts, due_at FROM webhook_events \
+    "SELECT id, event, entity, occurred_at, received_at, body, attempts, crashes, due_at FROM webhook_events \
      WHERE account = $1 AND status = 'done' AND forwarded_at IS NULL \
      ORDER BY processed_at, received_at LIMIT $2",
 );
@@ -329,6 +337,7 @@ struct Claimed {
     received_at: DateTime<Utc>,
     body: String,
     attempts: i64,
+    crashes: i64,
     due_at: Option<DateTime<Utc>>,
 }
 
@@ -342,6 +351,7 @@ impl Claimed {
             received_at: self.received_at,
             body: self.body,
             attempts: u32::try_from(self.attempts).unwrap_or(u32::MAX),
+            crashes: u32::try_from(self.crashes).unwrap_or(u32::MAX),
             is_due: self.due_at.is_some_and(|due_at| due_at <= now),
         };
         (entity, event)
@@ -591,17 +601,12 @@ impl Warehouse {
 
     /// When the last event of an account arrived.
     async fn last_event_received(&self, account: &str) -> Result<Option<DateTime<Utc>>, Error> {
-        let mut last = None;
-        for status in EventStatus::ALL {
-            let (found,): (Option<DateTime<Utc>>,) =
-                reading!(self, pool, dialect => sqlx::query_as(LAST_RECEIVED.of(dialect))
-                    .bind(account)
-                    .bind(status.as_str())
-                    .fetch_one(pool)
-                    .await)
-                .doing("looking for the last event")?;
-            last = last.max(found);
-        }
+        let (last,): (Option<DateTime<Utc>>,) =
+            reading!(self, pool, dialect => sqlx::query_as(LAST_RECEIVED.of(dialect))
+                .bind(account)
+                .fetch_one(pool)
+                .await)
+            .doing("looking for the last event")?;
         Ok(last)
     }
 

@@ -83,12 +83,20 @@ fn fill(event: &mut NewEvent, text: &str) -> Result<(), String> {
     }
     event.occurred_at = members.time("timestamp").or_else(|| members.time("created_at"));
     let payload = members.get("data").or_else(|| members.get("payload"));
-    let entity = payload.and_then(|payload| entity(&name, payload));
+    let inside = payload
+        .and_then(Members::parse)
+        .and_then(|payload| entity(&name, &payload, true));
+    // Some put it beside the payload; the event's own id is not the entity's.
+    let entity = inside.or_else(|| entity(&name, &members, false));
+    // What these tell is kept whomever it is about.
+    let tells_by_itself = ["satisfaction.", "handoff.", "lead."]
+        .iter()
+        .any(|kind| name.starts_with(kind));
     let is_known = KNOWN.contains(&name.as_str());
     event.event = Some(name);
     match entity {
         Some(entity) => event.entity = entity,
-        None if is_known => {
+        None if is_known && !(tells_by_itself && payload.is_some()) => {
             return Err("the event does not say which conversation or contact it is about".to_owned());
         }
         None => {}
@@ -96,12 +104,11 @@ fn fill(event: &mut NewEvent, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// What the payload of an event is about.
-fn entity(name: &str, payload: &RawValue) -> Option<Entity> {
-    let payload = Members::parse(payload)?;
-    let conversation = || id_of(&payload, "conversation_id", &["conversation"]).map(Entity::Conversation);
-    let contact = || id_of(&payload, "contact_id", &["contact", "lead"]).map(Entity::Contact);
-    let own = || id(payload.get("id")?);
+/// What the payload of an event is about; whether its own `id` is that of what the event is named after.
+fn entity(name: &str, payload: &Members<'_>, has_own_id: bool) -> Option<Entity> {
+    let conversation = || conversation_of(payload).map(Entity::Conversation);
+    let contact = || contact_of(payload).map(Entity::Contact);
+    let own = || has_own_id.then(|| id(payload.get("id")?)).flatten();
     match name.split_once('.').map_or(name, |(kind, _)| kind) {
         "conversation" => conversation().or_else(|| own().map(Entity::Conversation)),
         // The payload's own id is the contact's.
@@ -110,8 +117,27 @@ fn entity(name: &str, payload: &RawValue) -> Option<Entity> {
     }
 }
 
+/// The conversation that a payload names: as `conversation_id`, as an object or a text `conversation`, or in its message.
+pub(super) fn conversation_of(payload: &Members<'_>) -> Option<String> {
+    let of_message = || {
+        Members::parse(payload.get("message")?)
+            .and_then(|message| id_of(&message, "conversation_id", &["conversation"]))
+    };
+    id_of(payload, "conversation_id", &["conversation"])
+        .or_else(|| payload.get("conversationId").and_then(id))
+        .or_else(|| payload.get("conversation").and_then(id))
+        .or_else(of_message)
+}
+
+/// The contact that a payload names.
+pub(super) fn contact_of(payload: &Members<'_>) -> Option<String> {
+    id_of(payload, "contact_id", &["contact", "lead"])
+        .or_else(|| payload.get("contactId").and_then(id))
+        .or_else(|| payload.get("contact").and_then(id))
+}
+
 /// The member of this name, or else `id` of one of the objects.
-pub(super) fn id_of(payload: &Members<'_>, member: &str, objects: &[&str]) -> Option<String> {
+fn id_of(payload: &Members<'_>, member: &str, objects: &[&str]) -> Option<String> {
     payload.get(member).and_then(id).or_else(|| {
         objects.iter().find_map(|object| {
             let object = Members::parse(payload.get(object)?)?;
@@ -189,6 +215,13 @@ mod tests {
                 r#"{"id":"t1","conversation_id":"c1"}"#,
                 conversation("c1"),
             ),
+            (
+                "message.sent",
+                r#"{"message":{"id":"m1","conversation_id":"c1"}}"#,
+                conversation("c1"),
+            ),
+            ("message.sent", r#"{"conversation":"c1"}"#, conversation("c1")),
+            ("satisfaction.rated", r#"{"conversationId":"c1"}"#, conversation("c1")),
         ] {
             for (what, payload) in [("event", "data"), ("type", "payload")] {
                 let body = format!(r#"{{"id":"e1","{what}":"{name}","{payload}":{data}}}"#);
@@ -213,10 +246,21 @@ mod tests {
     }
 
     #[test]
+    fn what_tells_something_by_itself_is_no_problem_whomever_it_is_about() {
+        let beside = event(r#"{"id":"e1","event":"satisfaction.rated","conversation_id":"c9","data":{"score":4}}"#);
+        assert_eq!(beside.entity, Entity::Conversation("c9".to_owned()));
+        let alone = event(r#"{"id":"e1","event":"satisfaction.rated","data":{"score":4}}"#);
+        assert_eq!((alone.entity, alone.problem), (Entity::Event("e1".to_owned()), None));
+    }
+
+    #[test]
     fn what_nothing_can_be_made_of_is_kept_with_the_reason() {
         let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
-        let deep_inside = format!(r#"{{"event":"lead.created","data":{{"x":{deep}}}}}"#);
-        let long_id = format!(r#"{{"event":"lead.created","data":{{"id":"{}"}}}}"#, "x".repeat(3_000));
+        let deep_inside = format!(r#"{{"event":"conversation.ended","data":{{"x":{deep}}}}}"#);
+        let long_id = format!(
+            r#"{{"event":"conversation.ended","data":{{"id":"{}"}}}}"#,
+            "x".repeat(3_000)
+        );
         for body in [
             "",
             "lead",
@@ -225,15 +269,15 @@ mod tests {
             r#"{"data":{}}"#,
             r#"{"event":"  "}"#,
             r#"{"event":"lead.created"}"#,
-            r#"{"event":"lead.created","data":{"id":null}}"#,
+            r#"{"event":"conversation.ended","data":{"id":null}}"#,
             r#"{"event":"message.received","data":{"id":"m1"}}"#,
             deep.as_str(),
             deep_inside.as_str(),
             long_id.as_str(),
         ] {
             let read = event(body);
-            assert!(read.problem.is_some(), "{body}");
-            assert_eq!(read.body, body);
+            assert!(read.problem.is_some(), "{body:.80}");
+            assert!(read.body == body);
             assert!(read.id.len() <= LONGEST_ID && !read.id.is_empty());
         }
     }

@@ -126,24 +126,25 @@ impl Forwarder {
                 None => connected.insert(self.target.connect().await?),
             };
             let mut on_their_way = Vec::with_capacity(events.len());
-            let mut ids = Vec::with_capacity(events.len());
             for (entity, event) in events {
                 let subject = self.target.subject_of(account, event.event.as_deref());
                 let message = message(account, &entity, &event);
-                match context.send_publish(subject, message).await {
-                    Ok(acknowledged) => on_their_way.push((event.id, acknowledged)),
+                let sent = match context.send_publish(subject.clone(), message).await {
                     Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
-                        tracing::error!(
+                        tracing::warn!(
                             webhook.account = account,
                             webhook.event = event.id,
-                            "an event is larger than the NATS server takes, and is not passed on: raise its max_payload"
+                            "an event is larger than the NATS server takes and is passed on without its body; raise its max_payload"
                         );
-                        ids.push(event.id);
+                        context
+                            .send_publish(subject, without_body(account, &entity, &event))
+                            .await
                     }
-                    Err(error) => return Err(self.target.failed(&error)),
-                }
+                    sent => sent,
+                };
+                on_their_way.push((event.id, sent.map_err(|error| self.target.failed(&error))?));
             }
-            let mut failed = None;
+            let (mut ids, mut failed) = (Vec::with_capacity(on_their_way.len()), None);
             for (id, acknowledged) in on_their_way {
                 match acknowledged.await {
                     Ok(_) => ids.push(id),
@@ -221,6 +222,11 @@ impl Target {
 }
 
 fn message(account: &str, entity: &Entity, event: &ClaimedEvent) -> PublishMessage {
+    without_body(account, entity, event).payload(event.body.clone().into())
+}
+
+/// What the event is about, and how large its body is, which is in `webhook_events`.
+fn without_body(account: &str, entity: &Entity, event: &ClaimedEvent) -> PublishMessage {
     let header = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
     PublishMessage::build()
         .message_id(header(&format!("{account}/{}", event.id)))
@@ -228,7 +234,7 @@ fn message(account: &str, entity: &Entity, event: &ClaimedEvent) -> PublishMessa
         .header("Allai-Event-Id", header(&event.id))
         .header("Allai-Entity", header(&entity.to_column()))
         .header("Allai-Received-At", event.received_at.to_rfc3339())
-        .payload(event.body.clone().into())
+        .header("Allai-Body-Bytes", event.body.len().to_string().as_str())
 }
 
 #[cfg(test)]

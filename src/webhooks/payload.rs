@@ -5,7 +5,7 @@
 
 use serde_json::value::RawValue;
 
-use super::event::id_of;
+use super::event::{contact_of, conversation_of};
 use crate::allai::model::Members;
 use crate::warehouse::{ClaimedEvent, Entity, Payload, PayloadKind};
 
@@ -79,8 +79,8 @@ impl Ids {
             Entity::Event(_) => (None, None),
         };
         Self {
-            conversation: conversation.or_else(|| id_of(payload, "conversation_id", &["conversation"])),
-            contact: contact.or_else(|| id_of(payload, "contact_id", &["contact", "lead"])),
+            conversation: conversation.or_else(|| conversation_of(payload)),
+            contact: contact.or_else(|| contact_of(payload)),
         }
     }
 }
@@ -117,6 +117,7 @@ mod tests {
             received_at: at,
             body: format!(r#"{{"event":"{name}","data":{data}}}"#),
             attempts: 1,
+            crashes: 0,
             is_due: true,
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -168,11 +169,13 @@ fn router(shared: Arc<Shared>) -> Router {
 
 async fn receive(
     State(shared): State<Arc<Shared>>,
-    Path(account): Path<String>,
+    account: Result<Path<String>, PathRejection>,
     Extension(Peer(peer)): Extension<Peer>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    // What is no text is no account's name.
+    let account = account.map(|Path(account)| account).unwrap_or_default();
     let answer = shared.receive(&account, peer, &headers, &body).await;
     metrics::webhook_answered(answer.status());
     answer

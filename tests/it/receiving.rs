@@ -197,7 +197,7 @@ async fn what_is_signed_is_kept_once_and_what_is_not_is_refused(database: Databa
 async fn what_nothing_can_be_made_of_is_kept_as_dead(database: Database) {
     let site = Site::start(database).await;
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
-    let inside = format!("{{\"event\":\"lead.created\",\"data\":{{\"deep\":{deep}}}}}");
+    let inside = format!("{{\"event\":\"conversation.ended\",\"data\":{{\"deep\":{deep}}}}}");
     let bodies: [&[u8]; 8] = [
         b"",
         b"\xff\xfe",

@@ -21,6 +21,8 @@ use crate::database::Database;
 /// while all is well.
 const LOOPS_WAIT: Duration = Duration::from_secs(5);
 const LOOPS: usize = 2;
+/// Where no webhooks are received, it is looked for events seldom; nothing else waits for so long.
+const EVENTS_WAIT: Duration = Duration::from_mins(5);
 /// How much time passes at most between two looks at who sleeps, so that what is waited for never seems late because the
 /// machine stood still.
 const GLIMPSE: Duration = Duration::from_millis(10);
@@ -34,7 +36,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// daemon is idle, time leaps to the next moment of interest, over thousands of the loops' looks: one at the end of each
 /// leap is all they get, and all they need.
 ///
-/// That it is idle is known, not guessed: all that sleeps is the two loops, and the scheduler, when it looked last, had
+/// That it is idle is known, not guessed: all that sleeps is the two loops and what looks for events, and the scheduler, when it looked last, had
 /// nothing running. A run that has ended and of which the scheduler does not know yet still counts as running, and
 /// nothing begins but by a look of the scheduler's. Everything here runs in one thread, except for the databases'.
 pub(crate) struct World {
@@ -167,8 +169,11 @@ impl World {
 
     fn is_idle(&self) -> bool {
         let asleep = self.time.asleep();
-        let only_loops =
-            asleep.is_some_and(|asleep| asleep.len() == LOOPS && asleep.iter().all(|asked| *asked <= LOOPS_WAIT));
+        let only_loops = asleep.is_some_and(|asleep| {
+            let loops = asleep.iter().filter(|asked| **asked <= LOOPS_WAIT).count();
+            let events = asleep.iter().filter(|asked| **asked > EVENTS_WAIT).count();
+            loops == LOOPS && events == 1 && asleep.len() == LOOPS + 1
+        });
         only_loops && {
             let seen = Exporter::install().unwrap().render(&[]);
             ["allai_sync_jobs_running", "allai_sync_jobs_waiting"]

@@ -32,7 +32,8 @@ pub struct SessionToken {
 }
 
 impl Client {
-    /// `POST /auth/session-token`: a token for one visitor, for use outside your servers.
+    /// `POST /auth/session-token`: a token for one visitor, for use outside your servers. Repeated only when it is certain that
+    /// the server did not make one.
     ///
     /// ```
     /// # use allai_sync::allai::Client;
@@ -64,8 +65,7 @@ impl Client {
             visitor_id: &new.visitor_id,
             expires_in: new.expires_in.as_secs(),
         };
-        // A second token takes nothing away: the call may be repeated.
-        let call = Call::change(http::Method::POST, &["auth", "session-token"], &body);
+        let call = Call::create(&["auth", "session-token"], &body);
         self.execute(&call, |body| {
             let raw = single(body, "session")?;
             let mut members = Members::parse(&raw).ok_or("it is not an object")?;

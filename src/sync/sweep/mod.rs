@@ -330,9 +330,11 @@ impl Sweep {
     pub fn ahead(&self) -> impl Iterator<Item = Request> {
         let predictable = matches!(self.phase, Phase::Forward { .. }) && !self.bridging && !self.unanchored;
         let (size, limit) = (self.largest_page, self.limit);
+        // A first page of which less than half is there is the whole list, most times, rather than what a server cuts pages to.
+        let is_whole = self.pages < 2 && size.saturating_mul(2) < u64::from(limit);
         // An incremental run ends soon, most times.
         let most = match self.mode {
-            _ if !predictable || size == 0 || self.step_back > 0 => 0,
+            _ if !predictable || size == 0 || is_whole || self.step_back > 0 => 0,
             Mode::Head { watermark } if watermark > 0 => self.pages - 1,
             _ => u64::MAX,
         };

@@ -15,6 +15,9 @@ use crate::webhooks::{payload, read_event};
 
 /// An event that could not be applied so often is given up.
 pub(super) const MOST_ATTEMPTS: u32 = 8;
+/// During how many applications of an event programs may end before it is held to be the reason. Power cuts are not events'
+/// fault, and killing a daemon a hundred times in a row hits the same event now and then.
+const MOST_CRASHES: u32 = 50;
 /// After how many seconds an event is tried again that was tried once, twice, …
 const WAITS: [i64; 7] = [1, 5, 30, 120, 600, 3_600, 4 * 3_600];
 /// How often a conversation is asked for that the API does not have, or not yet.
@@ -206,12 +209,12 @@ pub(super) fn without_deadly(mut claimed: ClaimedEntity) -> (ClaimedEntity, Opti
     let (deadly, rest): (Vec<_>, Vec<_>) = claimed
         .events
         .into_iter()
-        .partition(|event| event.attempts > MOST_ATTEMPTS);
+        .partition(|event| event.crashes > MOST_CRASHES);
     claimed.events = rest;
     let ending = (!deadly.is_empty()).then(|| Ending {
         ids: deadly.into_iter().map(|event| event.id).collect(),
         ended: Ended::Dead(format!(
-            "the program ended {MOST_ATTEMPTS} times while this was being applied; look for the reason in its log, then: \
+            "the program ended {MOST_CRASHES} times while this was being applied; look for the reason in its log, then: \
              allai-sync webhooks replay"
         )),
     });
@@ -230,6 +233,7 @@ mod tests {
             received_at: DateTime::UNIX_EPOCH,
             body: "{}".to_owned(),
             attempts,
+            crashes: 0,
             is_due,
         }
     }

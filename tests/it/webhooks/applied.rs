@@ -259,6 +259,18 @@ async fn contacts_that_are_not_found_are_one_run_of_the_contacts(database: Datab
     assert_eq!(stage.differences().await, [""; 0]);
     assert!(stage.calls.runs.notified().now_or_never().is_none());
 
+    // An event that names the contact alone: what the mirror knows of it finds it.
+    let tags = ContactDraft {
+        tags: Some(vec!["vip".to_owned()]),
+        ..ContactDraft::default()
+    };
+    assert!(account.update_contact(&found, tags));
+    let data = format!(r#"{{"contact_id":"{found}"}}"#);
+    stage.arrives("e3", "lead.qualified", &data).await;
+    stage.applying.run_once().await;
+    assert_eq!(stage.differences().await, [""; 0]);
+    assert!(stage.calls.runs.notified().now_or_never().is_none());
+
     let jobs = [("main", Resource::Contacts, "main")];
     stage.simulation.warehouse.add_jobs(&jobs).await.unwrap();
     for number in 0..20 {
@@ -366,5 +378,8 @@ async fn events_that_a_dead_program_left_are_applied(database: Database) {
         stage.applying.run_once().await;
     }
     let (status, attempts, _) = stage.event("e1").await;
-    assert_eq!((status.as_str(), attempts), ("done", 2));
+    // That the other one died is not the event's fault.
+    assert_eq!((status.as_str(), attempts), ("done", 1));
+    let crashes = "SELECT crashes FROM webhook_events";
+    assert_eq!(stage.simulation.database.value(crashes).await, "1");
 }
