@@ -305,7 +305,6 @@ pub fn statements() -> Vec<Statement> {
         contacts::STATEMENTS,
         conversations::STATEMENTS,
         held::STATEMENTS,
-        inbox::STATEMENTS,
         incidents::STATEMENTS,
         jobs::STATEMENTS,
         keepers::STATEMENTS,
@@ -324,6 +323,7 @@ pub fn statements() -> Vec<Statement> {
     ] {
         all.extend_from_slice(part);
     }
+    all.extend(inbox::STATEMENTS.into_iter().flatten());
     all.extend(mirrored::all_statements());
     all.extend(look_up::all_statements());
     for repeated in [
