@@ -1,5 +1,7 @@
 //! Events that are applied: who applies those of an account, which they are, and what became of them.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::super::error::{Doing as _, Error};
@@ -91,14 +93,14 @@ const RECOVER: Statement = Statement::shared(
 );
 // The condition of the partial index, as it is there, and then what is wanted.
 macro_rules! claim {
-    ($busy:literal) => {
+    ($which:literal) => {
         concat!(
             "UPDATE webhook_events SET status = 'processing', \
              attempts = attempts + CASE WHEN due_at <= $2 THEN 1 ELSE 0 END \
              WHERE account = $1 AND status IN ('pending', 'processing') AND status = 'pending' AND entity IN (\
              SELECT entity FROM (SELECT entity FROM webhook_events WHERE account = $1 AND status = 'pending' \
              AND due_at <= $2 AND ",
-            $busy,
+            $which,
             " ORDER BY received_at LIMIT $4) due) \
              RETURNING id, event, entity, occurred_at, received_at, body, attempts, crashes, due_at"
         )
@@ -108,6 +110,7 @@ const CLAIM: Statement = Statement {
     sqlite: claim!("entity NOT IN (SELECT value FROM json_each($3))"),
     postgres: claim!("entity <> ALL($3)"),
 };
+const CLAIM_ALONE: Statement = Statement::shared(claim!("$3 AND entity LIKE 'event:%'"));
 const STANDING: Statement = Statement::shared(
     "SELECT (SELECT min(due_at) FROM webhook_events WHERE account = $1 AND status = 'pending') AS next_due, \
      EXISTS (SELECT 1 FROM webhook_events WHERE account = $1 AND status = 'processing') AS is_at_work",
@@ -156,6 +159,7 @@ pub(super) const STATEMENTS: &[Statement] = &[
     UNLEASE,
     RECOVER,
     CLAIM,
+    CLAIM_ALONE,
     STANDING,
     END,
     DEFER,
@@ -267,7 +271,7 @@ impl Warehouse {
         let mut tx = self.begin(account, &[]).await?;
         let now = self.now();
         let conn = &mut tx.conn();
-        let mut rows: Vec<Claimed> = on!(conn, inner, dialect => sqlx::query_as(CLAIM.of(dialect))
+        let rows: Vec<Claimed> = on!(conn, inner, dialect => sqlx::query_as(CLAIM.of(dialect))
             .bind(account)
             .bind(Stamp(now))
             .bind(List(&busy))
@@ -276,19 +280,24 @@ impl Warehouse {
             .await)
         .doing("claiming events")?;
         tx.commit().await?;
-        rows.sort_by(|a, b| (a.received_at, &a.id).cmp(&(b.received_at, &b.id)));
-        let mut claimed: Vec<ClaimedEntity> = Vec::new();
-        for row in rows {
-            let (entity, event) = row.into_event(now);
-            match claimed.iter_mut().find(|known| known.entity == entity) {
-                Some(known) => known.events.push(event),
-                None => claimed.push(ClaimedEntity {
-                    entity,
-                    events: vec![event],
-                }),
-            }
-        }
-        Ok(claimed)
+        Ok(by_entity(rows, now))
+    }
+
+    /// Claims due events, up to so many, that are about nothing that can be fetched, the longest waiting first.
+    pub async fn claim_events_alone(&self, account: &str, most: u32) -> Result<Vec<ClaimedEntity>, Error> {
+        let mut tx = self.begin(account, &[]).await?;
+        let now = self.now();
+        let conn = &mut tx.conn();
+        let rows: Vec<Claimed> = on!(conn, inner, dialect => sqlx::query_as(CLAIM_ALONE.of(dialect))
+            .bind(account)
+            .bind(Stamp(now))
+            .bind(true)
+            .bind(i64::from(most))
+            .fetch_all(inner)
+            .await)
+        .doing("claiming events")?;
+        tx.commit().await?;
+        Ok(by_entity(rows, now))
     }
 
     /// What there is to do for an account.
@@ -362,6 +371,24 @@ impl Warehouse {
         .doing("noting what was passed on")?;
         tx.commit().await
     }
+}
+
+/// The events of each entity, all in the order in which they arrived.
+fn by_entity(mut rows: Vec<Claimed>, now: DateTime<Utc>) -> Vec<ClaimedEntity> {
+    rows.sort_by(|a, b| (a.received_at, &a.id).cmp(&(b.received_at, &b.id)));
+    let mut claimed: Vec<ClaimedEntity> = Vec::new();
+    let mut places: HashMap<Entity, usize> = HashMap::new();
+    for row in rows {
+        let (entity, event) = row.into_event(now);
+        if let Some(&place) = places.get(&entity) {
+            claimed[place].events.push(event);
+        } else {
+            places.insert(entity.clone(), claimed.len());
+            let events = vec![event];
+            claimed.push(ClaimedEntity { entity, events });
+        }
+    }
+    claimed
 }
 
 /// Notes, as part of a transaction, how the attempt to apply claimed events ended.

@@ -81,7 +81,7 @@ pub(super) async fn attempt(refresher: &Refresher, claimed: &ClaimedEntity, canc
 }
 
 /// Why nothing can be made of an event that somebody wants to be tried again.
-fn unreadable(claimed: &ClaimedEntity) -> Option<String> {
+pub(super) fn unreadable(claimed: &ClaimedEntity) -> Option<String> {
     let Entity::Event(_) = claimed.entity else { return None };
     let read = |event: &ClaimedEvent| read_event("", event.body.as_bytes(), event.received_at);
     claimed.events.iter().find_map(|event| read(event).problem)

@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{Trouble, Verdict, attempt, endings, without_deadly};
+use super::attempt::{Trouble, Verdict, attempt, endings, unreadable, without_deadly};
 use super::{Shared, Watched};
 use crate::allai::Resource;
 use crate::metrics;
@@ -19,6 +19,8 @@ use crate::warehouse::{self, ClaimedEntity, Ended, Ending, Entity, Payload, Ware
 
 /// So many entities of an account are applied at a time.
 const AT_ONCE: usize = 8;
+/// So many events about nothing that can be fetched are ended together.
+const TOGETHER: u32 = 256;
 /// How long contacts that were not found may wait for others, so that one sync is asked for.
 const GATHERING: Duration = Duration::from_secs(1);
 /// How long an account waits whose key is refused.
@@ -189,13 +191,42 @@ impl AccountInbox {
             if claimed.is_empty() {
                 break;
             }
-            for claimed in claimed {
-                self.busy.insert(claimed.entity.clone());
-                let (refresher, shared, cancelled) = (self.refresher.clone(), shared.clone(), self.cancelled.clone());
-                tasks.spawn(async move { apply(&refresher, claimed, &shared, &cancelled).await });
+            let (alone, others): (Vec<_>, Vec<_>) = claimed.into_iter().partition(is_alone);
+            for claimed in others {
+                self.begin(claimed, shared, tasks);
             }
+            self.begin_together(alone, shared, tasks).await;
         }
         Ok(())
+    }
+
+    fn begin(&mut self, claimed: ClaimedEntity, shared: &Shared, tasks: &mut JoinSet<Attempted>) {
+        self.busy.insert(claimed.entity.clone());
+        let (refresher, shared, cancelled) = (self.refresher.clone(), shared.clone(), self.cancelled.clone());
+        tasks.spawn(async move { apply(&refresher, claimed, &shared, &cancelled).await });
+    }
+
+    /// Begins, as if they were one entity's, events for which there is nothing to fetch, and with them others that wait: where
+    /// they come in masses, a transaction for each would be in everybody's way.
+    async fn begin_together(&mut self, mut alone: Vec<ClaimedEntity>, shared: &Shared, tasks: &mut JoinSet<Attempted>) {
+        if alone.len() > 1 {
+            match shared.warehouse.claim_events_alone(self.name(), TOGETHER).await {
+                Ok(more) => {
+                    let (more, others): (Vec<_>, Vec<_>) = more.into_iter().partition(is_alone);
+                    alone.extend(more);
+                    for claimed in others {
+                        self.begin(claimed, shared, tasks);
+                    }
+                }
+                // Those that are claimed come first; who looks next meets the same.
+                Err(error) => tracing::debug!(%error, "no more events are claimed"),
+            }
+        }
+        let mut alone = alone.into_iter();
+        if let Some(mut together) = alone.next() {
+            together.events.extend(alone.flat_map(|claimed| claimed.events));
+            self.begin(together, shared, tasks);
+        }
     }
 
     /// Takes the lease, if nobody has it who lives.
@@ -335,6 +366,11 @@ impl AccountInbox {
         }
         Ok(())
     }
+}
+
+/// Whether there is nothing to fetch for it, and nothing to complain of.
+fn is_alone(claimed: &ClaimedEntity) -> bool {
+    matches!(claimed.entity, Entity::Event(_)) && unreadable(claimed).is_none()
 }
 
 /// Applies the events of an entity, and stores how that ended.
