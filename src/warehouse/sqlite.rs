@@ -39,7 +39,7 @@ const READER_IDLE: Duration = Duration::from_secs(10);
 const CACHE: &str = "-8192";
 /// After how many pages of 4 KiB the WAL is folded into the file. A page of the index that is written again and again
 /// is folded once.
-const CHECKPOINT_PAGES: &str = "12000";
+const CHECKPOINT_PAGES: &str = "4000";
 /// What a connection keeps of the file in memory goes back to the system (<https://sqlite.org/pragma.html#pragma_shrink_memory>).
 const SHRINK: &str = "PRAGMA shrink_memory";
 /// A commit waits for the disk, or only for the system; outside a transaction.
