@@ -110,7 +110,10 @@ const CLAIM: Statement = Statement {
     sqlite: claim!("entity NOT IN (SELECT value FROM json_each($3))"),
     postgres: claim!("entity <> ALL($3)"),
 };
-const CLAIM_ALONE: Statement = Statement::shared(claim!("$3 AND entity LIKE 'event:%'"));
+const CLAIM_ALONE: Statement = Statement {
+    sqlite: claim!("entity NOT IN (SELECT value FROM json_each($3)) AND entity LIKE 'event:%'"),
+    postgres: claim!("entity <> ALL($3) AND entity LIKE 'event:%'"),
+};
 const STANDING: Statement = Statement::shared(
     "SELECT (SELECT min(due_at) FROM webhook_events WHERE account = $1 AND status = 'pending') AS next_due, \
      EXISTS (SELECT 1 FROM webhook_events WHERE account = $1 AND status = 'processing') AS is_at_work",
@@ -267,31 +270,29 @@ impl Warehouse {
     /// Claims the open events of up to `most` entities that have a due one, the longest waiting first, leaving out the
     /// entities that are `busy`.
     pub async fn claim_events(&self, account: &str, busy: &[Entity], most: u32) -> Result<Vec<ClaimedEntity>, Error> {
-        let busy: Vec<String> = busy.iter().map(Entity::to_column).collect();
-        let mut tx = self.begin(account, &[]).await?;
-        let now = self.now();
-        let conn = &mut tx.conn();
-        let rows: Vec<Claimed> = on!(conn, inner, dialect => sqlx::query_as(CLAIM.of(dialect))
-            .bind(account)
-            .bind(Stamp(now))
-            .bind(List(&busy))
-            .bind(i64::from(most))
-            .fetch_all(inner)
-            .await)
-        .doing("claiming events")?;
-        tx.commit().await?;
-        Ok(by_entity(rows, now))
+        self.claim_by(CLAIM, account, busy, most).await
     }
 
     /// Claims due events, up to so many, that are about nothing that can be fetched, the longest waiting first.
     pub async fn claim_events_alone(&self, account: &str, most: u32) -> Result<Vec<ClaimedEntity>, Error> {
+        self.claim_by(CLAIM_ALONE, account, &[], most).await
+    }
+
+    async fn claim_by(
+        &self,
+        statement: Statement,
+        account: &str,
+        busy: &[Entity],
+        most: u32,
+    ) -> Result<Vec<ClaimedEntity>, Error> {
+        let busy: Vec<String> = busy.iter().map(Entity::to_column).collect();
         let mut tx = self.begin(account, &[]).await?;
         let now = self.now();
         let conn = &mut tx.conn();
-        let rows: Vec<Claimed> = on!(conn, inner, dialect => sqlx::query_as(CLAIM_ALONE.of(dialect))
+        let rows: Vec<Claimed> = on!(conn, inner, dialect => sqlx::query_as(statement.of(dialect))
             .bind(account)
             .bind(Stamp(now))
-            .bind(true)
+            .bind(List(&busy))
             .bind(i64::from(most))
             .fetch_all(inner)
             .await)
