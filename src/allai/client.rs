@@ -1,5 +1,6 @@
 //! The client: sends calls within the budget, and asks again where that may help.
 
+use std::future::ready;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
 use url::Url;
 
 use super::announced::{Announced, seconds};
@@ -254,6 +256,20 @@ impl Client {
         self.execute(&call, |body| Page::parse(listing, body)).await
     }
 
+    /// What `read` makes of one page of a list, on a thread for it: reading a page takes as long as storing it.
+    pub async fn list_read<T, F>(&self, listing: &Listing, query: &ListQuery, read: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Fn(Page) -> T + Clone + Send + 'static,
+    {
+        let call = Call::get(&listing.segments()).query(query.parameters());
+        let parse = |body: Bytes| {
+            let (listing, read) = (listing.clone(), read.clone());
+            elsewhere(move || Page::parse(&listing, &body).map(read))
+        };
+        self.execute_async(&call, parse).await
+    }
+
     /// A conversation as the server sent it, with these members only (none given: all); `None` if it does not exist
     /// (404, 410).
     pub async fn conversation_raw(&self, id: &str, fields: &[String]) -> Result<Option<Json>, Error> {
@@ -268,13 +284,20 @@ impl Client {
     /// Sends `call` and returns what `parse` makes of a successful answer. Repeats it within the policy after 429, 5xx,
     /// broken connections and bodies that `parse` refuses.
     pub(super) async fn execute<T>(&self, call: &Call, parse: impl Fn(&[u8]) -> Result<T, String>) -> Result<T, Error> {
+        self.execute_async(call, |body| ready(parse(&body))).await
+    }
+
+    async fn execute_async<T, F>(&self, call: &Call, parse: impl Fn(Bytes) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, String>>,
+    {
         let policy = self.inner.backoff.policy();
         let (mut failures, mut refusals) = (0, 0);
         loop {
             let outcome = self.attempt(call, failures + refusals > 0).await?;
             let attempts = failures + refusals + 1;
             let setback = match outcome {
-                Ok(response) if response.status().is_success() => match parse(response.body()) {
+                Ok(response) if response.status().is_success() => match parse(response.into_body()).await {
                     Ok(parsed) => return Ok(parsed),
                     Err(reason) => Setback::unusable(call, reason, attempts),
                 },
@@ -366,6 +389,20 @@ impl Client {
             again,
             at_least: asked.unwrap_or_default(),
         }
+    }
+}
+
+/// Does work that takes time on a thread for it; not on many, each of which has memory of its own.
+async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    static AT_ONCE: Semaphore = Semaphore::const_new(2);
+    let _turn = AT_ONCE.acquire().await;
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is ending, and this future with it.
+            Err(_) => std::future::pending().await,
+        },
     }
 }
 

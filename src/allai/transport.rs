@@ -10,6 +10,8 @@ use http::{HeaderMap, Request, Response, StatusCode};
 
 /// The largest body that is read, in bytes. A page of 100 rows is some 60 KB; what is larger than this is not one.
 pub const MAX_BODY: usize = 64 * 1024 * 1024;
+/// For how much of a body there is room at once.
+const LIKELY_BODY: usize = 256 * 1024;
 
 /// A function that answers requests in place of a server, for simulations.
 pub type InProcess =
@@ -125,7 +127,12 @@ async fn read_body(mut response: reqwest::Response) -> Result<Bytes, TransportEr
     let Some(first) = response.chunk().await? else {
         return Ok(Bytes::new());
     };
-    let mut body = BytesMut::from(first);
+    // What the server says may be wrong, or compressed.
+    let announced = response
+        .content_length()
+        .and_then(|length| usize::try_from(length).ok());
+    let mut body = BytesMut::with_capacity(announced.unwrap_or_default().min(LIKELY_BODY).max(first.len()));
+    body.extend_from_slice(&first);
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > MAX_BODY {
             return Err(TransportError::TooLarge);

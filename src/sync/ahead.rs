@@ -12,8 +12,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use chrono::{DateTime, Utc};
@@ -24,11 +24,11 @@ use super::Error;
 use super::reader::Reader;
 use super::rows::Rows;
 use super::sweep::{Item, Mode, PageView, Request, Sweep};
-use crate::allai::model::Json;
+use crate::allai::Page;
 
 /// How many pages are fetched ahead at first. With each that has to be waited for it is one more; where pages pile up it
 /// is one less, since what waits in memory is cold when it is stored.
-const FIRST_WINDOW: usize = 4;
+const FIRST_WINDOW: usize = 6;
 
 /// So many rows may always be remembered as the latest.
 const FEWEST_LATEST: usize = 4_096;
@@ -84,6 +84,8 @@ pub(super) struct Ahead<'a> {
     by_content: bool,
     /// Whether rows are decoded as they arrive, because they are likely to be stored.
     decoding: Arc<AtomicBool>,
+    /// Pages that are of no more use. They are many small pieces of memory, best given back where they were taken.
+    spent: Arc<Mutex<Vec<Arrival>>>,
 }
 
 impl<'a> Ahead<'a> {
@@ -103,6 +105,7 @@ impl<'a> Ahead<'a> {
             doubted: HashMap::new(),
             by_content: false,
             decoding: Arc::default(),
+            spent: Arc::default(),
         }
     }
 
@@ -236,6 +239,11 @@ impl<'a> Ahead<'a> {
         self.decoding.store(changed * 2 > rows, Ordering::Relaxed);
     }
 
+    /// Takes back pages that are of no more use.
+    pub(super) fn done_with(&self, pages: Vec<Arrival>) {
+        lock(&self.spent).extend(pages);
+    }
+
     /// Does `work`, while pages arrive and more are asked for; `unstored` pages taken before are not committed yet.
     pub(super) async fn meanwhile<T>(&mut self, sweep: &Sweep, unstored: usize, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
@@ -276,25 +284,31 @@ impl<'a> Ahead<'a> {
     }
 
     fn ask_for(&mut self, request: Request) {
-        let (reader, decoding) = (self.reader, Arc::clone(&self.decoding));
+        let (reader, decoding, done_with) = (self.reader, Arc::clone(&self.decoding), Arc::clone(&self.spent));
         self.ticks += 1;
         let sent = self.ticks;
         self.expected.insert(request.offset, sent);
         self.on_their_way.push(Box::pin(async move {
             let asked_at = reader.run.job.clock.now();
-            let fetched = match reader.fetch(request).await {
-                Ok(page) => Ok(Arrival {
-                    rows: read_rows(reader, page.items, decoding.load(Ordering::Relaxed)).await,
+            let (listing, warehouse) = (reader.listing.clone(), reader.run.job.warehouse.clone());
+            let read = move |page: Page| {
+                drop(std::mem::take(&mut *lock(&done_with)));
+                let decoding = decoding.load(Ordering::Relaxed);
+                let rows = Rows::read(&listing, page.items, decoding);
+                if decoding {
+                    warehouse.prepare(&rows.usable);
+                }
+                Arrival {
+                    rows,
                     total: page.total,
                     has_more: page.has_more,
                     request,
                     asked_at,
                     sent,
                     arrived: 0,
-                }),
-                Err(error) => Err(error),
+                }
             };
-            (request, fetched)
+            (request, reader.fetch_read(request, read).await)
         }));
     }
 
@@ -343,18 +357,6 @@ impl<'a> Ahead<'a> {
     }
 }
 
-/// Reads the rows of a page; `decoding` them takes as long as storing them does, so that another thread does it meanwhile.
-async fn read_rows(reader: &Reader<'_>, items: Vec<Json>, decoding: bool) -> Rows {
-    if !decoding || reader.run.job.account.in_lockstep {
-        return Rows::read(&reader.listing, items, decoding);
-    }
-    let listing = reader.listing.clone();
-    match tokio::task::spawn_blocking(move || Rows::read(&listing, items, true)).await {
-        Ok(rows) => rows,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is ending, and this future with it.
-            Err(_) => std::future::pending().await,
-        },
-    }
+fn lock(pages: &Mutex<Vec<Arrival>>) -> MutexGuard<'_, Vec<Arrival>> {
+    pages.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -24,6 +24,9 @@ const PAGES_A_COMMIT: usize = 8;
 /// At most so many pages are stored at once, which takes the database fewer steps.
 const PAGES_AT_ONCE: usize = 4;
 
+/// At most so many pages are stored in one transaction while others want to write as well.
+const PAGES_A_COMMIT_AMONG_OTHERS: usize = 2;
+
 /// How often a list is asked whether it ends before it is taken for endless.
 const ENDS: usize = 3;
 /// Nobody's list is so long. A server that returns rows here would do so for ever.
@@ -81,6 +84,7 @@ impl Reader<'_> {
                 taken.push(page);
             }
             store.take(&taken, sweep, &mut pages).await?;
+            pages.done_with(taken);
             if !is_known_to_end && sweep.pages() >= LONG {
                 store.commit(sweep, &mut pages).await?;
                 pages.beside(self.check_that_it_ends()).await?;
@@ -146,14 +150,30 @@ impl Reader<'_> {
 
     /// Fetches one page.
     pub(super) async fn fetch(&self, request: Request) -> Result<Page, Error> {
-        let query = ListQuery {
+        Ok(self.run.client.list(&self.listing, &self.query(request)).await?)
+    }
+
+    /// Fetches one page, and reads it: on another thread, since it takes as long as storing it does.
+    pub(super) async fn fetch_read<T, F>(&self, request: Request, read: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Fn(Page) -> T + Clone + Send + 'static,
+    {
+        if self.run.job.account.in_lockstep {
+            return Ok(read(self.fetch(request).await?));
+        }
+        let query = self.query(request);
+        Ok(self.run.client.list_read(&self.listing, &query, read).await?)
+    }
+
+    fn query(&self, request: Request) -> ListQuery {
+        ListQuery {
             limit: request.limit,
             offset: request.offset,
             fields: self.run.job.account.fields(self.resource).to_vec(),
             status: self.status.map(str::to_owned),
             search: None,
-        };
-        Ok(self.run.client.list(&self.listing, &query).await?)
+        }
     }
 
     /// Asks for one conversation and stores it.
@@ -178,6 +198,8 @@ struct Store<'a> {
     writer: PageWriter,
     /// Pages that were taken and are not committed.
     pages: usize,
+    /// Whether somebody waited for the last commit.
+    is_among_others: bool,
     /// Pages that were committed after the last checkpoint.
     unclaimed: usize,
     counted: Tally,
@@ -201,6 +223,7 @@ impl<'a> Store<'a> {
             reader,
             writer: job.warehouse.page_writer(reader.run.account(), reader.resource).await?,
             pages: 0,
+            is_among_others: false,
             unclaimed: 0,
             counted: Tally::default(),
             saved_at: job.clock.monotonic(),
@@ -211,12 +234,17 @@ impl<'a> Store<'a> {
 
     /// Whether what was taken is to be committed before more is.
     fn is_full(&self) -> bool {
-        self.room() == 0
+        self.room() == 0 || self.writer.is_waited_for()
     }
 
     /// How many pages may be taken together.
     fn room(&self) -> usize {
-        let allowed = PAGES_A_COMMIT.min(self.reader.run.job.account.concurrency);
+        let allowed = if self.is_among_others {
+            PAGES_A_COMMIT_AMONG_OTHERS
+        } else {
+            PAGES_A_COMMIT
+        };
+        let allowed = allowed.min(self.reader.run.job.account.concurrency);
         allowed.saturating_sub(self.pages).min(PAGES_AT_ONCE)
     }
 
@@ -270,6 +298,7 @@ impl<'a> Store<'a> {
             || now.saturating_sub(self.saved_at) >= CHECKPOINT_EVERY
             || self.unclaimed >= unclaimed_allowed(sweep.pages());
         let checkpoint = (self.reader.checkpointed && !is_over && is_due).then(|| sweep.checkpoint());
+        self.is_among_others = self.writer.is_waited_for();
         let work = self.writer.commit(checkpoint.as_deref());
         pages.meanwhile(sweep, self.pages, work).await?;
         self.pages = 0;

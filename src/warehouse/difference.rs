@@ -151,8 +151,7 @@ impl<'a> Entry<'a> {
         // Versions of a row never overlap, even if the clock was set back.
         let after = |at: Option<DateTime<Utc>>| at.map_or(now, |at| now.max(at + TimeDelta::microseconds(1)));
         Write {
-            record: self.row.record(),
-            raw_hash: self.row.raw_hash(),
+            row: self.row,
             num: self.num,
             changed_at: after(self.changed_at).max(self.deleted_at.unwrap_or(now)),
             supersedes: self.num.is_some(),
@@ -171,9 +170,9 @@ pub(super) struct Written {
 impl Written {
     pub(super) fn of(write: &Write<'_>) -> Option<Self> {
         Some(Self {
-            id: write.record.id().to_owned(),
+            id: write.row.id().to_owned(),
             num: write.num?,
-            raw_hash: write.raw_hash,
+            raw_hash: write.row.raw_hash(),
             changed_at: write.changed_at,
         })
     }
@@ -275,9 +274,11 @@ impl<'a> Difference<'a> {
 
     /// Compares rows with some that were just written, in the same transaction: nobody else can have written since.
     pub(super) fn recall(&mut self, written: &[Written]) {
+        // The fingerprint alone tells most of them apart.
+        let written: HashMap<RawHash, &Written> = written.iter().map(|row| (row.raw_hash, row)).collect();
         for entry in &mut self.entries {
-            let same = |written: &&Written| written.id == entry.row.id() && written.raw_hash == entry.row.raw_hash();
-            if let Some(&Written { num, changed_at, .. }) = written.iter().find(same) {
+            let same = written.get(&entry.row.raw_hash());
+            if let Some(&&Written { num, changed_at, .. }) = same.filter(|row| row.id == entry.row.id()) {
                 entry.compare(Some(Known::Same { num, changed_at }), self.now);
             }
         }

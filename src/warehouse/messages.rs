@@ -3,11 +3,10 @@
 use serde_json::value::RawValue;
 
 use super::mirrored::Write;
-use super::postgres;
 use super::repeated::{Repeated, new_rows, rows_with_numbers};
-use super::sqlite::{Query, Texts};
 use super::statement::Statement;
-use crate::allai::model::{Json, Message, Record};
+use super::{cell, postgres};
+use crate::allai::model::{Cell, Json, Message, Record};
 
 macro_rules! columns {
     () => {
@@ -50,7 +49,7 @@ pub(super) const ADD: Statement = Statement::postgres_only(insert!());
 /// Rows that are there already.
 pub(super) const PUT: Statement = Statement::postgres_only(concat!(insert!(), or_update!()));
 
-/// What [`bind`] binds of a row.
+/// How many [`cells`] there are of a row.
 const COLUMNS: usize = 10;
 
 /// Rows that are probably not there; those that are stay as they are. Without `OR ROLLBACK` SQLite would keep a copy of
@@ -81,29 +80,27 @@ pub(super) static PUT_MANY: Repeated = Repeated::new(|rows| {
 
 pub(super) const STATEMENTS: &[Statement] = &[ADD, PUT];
 
-/// Binds the columns of one row that the API fills.
-pub(super) fn bind<'q>(query: Query<'q>, write: &Write<'_>, texts: &mut Texts) -> Query<'q> {
-    let Record::Message(row) = write.record else {
-        return query;
-    };
-    query
-        .bind(texts.text(Some(&row.id)))
-        .bind(texts.text(Some(&row.conversation_id)))
-        .bind(texts.text(row.role.as_deref()))
-        .bind(texts.text(row.kind.as_deref()))
-        .bind(texts.text(row.content.as_deref()))
-        .bind(row.confidence)
-        .bind(texts.text(row.sources.as_deref().map(RawValue::get)))
-        .bind(texts.time(row.sent_at))
-        .bind(texts.text(row.extra.as_deref().map(RawValue::get)))
-        .bind(texts.text(Some(&row.content_hash.to_string())))
+/// The columns of one row that the API fills, in their order.
+pub(super) fn cells(row: &Message) -> Box<[Cell]> {
+    Box::new([
+        cell::text(Some(&row.id)),
+        cell::text(Some(&row.conversation_id)),
+        cell::text(row.role.as_deref()),
+        cell::text(row.kind.as_deref()),
+        cell::text(row.content.as_deref()),
+        cell::number(row.confidence),
+        cell::text(row.sources.as_deref().map(RawValue::get)),
+        cell::time(row.sent_at),
+        cell::text(row.extra.as_deref().map(RawValue::get)),
+        cell::text(Some(&row.content_hash.to_string())),
+    ])
 }
 
 /// Binds the columns of rows, each as an array.
 pub(super) fn bind_arrays<'q>(query: postgres::Query<'q>, writes: &[&Write<'_>]) -> postgres::Query<'q> {
     let (rows, writes): (Vec<&Message>, Vec<&Write<'_>>) = writes
         .iter()
-        .filter_map(|write| match write.record {
+        .filter_map(|write| match write.row.record() {
             Record::Message(row) => Some((row, *write)),
             _ => None,
         })
@@ -125,7 +122,7 @@ pub(super) fn bind_arrays<'q>(query: postgres::Query<'q>, writes: &[&Write<'_>])
         .bind(rows.iter().map(|row| row.sent_at).collect::<Vec<_>>())
         .bind(json(|row| row.extra.as_ref()))
         .bind(rows.iter().map(|row| row.content_hash.to_string()).collect::<Vec<_>>())
-        .bind(writes.iter().map(|write| &write.raw_hash.0[..]).collect::<Vec<_>>())
+        .bind(writes.iter().map(|write| write.row.raw_hash().0).collect::<Vec<_>>())
         .bind(writes.iter().map(|write| write.changed_at).collect::<Vec<_>>())
         .bind(writes.iter().map(|write| write.num).collect::<Vec<_>>())
 }

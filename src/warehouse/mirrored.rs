@@ -8,7 +8,7 @@ use super::error::{Doing as _, Error};
 use super::statement::{Conn, Statement, in_list, on, reading};
 use super::values::{List, Stamp, from_db, to_db};
 use crate::allai::Resource;
-use crate::allai::model::{RawHash, Record};
+use crate::allai::model::Row;
 
 /// A live row that a sweep did not see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,9 +33,7 @@ pub struct Unseen {
 /// A row to be written, with what it replaces.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Write<'a> {
-    pub(super) record: &'a Record,
-    /// What the row was decoded from.
-    pub(super) raw_hash: RawHash,
+    pub(super) row: &'a Row,
     /// The number it has already, or is given.
     pub(super) num: Option<i64>,
     /// From when this version is valid.

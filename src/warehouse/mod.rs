@@ -14,6 +14,7 @@
 #![expect(clippy::disallowed_methods, reason = "SQL lives here")]
 
 mod analytics;
+mod cell;
 mod contacts;
 mod conversations;
 mod daemon_lock;

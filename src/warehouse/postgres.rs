@@ -364,7 +364,7 @@ async fn write(
     if let (false, Some(keep)) = (known.is_empty(), table.keep) {
         sqlx::query(keep)
             .bind(account)
-            .bind(known.iter().map(|write| write.record.id()).collect::<Vec<_>>())
+            .bind(known.iter().map(|write| write.row.id()).collect::<Vec<_>>())
             .bind(known.iter().map(|write| write.changed_at).collect::<Vec<_>>())
             .execute(&mut *conn)
             .await?;

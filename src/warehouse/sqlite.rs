@@ -8,9 +8,11 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use sqlx::Arguments as _;
 use sqlx::Sqlite as Driver;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
@@ -22,8 +24,8 @@ use super::error::{Doing as _, Error, explain};
 use super::jobs::Fence;
 use super::mirrored::Write;
 use super::repeated::{MOST, Repeated};
-use super::values::{api_time, stamp_text};
-use super::{contacts, conversations, messages, migrations};
+use super::values::stamp_text;
+use super::{cell, contacts, conversations, messages, migrations};
 use crate::allai::Resource;
 use crate::clock::SharedClock;
 
@@ -42,10 +44,15 @@ const CACHE: &str = "-8192";
 const CHECKPOINT_PAGES: &str = "4000";
 /// What a connection keeps of the file in memory goes back to the system (<https://sqlite.org/pragma.html#pragma_shrink_memory>).
 const SHRINK: &str = "PRAGMA shrink_memory";
-/// A commit waits for the disk, or only for the system; outside a transaction.
-const SYNC: &str = "PRAGMA synchronous = FULL";
-const NO_SYNC: &str = "PRAGMA synchronous = NORMAL";
+/// No row has more values to be bound.
+const MOST_COLUMNS: usize = 20;
 const BEGIN: &str = "BEGIN IMMEDIATE";
+/// Begins, and says which version of the file this is: another one if another connection has written since
+/// (<https://sqlite.org/pragma.html#pragma_data_version>). In one statement: each is handed to a thread and back.
+const BEGIN_AT_VERSION: &str = "BEGIN IMMEDIATE; PRAGMA data_version";
+/// The same; the commit waits for the disk, rather than only for the system.
+const BEGIN_DURABLY: &str = "PRAGMA synchronous = FULL; BEGIN IMMEDIATE; PRAGMA data_version";
+const NO_SYNC: &str = "PRAGMA synchronous = NORMAL";
 const COMMIT: &str = "COMMIT";
 const LOOK: &str = "SELECT count(*) FROM sqlite_schema";
 const IS_A_FOLDER: &str = "it is a folder; name a file, e.g. warehouse.db";
@@ -58,8 +65,48 @@ pub struct Sqlite {
     path: PathBuf,
     /// How the file was when it was opened as one that nobody writes.
     at_rest: Option<AtRest>,
+    turns: Arc<Turns>,
     pub(super) fence: Option<Arc<Fence>>,
     pub(super) clock: SharedClock,
+}
+
+/// Whose turn it is to write, in this program.
+#[derive(Debug, Default)]
+struct Turns {
+    /// How many wait to write.
+    waiting: AtomicUsize,
+    /// How many transactions were begun.
+    begun: AtomicU64,
+}
+
+impl Turns {
+    fn wait(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(self)
+    }
+}
+
+/// Somebody who waits.
+struct Waiting<'a>(&'a Turns);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A state of the file, as a transaction found it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    begun: u64,
+    version: i64,
+}
+
+impl Seen {
+    /// Whether nobody can have written between the transaction that found this and the next, which found `next`.
+    pub(super) const fn goes_on_as(self, next: Self) -> bool {
+        next.begun == self.begun + 1 && next.version == self.version
+    }
 }
 
 impl Sqlite {
@@ -128,6 +175,7 @@ impl Sqlite {
             readers,
             path: path.to_owned(),
             at_rest: None,
+            turns: Arc::default(),
             fence: None,
             clock,
         })
@@ -189,6 +237,7 @@ impl Sqlite {
             readers,
             path: file,
             at_rest,
+            turns: Arc::default(),
             fence: None,
             clock,
         }))
@@ -220,16 +269,25 @@ impl Sqlite {
     }
 
     async fn begin_with(&self, durable: bool) -> Result<Writing, Error> {
+        let turn = self.turns.wait();
+        let conn = self.writer.acquire().await.map_err(|error| self.refused(error))?;
+        drop(turn);
+        let begun = self.turns.begun.fetch_add(1, Ordering::Relaxed) + 1;
         let mut writing = Writing {
-            conn: self.writer.acquire().await.map_err(|error| self.refused(error))?,
+            conn,
             committed: false,
             durable,
+            seen: Seen { begun, version: 0 },
         };
-        for statement in [durable.then_some(SYNC), Some(BEGIN)].into_iter().flatten() {
-            let done = sqlx::query(statement).execute(writing.conn()).await;
-            done.map_err(|error| self.refused(error))?;
-        }
+        let statement = if durable { BEGIN_DURABLY } else { BEGIN_AT_VERSION };
+        let version = sqlx::query_scalar(statement).fetch_one(writing.conn()).await;
+        writing.seen.version = version.map_err(|error| self.refused(error))?;
         Ok(writing)
+    }
+
+    /// Whether somebody waits for the transaction that is open now to end.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.turns.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Why nothing can be written.
@@ -290,6 +348,7 @@ pub(super) struct Writing {
     conn: PoolConnection<Driver>,
     committed: bool,
     durable: bool,
+    pub(super) seen: Seen,
 }
 
 impl Writing {
@@ -412,7 +471,7 @@ pub(super) async fn write_rows(
             for slot in 0..size {
                 let write = part.get(slot);
                 query = query
-                    .bind(write.map(|write| write.record.id()))
+                    .bind(write.map(|write| write.row.id()))
                     .bind(write.map(|write| texts.stamp(write.changed_at)));
             }
             query
@@ -426,11 +485,11 @@ pub(super) async fn write_rows(
     while !rest.is_empty() {
         let (size, text) = table.put.at_most(rest.len());
         let (part, after) = rest.split_at(size);
-        let mut query = sqlx::query(text);
+        let mut query = query_of_many(text, size);
         for write in part {
             let changed_at = texts.stamp(write.changed_at);
-            query = (table.bind)(query, write, &mut texts)
-                .bind(&write.raw_hash.0[..])
+            query = cell::bind(write.row, query)
+                .bind(write.row.raw_hash().0.to_vec())
                 .bind(changed_at.clone())
                 .bind(changed_at)
                 .bind(write.num);
@@ -457,6 +516,13 @@ pub(super) async fn add_rows(
     add(conn, account, &table, &writes.iter().collect::<Vec<_>>()).await
 }
 
+/// A query of the values of so many rows, which get their room at once.
+fn query_of_many(text: &'static str, rows: usize) -> Query<'static> {
+    let mut values = SqliteArguments::default();
+    values.reserve(rows * MOST_COLUMNS, 0);
+    sqlx::query_with(text, values)
+}
+
 async fn add(
     conn: &mut SqliteConnection,
     account: &str,
@@ -467,12 +533,11 @@ async fn add(
     while let Some(first) = writes.first() {
         let (size, text) = table.add.at_most(writes.len());
         let (part, after) = writes.split_at(size);
-        let mut query = sqlx::query(text);
-        let mut texts = Texts::default();
+        let mut query = query_of_many(text, size);
         for write in part {
-            query = (table.bind)(query, write, &mut texts);
+            query = cell::bind(write.row, query);
         }
-        let hashes: Vec<u8> = part.iter().flat_map(|write| write.raw_hash.0).collect();
+        let hashes: Vec<u8> = part.iter().flat_map(|write| write.row.raw_hash().0).collect();
         let query = query
             .bind(account)
             .bind(hashes)
@@ -492,7 +557,6 @@ struct Table {
     put: &'static Repeated,
     /// Adds rows.
     add: &'static Repeated,
-    bind: Bind,
 }
 
 impl Table {
@@ -502,19 +566,16 @@ impl Table {
                 keep: Some(&contacts::KEEP_MANY),
                 put: &contacts::PUT_MANY,
                 add: &contacts::ADD_MANY,
-                bind: contacts::bind,
             }),
             Resource::Conversations => Some(Self {
                 keep: Some(&conversations::KEEP_MANY),
                 put: &conversations::PUT_MANY,
                 add: &conversations::ADD_MANY,
-                bind: conversations::bind,
             }),
             Resource::Messages => Some(Self {
                 keep: None,
                 put: &messages::PUT_MANY,
                 add: &messages::ADD_MANY,
-                bind: messages::bind,
             }),
             Resource::Analytics => None,
         }
@@ -523,9 +584,6 @@ impl Table {
 
 /// A statement whose parameters are being bound.
 pub(super) type Query<'q> = sqlx::query::Query<'q, Driver, SqliteArguments>;
-
-/// Binds the columns of one row.
-type Bind = for<'q> fn(Query<'q>, &Write<'_>, &mut Texts) -> Query<'q>;
 
 /// Texts on their way into a statement. The thread that executes it would free them one by one, each under the lock of
 /// the thread that made them, and the two would wait for each other; so they are kept here until it is done.
@@ -540,10 +598,6 @@ impl Texts {
         let text: Arc<str> = text?.into();
         self.kept.push(Arc::clone(&text));
         Some(text)
-    }
-
-    pub(super) fn time(&mut self, at: Option<DateTime<Utc>>) -> Option<Arc<str>> {
-        self.text(api_time(at).as_deref())
     }
 
     /// A moment of the warehouse's own. The rows of a page are written at one moment, put into words once.

@@ -8,6 +8,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, SqliteConnection, Transaction};
 
 use super::error::{Doing as _, Error};
+use super::sqlite::Seen;
 use super::{Warehouse, postgres, sqlite};
 use crate::allai::Resource;
 
@@ -188,6 +189,14 @@ impl Tx {
         match self {
             Self::Sqlite(tx) => Conn::Sqlite(tx.conn()),
             Self::Postgres(tx) => Conn::Postgres(tx),
+        }
+    }
+
+    /// How it found SQLite's file; Postgres has nothing of the kind.
+    pub(super) const fn seen(&self) -> Option<Seen> {
+        match self {
+            Self::Sqlite(tx) => Some(tx.seen),
+            Self::Postgres(_) => None,
         }
     }
 

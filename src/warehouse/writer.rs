@@ -12,6 +12,7 @@ use super::difference::{Difference, Written};
 use super::error::Error;
 use super::mirrored::{self, Write};
 use super::page::{PageCommit, RowOutcome};
+use super::sqlite::Seen;
 use super::statement::{Conn, Tx};
 use super::{Warehouse, postgres, quarantine, sqlite, state};
 use crate::allai::Resource;
@@ -37,6 +38,8 @@ pub struct PageWriter {
     began_empty: Option<bool>,
     /// The last rows that were written: those that the next page overlaps, if they were new.
     last_written: Vec<Written>,
+    /// How SQLite's last transaction, that was committed, found the file, and the highest row number it left.
+    last: Option<(Seen, Option<i64>)>,
     quarantine_is_empty: bool,
 }
 
@@ -45,7 +48,7 @@ struct Open {
     tx: Tx,
     /// The highest row number, once it was asked for. Nobody else gives numbers while the transaction is open.
     highest: Option<i64>,
-    /// Whether [`PageWriter::last_written`] were written in it.
+    /// Whether [`PageWriter::last_written`] are as they were written: in it, or before it, and nobody has written since.
     has_written: bool,
 }
 
@@ -79,6 +82,7 @@ impl Warehouse {
             expects_new: false,
             began_empty: None,
             last_written: Vec::new(),
+            last: None,
             quarantine_is_empty,
         })
     }
@@ -138,6 +142,15 @@ impl PageWriter {
         self.open.is_some()
     }
 
+    /// Whether a transaction is open for whose end another writer of this program waits.
+    pub fn is_waited_for(&self) -> bool {
+        match &self.warehouse {
+            Warehouse::Sqlite(database) => self.is_open() && database.is_waited_for(),
+            // Others wait for what they would change, too, only.
+            Warehouse::Postgres(_) => false,
+        }
+    }
+
     /// Commits what was stored, and the checkpoint that claims it, in one transaction. If nothing is open and there is
     /// no checkpoint, does nothing.
     ///
@@ -157,6 +170,7 @@ impl PageWriter {
         if checkpoint.is_some() {
             state::put_checkpoint(&mut open.tx.conn(), account, resource, checkpoint).await?;
         }
+        self.last = open.tx.seen().map(|seen| (seen, open.highest));
         open.tx.commit().await?;
         self.lost = false;
         Ok(())
@@ -186,10 +200,12 @@ impl PageWriter {
         let was_open = open.is_some();
         if !was_open {
             let tx = self.warehouse.begin(&self.account, &[self.resource]).await?;
+            let is_undisturbed = |(last, _): &(Seen, _)| tx.seen().is_some_and(|seen| last.goes_on_as(seen));
+            let last = self.last.take().filter(is_undisturbed);
             *open = Some(Open {
                 tx,
-                highest: None,
-                has_written: false,
+                highest: last.and_then(|(_, highest)| highest),
+                has_written: last.is_some(),
             });
         }
         let Some(Open {
@@ -243,7 +259,7 @@ impl PageWriter {
         }
         let (slots, mut writes) = difference.writes(self.warehouse.now());
         // A long id might fit an index by chance, and not the next time.
-        let is_foreseen = |write: &Write<'_>| self.warehouse.cannot_hold(write.record);
+        let is_foreseen = |write: &Write<'_>| self.warehouse.cannot_hold(write.row.record());
         if writes.iter().any(|write| write.supersedes || is_foreseen(write)) {
             return Ok(false);
         }

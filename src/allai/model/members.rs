@@ -186,6 +186,8 @@ impl<'a> Members<'a> {
 /// The text a scalar stands for: `"x"` → x, 17.50 → 17.50, true → true.
 pub(super) fn text(raw: &RawValue) -> Option<String> {
     match Kind::of(raw) {
+        // Without escapes it is what stands between the quotes.
+        Kind::Text if !raw.get().contains('\\') => raw.get().get(1..raw.get().len() - 1).map(str::to_owned),
         Kind::Text => serde_json::from_str(raw.get()).ok(),
         Kind::Number | Kind::Bool => Some(raw.get().to_owned()),
         Kind::Null | Kind::Array | Kind::Object => None,

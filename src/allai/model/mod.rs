@@ -25,6 +25,7 @@ pub use contact::Contact;
 pub use conversation::Conversation;
 pub(crate) use members::{Members, Name};
 pub use message::Message;
+pub(crate) use row::Cell;
 pub use row::{RawHash, Row};
 
 use super::Resource;

@@ -5,7 +5,7 @@
 //! text is another one.
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -47,6 +47,15 @@ pub struct Row {
     created_at: Option<DateTime<Utc>>,
     updated_at: Option<DateTime<Utc>>,
     record: OnceLock<Record>,
+    cells: OnceLock<Box<[Cell]>>,
+}
+
+/// One column of a row as a database takes it.
+#[derive(Clone, Debug)]
+pub(crate) enum Cell {
+    Null,
+    Text(Arc<str>),
+    Number(f64),
 }
 
 /// What reading a list takes of a row. Members that occur twice, and ids other than plain texts, are left to the
@@ -85,6 +94,7 @@ impl Row {
                     created_at,
                     updated_at,
                     record: OnceLock::new(),
+                    cells: OnceLock::new(),
                     raw,
                 })
             }
@@ -107,6 +117,7 @@ impl Row {
             created_at: record.created_at(),
             updated_at: record.updated_at(),
             record: OnceLock::from(record),
+            cells: OnceLock::new(),
             raw,
         }
     }
@@ -154,6 +165,11 @@ impl Row {
             )]
             Record::decode(&self.listing, &self.raw).expect("a row that can be decoded")
         })
+    }
+
+    /// The row's columns, made when they are asked for first.
+    pub(crate) fn cells(&self, make: impl FnOnce(&Record) -> Box<[Cell]>) -> &[Cell] {
+        self.cells.get_or_init(|| make(self.record()))
     }
 }
 

@@ -17,6 +17,8 @@ on_both! {
     rows_that_are_there_already_are_told_from_new_ones_among_many,
     pages_stored_together_are_as_good_as_pages_stored_one_by_one,
     new_pages_that_overlap_are_added_at_the_first_attempt,
+    what_others_write_between_two_transactions_is_seen,
+    whoever_waits_for_a_transaction_is_known,
     a_long_id_is_held_back_wherever_it_is_met,
     two_writers_of_one_list_take_turns_whatever_the_database_isolates,
     a_message_in_quarantine_is_not_released_by_one_of_its_name_in_another_conversation,
@@ -300,6 +302,56 @@ async fn new_pages_that_overlap_are_added_at_the_first_attempt(place: Place) {
         clock.sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(place.rows(tried).await, ["545"]);
+}
+
+/// What the last transaction left is believed only where nobody has written since, in this program or another.
+async fn what_others_write_between_two_transactions_is_seen(place: Place) {
+    let (warehouse, elsewhere) = (place.migrated().await, place.open().await);
+    let mut first = writer(&warehouse).await;
+    for (round, other) in [&warehouse, &elsewhere].into_iter().cycle().take(6).enumerate() {
+        let at = round * 100;
+        for page in [at..at + 20, at + 15..at + 40] {
+            store(&mut first, &contacts(page, "Ana")).await.unwrap();
+        }
+        first.commit(None).await.unwrap();
+        place.pass(1);
+        let mut second = writer(other).await;
+        let theirs = [contacts(at + 39..at + 40, "Bela"), contacts(at + 50..at + 60, "Cora")].concat();
+        store(&mut second, &theirs).await.unwrap();
+        second.commit(None).await.unwrap();
+        place.pass(1);
+        let outcomes = store(&mut first, &contacts(at + 38..at + 50, "Ana")).await.unwrap();
+        assert_eq!(changes(&outcomes[..2]), [Change::Unchanged, Change::Updated], "{round}");
+        assert_eq!(changes(&outcomes[2..]), [Change::Inserted; 10], "{round}");
+        first.commit(None).await.unwrap();
+        let all = (round + 1) * 60;
+        let found = place
+            .rows("SELECT count(*), count(DISTINCT row_num), max(row_num) FROM contacts")
+            .await;
+        assert_eq!(found, [format!("{all}|{all}|{all}")]);
+    }
+}
+
+async fn whoever_waits_for_a_transaction_is_known(place: Place) {
+    let warehouse = place.migrated().await;
+    let (mut first, mut second) = (writer(&warehouse).await, writer(&warehouse).await);
+    assert!(!first.is_waited_for());
+    store(&mut first, &contacts(0..5, "Ana")).await.unwrap();
+    assert!(!first.is_waited_for());
+    let page = contacts(5..10, "Ana");
+    let waiting = store(&mut second, &page);
+    let committing = async {
+        if place.is_sqlite() {
+            while !first.is_waited_for() {
+                tokio::task::yield_now().await;
+            }
+        }
+        first.commit(None).await.unwrap();
+        assert!(!first.is_waited_for());
+    };
+    let (stored, ()) = tokio::join!(waiting, committing);
+    assert_eq!(changes(&stored.unwrap()), [Change::Inserted; 5]);
+    second.commit(None).await.unwrap();
 }
 
 async fn a_page_on_which_nothing_differs_begins_no_transaction(place: Place) {
