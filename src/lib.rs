@@ -31,9 +31,9 @@
 //!    [`sync::run`] syncs that resource of that account.
 //! 2. The resource's file picks a [`sync::sweep::Mode`]: everything, or the growing end of the list.
 //! 3. The sweep says which offset it wants ([`sync::sweep::Sweep::next`]) and which it will probably want after that
-//!    ([`sync::sweep::Sweep::ahead`]); [`allai::Client::list`] fetches them side by side, which waits for the
-//!    [`allai::Budget`], retries what is worth it and takes the page apart as raw rows.
-//! 4. [`allai::model::Row::read`] glances at each row: id, times and the fingerprint of its text. Only a row whose text is not
+//!    ([`sync::sweep::Sweep::ahead`]); [`allai::Client::list_read`] fetches them side by side, which waits for the
+//!    [`allai::Budget`], retries what is worth it and takes the page apart as raw rows, on another thread.
+//! 4. There, too, [`allai::model::Row::read`] glances at each row: id, times and the fingerprint of its text. Only a row whose text is not
 //!    the stored one is decoded ([`allai::model::Record::decode`]): what fits goes into columns, the rest into `extra`. A row
 //!    without an id is rejected.
 //! 5. The sweep judges the page ([`sync::sweep::Sweep::offer`]): anchored to the one before, or dropped.
