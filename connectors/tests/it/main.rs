@@ -1,0 +1,4 @@
+//! The integration tests.
+
+mod sql;
+mod support;
