@@ -496,3 +496,220 @@ pub(super) fn nearest<'a>(name: &str, among: impl Iterator<Item = &'a str>) -> O
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
         .map(|(_, one)| one)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rendered(sql: &str, dialect: Dialect) -> (String, Vec<Bound>) {
+        let skus = ["a'b".to_owned(), "c".to_owned()];
+        let values = Values {
+            skus: &skus,
+            words: "50%_\\",
+            limit: 7,
+            quantity: None,
+            price_list: None,
+        };
+        let purpose = if sql.contains(":words") || sql.contains(":pattern") {
+            Purpose::Search
+        } else {
+            Purpose::Prices
+        };
+        Query::parse(sql, purpose, dialect)
+            .unwrap_or_else(|error| panic!("{sql}: {error}"))
+            .render(&values)
+    }
+
+    fn refused(sql: &str, dialect: Dialect) -> String {
+        Query::parse(sql, Purpose::Stock, dialect).expect_err(sql).to_string()
+    }
+
+    fn text(text: &str) -> Bound {
+        Bound::Text(text.to_owned())
+    }
+
+    #[test]
+    fn parameters_become_what_the_database_binds() {
+        let sql = "SELECT * FROM t WHERE s IN (:skus) AND q >= :quantity AND l = :price_list OR x IN (:skus)";
+        let (postgres, bound) = rendered(sql, Dialect::Postgres);
+        assert_eq!(
+            postgres,
+            "SELECT * FROM t WHERE s IN ($1, $2) AND q >= $3 AND l = $4 OR x IN ($1, $2)"
+        );
+        let values = [text("a'b"), text("c"), Bound::Decimal(Decimal::ONE), Bound::NoText];
+        assert_eq!(bound, values);
+        for dialect in [Dialect::Sqlite, Dialect::Mysql] {
+            let (sql, bound) = rendered(sql, dialect);
+            assert_eq!(
+                sql,
+                "SELECT * FROM t WHERE s IN (?, ?) AND q >= ? AND l = ? OR x IN (?, ?)"
+            );
+            assert_eq!(bound[..4], values);
+            assert_eq!(bound[4..], values[..2]);
+        }
+        let (sql, bound) = rendered(
+            "SELECT :words, :limit WHERE x LIKE :pattern ESCAPE '\\'",
+            Dialect::Sqlite,
+        );
+        assert_eq!(sql, "SELECT ?, ? WHERE x LIKE ? ESCAPE '\\'");
+        assert_eq!(bound, [text("50%_\\"), Bound::Integer(7), text("%50\\%\\_\\\\%")]);
+    }
+
+    #[test]
+    fn what_is_quoted_or_remarked_is_left_alone() {
+        use Dialect::{Mysql, Postgres, Sqlite};
+        for (dialects, untouched) in [
+            (&[Sqlite, Postgres, Mysql][..], "':sku; '' :sku'"),
+            (&[Sqlite, Postgres, Mysql], "\":sku; \"\" :sku\""),
+            (&[Sqlite, Postgres, Mysql], "-- :sku; ' \" /*\n"),
+            (&[Sqlite, Postgres, Mysql], "/* :sku; ' -- \n */"),
+            (&[Sqlite, Postgres, Mysql], "/* é ț :sku */"),
+            (&[Sqlite, Postgres, Mysql], "x::text, y := 3, z : 4, [1:2]"),
+            (&[Sqlite, Mysql], "`:sku; `` :sku`"),
+            (&[Sqlite], "[:sku; ' ]"),
+            (&[Mysql], "# :sku; '\n"),
+            (&[Mysql], "'\\' :sku', \"\\\" :sku\""),
+            (&[Mysql], "5--3, @variable"),
+            (&[Postgres], "E'\\' :sku', e'\\\\'"),
+            (&[Postgres], "'\\'"),
+            (&[Postgres], "$$ :sku; ' $$, $a$ :sku $$ $a$, $é$ ' $é$"),
+            (&[Postgres], "/* /* :sku */ ; ' */"),
+            (&[Postgres], "a ? 'b', a #> '{:sku}', name$1, type 'x'"),
+            (&[Postgres], "-- :sku\r"),
+        ] {
+            for dialect in dialects {
+                let (sql, bound) = rendered(&format!("SELECT {untouched} , :sku"), *dialect);
+                let end = if *dialect == Postgres { "$1" } else { "?" };
+                assert_eq!(sql, format!("SELECT {untouched} , {end}"), "{dialect:?}");
+                assert_eq!(bound.len(), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn one_statement_that_reads_is_taken() {
+        for sql in [
+            "select :sku;",
+            " \n-- why\n/* how */ (SELECT :sku) ; -- done\n /* really */ ",
+            "WITH x AS (SELECT 1) SELECT :sku FROM x",
+            "VALUES (:sku)",
+        ] {
+            for dialect in [Dialect::Sqlite, Dialect::Postgres, Dialect::Mysql] {
+                let (rendered, _) = rendered(sql, dialect);
+                assert!(!rendered.contains(';'), "{rendered}");
+            }
+        }
+        for (sql, says) in [
+            ("", "not a SELECT"),
+            ("-- :sku", "not a SELECT"),
+            ("UPDATE t SET x = :sku", "not a SELECT"),
+            ("COMMIT", "not a SELECT"),
+            (":sku", "not a SELECT"),
+            ("SELECT :sku; DROP TABLE t", "one statement"),
+            ("SELECT :sku;;", "one statement"),
+            ("SELECT :sku; SELECT :sku", "one statement"),
+            ("SELECT 'x", "not closed"),
+            ("SELECT \"x", "not closed"),
+            ("SELECT /* :sku", "does not end"),
+            ("SELECT * INTO x FROM t WHERE s = :sku", "INTO"),
+            ("SELECT 1", ":skus or :sku"),
+            ("SELECT :sku, :skus", "both"),
+            ("SELECT :words", "is not given :words"),
+            ("SELECT :sukz, :sku", "was :sku meant"),
+            ("SELECT :zzzz, :sku", "no parameter :zzzz"),
+            ("SELECT \0:sku", "NUL"),
+        ] {
+            for dialect in [Dialect::Sqlite, Dialect::Postgres, Dialect::Mysql] {
+                let error = refused(sql, dialect);
+                assert!(error.contains(says), "{sql}: {error}");
+            }
+        }
+        for (sql, dialect, says) in [
+            ("SELECT ?, :sku", Dialect::Sqlite, "by their names"),
+            ("SELECT ?, :sku", Dialect::Mysql, "by their names"),
+            ("SELECT $1, :sku", Dialect::Postgres, "by their names"),
+            ("SELECT @x, :sku", Dialect::Sqlite, "by their names"),
+            ("SELECT $x, :sku", Dialect::Sqlite, "by their names"),
+            ("SELECT $$ :sku", Dialect::Postgres, "not closed"),
+            ("SELECT [a, :sku", Dialect::Sqlite, "not closed"),
+            ("SELECT /*! 1 */ :sku", Dialect::Mysql, "executed"),
+            ("SELECT /*M! 1 */ :sku", Dialect::Mysql, "executed"),
+            ("SELECT '\\' :sku", Dialect::Mysql, "not closed"),
+            ("SELECT /* /* */ :sku", Dialect::Postgres, "does not end"),
+        ] {
+            let error = refused(sql, dialect);
+            assert!(error.contains(says), "{sql}: {error}");
+        }
+        let error = Query::parse("SELECT 1 WHERE x LIKE :pattern", Purpose::Search, Dialect::Sqlite);
+        assert!(error.unwrap_err().to_string().contains("ESCAPE"));
+    }
+
+    fn dialects() -> impl Strategy<Value = Dialect> {
+        prop_oneof![Just(Dialect::Sqlite), Just(Dialect::Postgres), Just(Dialect::Mysql)]
+    }
+
+    /// Parts of SQL that are whole in themselves, without parameters, and what encloses things.
+    fn parts() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[a-d0-9 (),.=<>+*ăț]{0,8}",
+            "'([a-z:; \"/*$-]|'')*'",
+            "\"([a-z:; '/*$-]|\"\")*\"",
+            "/\\*[a-z:;'\" $-]*\\*/",
+            "-- [a-z:;'\"/*$ -]*\n",
+            Just("::".to_owned()),
+            Just(":=".to_owned()),
+            Just(": ".to_owned()),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_too_strange(sql in "(SELECT )?.{0,60}", dialect in dialects()) {
+            let _ = Query::parse(&sql, Purpose::Stock, dialect);
+        }
+
+        #[test]
+        fn nor_is_any_heap_of_quotes(sql in "SELECT [:a-zé'\"`\\[\\]$\\\\/*#; \n?@-]{0,40}:sku", dialect in dialects()) {
+            let _ = Query::parse(&sql, Purpose::Stock, dialect);
+        }
+
+        /// Only parameters change, whatever stands between them.
+        #[test]
+        fn only_parameters_are_replaced(
+            between in proptest::collection::vec(parts(), 1..8),
+            dialect in dialects(),
+        ) {
+            let sql = format!("SELECT {} :sku ", between.join(" :sku "));
+            let query = Query::parse(&sql, Purpose::Stock, dialect).unwrap();
+            let skus = ["'; DROP TABLE t; --".to_owned()];
+            let (text, bound) = query.render(&Values { skus: &skus, ..Values::default() });
+            let place = if dialect == Dialect::Postgres { "$1" } else { "?" };
+            prop_assert_eq!(text, format!("SELECT {} {place} ", between.join(&format!(" {place} "))));
+            prop_assert_eq!(bound.len(), if dialect == Dialect::Postgres { 1 } else { between.len() });
+        }
+
+        /// No value is in the text, and each of them is bound.
+        #[test]
+        fn values_are_bound(skus in proptest::collection::vec("[^ISELCTN(),$?0-9 ]{1,20}", 1..20), dialect in dialects()) {
+            let query = Query::parse("SELECT 1 IN (:skus)", Purpose::Stock, dialect).unwrap();
+            let (text, bound) = query.render(&Values { skus: &skus, ..Values::default() });
+            prop_assert!(skus.iter().all(|sku| !text.contains(sku.as_str())));
+            prop_assert_eq!(bound, skus.into_iter().map(Bound::Text).collect::<Vec<_>>());
+        }
+
+        /// A pattern without its two ends and its backslashes is the words.
+        #[test]
+        fn patterns_are_literal(words in ".{0,40}") {
+            let pattern = pattern(&words);
+            let mut back = String::new();
+            let mut characters = pattern[1..pattern.len() - 1].chars();
+            while let Some(character) = characters.next() {
+                prop_assert!(!matches!(character, '%' | '_'));
+                back.push(if character == '\\' { characters.next().unwrap() } else { character });
+            }
+            prop_assert_eq!(back, words);
+        }
+    }
+}

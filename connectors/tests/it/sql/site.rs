@@ -64,6 +64,16 @@ impl Site {
         site
     }
 
+    /// No database at all; the configuration names one that is to be replaced.
+    pub(super) fn elsewhere(on: On, name: &str) -> Self {
+        Self {
+            on,
+            url: String::new(),
+            name: name.to_owned(),
+            _folder: None,
+        }
+    }
+
     pub(super) async fn empty(on: On) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("t{}", COUNT.fetch_add(1, Ordering::Relaxed));
@@ -126,7 +136,10 @@ impl Site {
             ("stock", &["sku", "warehouse", "on_hand", "available"]),
             ("prices", &["sku", "list", "net", "gross"]),
         ] {
-            content.extend(self.ask(&format!("SELECT {} AS x FROM {table} ORDER BY x", text(columns))).await);
+            content.extend(
+                self.ask(&format!("SELECT {} AS x FROM {table} ORDER BY x", text(columns)))
+                    .await,
+            );
         }
         content
     }
@@ -168,10 +181,10 @@ impl Site {
 
     /// A connector with other settings.
     pub(super) fn with(&self, settings: Value) -> Sql {
-        self.try_with(settings).unwrap()
+        self.try_with(&settings).unwrap()
     }
 
-    pub(super) fn try_with(&self, settings: Value) -> Result<Sql, Error> {
+    pub(super) fn try_with(&self, settings: &Value) -> Result<Sql, Error> {
         let mut config = json!({
             "url": self.url,
             "stock_query": STOCK,
@@ -197,7 +210,9 @@ macro_rules! ask_by {
         let options: $options = $url.parse().unwrap();
         let mut connection = options.disable_statement_logging().connect().await.unwrap();
         let rows = connection.fetch_all(sqlx::raw_sql(AssertSqlSafe($sql))).await.unwrap();
-        let texts = rows.iter().map(|row| row.try_get_unchecked::<String, _>(0).unwrap_or_default());
+        let texts = rows
+            .iter()
+            .map(|row| row.try_get_unchecked::<String, _>(0).unwrap_or_default());
         let texts = texts.collect();
         connection.close().await.unwrap();
         texts
