@@ -127,8 +127,9 @@ async fn several_products_of_one_sku_stay_several(on: On) {
 
 async fn a_query_of_one_sku_runs_once_for_each(on: On) {
     let site = Site::company(on).await;
-    let erp = site
-        .with(json!({"stock_query": "SELECT SUM(on_hand) AS on_hand FROM stock WHERE sku = :sku HAVING COUNT(*) > 0"}));
+    let erp = site.with(
+        &json!({"stock_query": "SELECT SUM(on_hand) AS on_hand FROM stock WHERE sku = :sku HAVING COUNT(*) > 0"}),
+    );
     let stock = erp.stock(&skus(&["PH-1000", "NOTHING", "10"])).await.unwrap();
     let found: Vec<_> = stock
         .iter()
@@ -144,7 +145,7 @@ async fn a_query_of_one_sku_runs_once_for_each(on: On) {
 async fn a_query_that_does_not_name_its_skus_is_asked_for_one_after_the_other(on: On) {
     let site = Site::company(on).await;
     let erp = site
-        .with(json!({"stock_query": "SELECT warehouse, on_hand FROM stock WHERE sku IN (:skus) ORDER BY warehouse"}));
+        .with(&json!({"stock_query": "SELECT warehouse, on_hand FROM stock WHERE sku IN (:skus) ORDER BY warehouse"}));
     let stock = erp.stock(&skus(&["PH-1000", "10", "NOTHING"])).await.unwrap();
     let found: Vec<_> = stock.iter().map(|one| (one.asked.as_str(), figures(one))).collect();
     assert_eq!(found[0], ("PH-1000", skus(&["0.3 ?", "B 0.1 ?", "C 0.2 ?"])));
@@ -315,7 +316,7 @@ async fn a_write_is_refused_by_the_database(on: On) {
             "SELECT :sku AS sku, wipe() AS on_hand"
         }
     };
-    let erp = site.with(json!({"stock_query": query}));
+    let erp = site.with(&json!({"stock_query": query}));
     let error = erp.stock(&skus(&["10"])).await.unwrap_err();
     assert!(
         matches!(&error, Error::Rejected { field: Some(field), .. } if field == "stock_query"),
@@ -342,7 +343,7 @@ async fn a_write_is_refused_by_the_database(on: On) {
 
 async fn more_rows_than_allowed_are_an_error_and_a_search_is_cut(on: On) {
     let site = Site::company(on).await;
-    let erp = site.with(json!({"max_rows": 3, "search_query": site.search().replace("LIMIT :limit", "")}));
+    let erp = site.with(&json!({"max_rows": 3, "search_query": site.search().replace("LIMIT :limit", "")}));
     assert_eq!(erp.stock(&skus(&["PH-1000"])).await.unwrap().len(), 1);
     let error = erp.stock(&skus(&["PH-1000", "PH-2000"])).await.unwrap_err();
     assert!(error.to_string().contains("more than 3 rows"), "{error}");
@@ -353,7 +354,7 @@ async fn more_rows_than_allowed_are_an_error_and_a_search_is_cut(on: On) {
 
 async fn a_slow_query_is_cut_off_and_the_next_lookup_works(on: On) {
     let site = Site::company(on).await;
-    let erp = site.with(json!({"stock_query": site.slow(), "timeout": "1500ms", "connections": 1}));
+    let erp = site.with(&json!({"stock_query": site.slow(), "timeout": "1500ms", "connections": 1}));
     assert_eq!(erp.stock(&skus(&["10"])).await.unwrap().len(), 1);
     for _ in 0..2 {
         let asked = skus(&["SLOW"]);
@@ -366,7 +367,7 @@ async fn a_slow_query_is_cut_off_and_the_next_lookup_works(on: On) {
 
 async fn a_cancelled_lookup_leaves_nothing_behind(on: On) {
     let site = Site::company(on).await;
-    let erp = site.with(json!({"stock_query": site.slow(), "connections": 1}));
+    let erp = site.with(&json!({"stock_query": site.slow(), "connections": 1}));
     for _ in 0..3 {
         let asked = skus(&["SLOW"]);
         let cancelled = tokio::time::timeout(Duration::from_millis(200), erp.stock(&asked)).await;
@@ -405,7 +406,7 @@ async fn fifty_lookups_share_two_connections(on: On) {
 
 async fn what_is_no_number_names_its_column_only(on: On) {
     let site = Site::company(on).await;
-    let erp = site.with(json!({"stock_query": "SELECT sku, name AS on_hand FROM products WHERE sku IN (:skus)"}));
+    let erp = site.with(&json!({"stock_query": "SELECT sku, name AS on_hand FROM products WHERE sku IN (:skus)"}));
     let error = erp.stock(&skus(&["PH-1000"])).await.unwrap_err();
     assert!(matches!(error, Error::Unreadable { .. }), "{error:?}");
     let text = error.to_string();
@@ -423,7 +424,7 @@ async fn two_rows_of_one_warehouse_are_a_conflict(on: On) {
 
 async fn a_table_that_is_missing_is_named(on: On) {
     let site = Site::company(on).await;
-    let erp = site.with(json!({"stock_query": "SELECT sku, on_hand FROM stocks WHERE sku = :sku"}));
+    let erp = site.with(&json!({"stock_query": "SELECT sku, on_hand FROM stocks WHERE sku = :sku"}));
     let error = erp.stock(&skus(&["10"])).await.unwrap_err();
     assert!(
         matches!(&error, Error::Rejected { field: Some(field), .. } if field == "stock_query"),

@@ -61,7 +61,7 @@ async fn all_is_well_on_mariadb() {
 async fn columns_are_judged(on: On) {
     let site = Site::company(on).await;
     let checks = site
-        .with(json!({
+        .with(&json!({
             "stock_query": "SELECT sku, on_hand AS onhand, available AS weather, warehouse AS warehous FROM stock WHERE sku IN (:skus)",
             "price_query": "SELECT sku, net AS price FROM prices WHERE sku = :sku",
             "search_query": "SELECT sku, name, name FROM products WHERE name = :words",
@@ -87,7 +87,7 @@ async fn columns_are_judged(on: On) {
     assert!(search.contains("two columns \"name\""), "{search}");
 
     let checks = site
-        .with(json!({
+        .with(&json!({
             "stock_query": "SELECT sku, on_hand FROM stock WHERE sku <> :sku",
             "price_query": "SELECT sku, net FROM price WHERE sku = :sku",
             "search_query": "SELECT sku, naem AS name FROM products WHERE name = :words",
@@ -115,7 +115,7 @@ async fn columns_are_judged_on_mariadb() {
 }
 
 async fn error_of(site: &Site, url: &str) -> Error {
-    let erp = site.with(json!({"url": url, "timeout": "5s"}));
+    let erp = site.with(&json!({"url": url, "timeout": "5s"}));
     let error = erp.stock(&skus(&["10"])).await.unwrap_err();
     let text = format!("{error} {error:?} {erp:?} {:?}", erp.check().await);
     assert!(!text.contains("hunter2"), "{text}");
@@ -141,10 +141,10 @@ async fn on_postgres_passwords_databases_and_permissions_are_told_apart() {
     assert!(matches!(error, Error::Forbidden { .. }), "{error:?}");
     assert!(error.to_string().contains("products"), "{error}");
 
-    let checks = site.with(json!({"url": reader("hunter2", &site.name)})).check().await;
+    let checks = site.with(&json!({"url": reader("hunter2", &site.name)})).check().await;
     entry(&checks, "connection").unwrap();
     assert!(entry(&checks, "credentials").unwrap_err().contains("`url`"));
-    let checks = site.with(json!({"url": reader("secret", &site.name)})).check().await;
+    let checks = site.with(&json!({"url": reader("secret", &site.name)})).check().await;
     entry(&checks, "credentials").unwrap();
     assert!(entry(&checks, "stock_query").unwrap_err().contains("GRANT"));
 }
@@ -204,7 +204,7 @@ async fn a_server_that_says_nothing_is_left_in_time() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     for (on, scheme) in [(On::Postgres, "postgres"), (On::Mariadb, "mysql")] {
-        let erp = Site::elsewhere(on, "x").with(json!({
+        let erp = Site::elsewhere(on, "x").with(&json!({
             "url": format!("{scheme}://me:hunter2@127.0.0.1:{port}/erp"),
             "timeout": "300ms",
         }));

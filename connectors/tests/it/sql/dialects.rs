@@ -7,7 +7,7 @@ use super::site::{On, Site, skus};
 
 /// Figures and time of one row: `SELECT <on_hand>, <as_of>`.
 async fn read(site: &Site, on_hand: &str, as_of: &str) -> Result<(Option<String>, String), Error> {
-    let erp = site.with(json!({
+    let erp = site.with(&json!({
         "stock_query": format!("SELECT {on_hand} AS on_hand, {as_of} AS as_of, :sku AS sku"),
     }));
     let mut stock = erp.stock(&skus(&["X"])).await?;
@@ -171,7 +171,7 @@ async fn sqlite_types() {
 #[tokio::test]
 async fn on_mariadb_the_mode_of_the_server_changes_no_query() {
     let site = Site::company(On::Mariadb).await;
-    let erp = site.with(json!({
+    let erp = site.with(&json!({
         "stock_query": "SELECT p.sku, CONCAT(\"it's \\\"\", p.sku) AS name, 'it\\'s :sku' AS uom, 'a' || 'b' AS barcode, 1 AS on_hand \
                         FROM products p WHERE p.sku = :sku -- :sku\n # ' :sku\n /* :sku */",
     }));
@@ -184,7 +184,7 @@ async fn on_mariadb_the_mode_of_the_server_changes_no_query() {
 #[tokio::test]
 async fn on_postgres_colons_of_the_language_are_left_alone() {
     let site = Site::company(On::Postgres).await;
-    let erp = site.with(json!({
+    let erp = site.with(&json!({
         "stock_query": "SELECT sku::text, ':sku' || $$ :sku '; $$ || E'\\':sku' AS name, (ARRAY[1,2,3])[1:2]::text AS uom, \
                         CAST(on_hand AS numeric(10,2))::numeric AS on_hand FROM stock \
                         WHERE sku = :sku AND warehouse = 'B' /* :sku /* ; */ :skus */ -- :nothing\n;",
@@ -201,18 +201,18 @@ async fn on_postgres_a_type_that_does_not_fit_is_explained_without_the_value() {
     site.admin("CREATE TABLE items (code INTEGER, qty INTEGER); INSERT INTO items VALUES (10, 3)")
         .await;
     let erp =
-        site.with(json!({"stock_query": "SELECT code AS sku, qty AS on_hand FROM items WHERE code = :sku::integer"}));
+        site.with(&json!({"stock_query": "SELECT code AS sku, qty AS on_hand FROM items WHERE code = :sku::integer"}));
     assert_eq!(erp.stock(&skus(&["10"])).await.unwrap()[0].item.sku, "10");
     let error = erp.stock(&skus(&["+40 700 000 000"])).await.unwrap_err();
     assert!(matches!(error, Error::Rejected { .. }), "{error:?}");
     assert!(!error.to_string().contains("700"), "{error}");
     let erp =
-        site.with(json!({"stock_query": "SELECT code AS sku, qty AS on_hand FROM items WHERE code::text = :sku"}));
+        site.with(&json!({"stock_query": "SELECT code AS sku, qty AS on_hand FROM items WHERE code::text = :sku"}));
     assert_eq!(erp.stock(&skus(&["+40 700 000 000"])).await.unwrap(), []);
     // A CHAR(n) is filled up with blanks, which are no part of it.
     site.admin("CREATE TABLE old (code CHAR(20), qty INTEGER); INSERT INTO old VALUES ('A', 1), ('B', 2)")
         .await;
-    let erp = site.with(json!({"stock_query": "SELECT code AS sku, qty AS on_hand FROM old WHERE code IN (:skus)"}));
+    let erp = site.with(&json!({"stock_query": "SELECT code AS sku, qty AS on_hand FROM old WHERE code IN (:skus)"}));
     let stock = erp.stock(&skus(&["B", "A", "C"])).await.unwrap();
     let found: Vec<_> = stock.iter().map(|one| one.item.sku.as_str()).collect();
     assert_eq!(found, ["B", "A"]);
@@ -232,7 +232,7 @@ async fn on_postgres_a_connection_that_was_ended_is_replaced() {
     }
     // In the midst of a query, and again: once is enough.
     let erp = site
-        .with(json!({"stock_query": "SELECT :sku AS sku, 1 AS on_hand WHERE pg_terminate_backend(pg_backend_pid())"}));
+        .with(&json!({"stock_query": "SELECT :sku AS sku, 1 AS on_hand WHERE pg_terminate_backend(pg_backend_pid())"}));
     let error = erp.stock(&skus(&["10"])).await.unwrap_err();
     assert!(error.is_worth_repeating(), "{error:?}");
 }

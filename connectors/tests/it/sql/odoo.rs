@@ -42,7 +42,7 @@ INSERT INTO stock_quant (product_id, location_id, quantity, reserved_quantity) V
 async fn odoo_s_stock_is_told_by_warehouse() {
     let site = Site::empty(On::Postgres).await;
     site.admin(ODOO).await;
-    let erp = site.with(json!({"stock_query": ODOO_STOCK_QUERY, "price_query": null, "search_query": null}));
+    let erp = site.with(&json!({"stock_query": ODOO_STOCK_QUERY, "price_query": null, "search_query": null}));
     for check in erp.check().await {
         assert!(matches!(check.found, Found::Good(_)), "{check:?}");
     }

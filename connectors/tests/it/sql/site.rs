@@ -176,12 +176,12 @@ impl Site {
     }
 
     pub(super) fn connector(&self) -> Sql {
-        self.with(json!({}))
+        self.with(&json!({}))
     }
 
     /// A connector with other settings.
-    pub(super) fn with(&self, settings: Value) -> Sql {
-        self.try_with(&settings).unwrap()
+    pub(super) fn with(&self, settings: &Value) -> Sql {
+        self.try_with(settings).unwrap()
     }
 
     pub(super) fn try_with(&self, settings: &Value) -> Result<Sql, Error> {

@@ -22,7 +22,7 @@ printf '%s\n' "CREATE USER IF NOT EXISTS admin@'127.0.0.1';" "GRANT ALL ON *.* T
 server=$!
 stop() { kill -9 "$server" 2>/dev/null; wait "$server" 2>/dev/null; rm -rf "$folder"; }
 tries=0
-until mariadb-admin --no-defaults --host=127.0.0.1 --port="$port" --user=admin ping >/dev/null 2>&1; do
+until mariadb --no-defaults --host=127.0.0.1 --port="$port" --user=admin --execute="SELECT 1" >/dev/null 2>&1; do
     tries=$((tries + 1))
     if [ "$tries" -gt 600 ] || ! kill -0 "$server" 2>/dev/null; then
         cat "$folder/server.log"; stop; exit 1
@@ -45,7 +45,7 @@ pub(crate) fn port() -> u16 {
         .get_or_init(|| {
             let bin = find_bin(&["mariadbd"], [PathBuf::from("/usr/sbin")]).expect(
                 "MariaDB is not installed here: mariadbd is neither on the PATH nor in /usr/sbin (Debian, Ubuntu: \
-                 apt-get install mariadb-server)",
+                 apt-get install mariadb-server-core mariadb-client-core)",
             );
             start("mariadb", SCRIPT, &bin)
         })
