@@ -26,10 +26,10 @@ pub struct Config {
     #[serde(default = "three_seconds", deserialize_with = "duration")]
     pub timeout: Duration,
     /// How many rows a query may return.
-    #[serde(default = "thousand")]
+    #[serde(default = "thousand", deserialize_with = "number")]
     pub max_rows: NonZeroUsize,
     /// How many connections there are at most.
-    #[serde(default = "two")]
+    #[serde(default = "two", deserialize_with = "number")]
     pub connections: NonZeroUsize,
 }
 
@@ -74,4 +74,22 @@ fn millis_of(text: &str) -> Option<u64> {
         _ => return None,
     };
     number.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+/// A number, also as a text: in the environment, everything is one.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroUsize, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Number(usize),
+        Text(String),
+    }
+
+    let number = match Written::deserialize(deserializer)? {
+        Written::Number(number) => Some(number),
+        Written::Text(text) => text.trim().parse().ok(),
+    };
+    number
+        .and_then(NonZeroUsize::new)
+        .ok_or_else(|| de::Error::custom("expected a whole number from 1"))
 }

@@ -51,8 +51,13 @@ enum Class {
     Busy,
     /// No such database.
     Database,
-    /// A value is not of the type that it is compared with. What the database says of it quotes it.
+    /// A value does not fit. What the database says of it quotes it.
     Value,
+    /// A value that the database's encoding has no letters for: nothing there has it. MySQL says the same of columns whose
+    /// collations differ.
+    Unwritable,
+    /// Types that cannot be compared.
+    Types,
     Other,
 }
 
@@ -65,9 +70,14 @@ pub(super) fn is_lost(error: &sqlx::Error, dialect: Dialect) -> bool {
     }
 }
 
+/// Whether a value cannot be written in the database's encoding, so that nothing there has it.
+pub(super) fn is_unwritable(error: &sqlx::Error, dialect: Dialect) -> bool {
+    matches!(error, sqlx::Error::Database(error) if class(error.as_ref(), dialect) == Class::Unwritable)
+}
+
 fn class(error: &dyn DatabaseError, dialect: Dialect) -> Class {
     match dialect {
-        Dialect::Postgres => postgres(error.code().as_deref().unwrap_or_default()),
+        Dialect::Postgres => postgres(error.code().as_deref().unwrap_or_default(), error.message()),
         Dialect::Mysql => error
             .try_downcast_ref::<MySqlDatabaseError>()
             .map_or(Class::Other, |error| mysql(error.number())),
@@ -79,16 +89,19 @@ fn class(error: &dyn DatabaseError, dialect: Dialect) -> Class {
 }
 
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
-fn postgres(code: &str) -> Class {
+fn postgres(code: &str, message: &str) -> Class {
     match code {
         "25006" => Class::Writes,
         "42501" => Class::Permission,
         "57014" => Class::Slow,
         "3D000" => Class::Database,
         "42P01" | "42703" | "3F000" => Class::Schema,
-        // Types that do not go together are told as a function that is missing; neither quotes a value.
-        "42883" | "42804" => Class::Other,
-        "57P01" | "57P02" | "57P03" | "57P05" => Class::Lost,
+        // An operator for types that do not go together is told as a function that is missing.
+        "42883" | "42804" | "42P08" | "42P18" => Class::Types,
+        "22P05" | "22021" => Class::Unwritable,
+        // What was prepared does not fit the tables any more, or went with a connection behind a pooler.
+        "0A000" if message.starts_with("cached plan") => Class::Lost,
+        "26000" | "57P01" | "57P02" | "57P03" | "57P05" => Class::Lost,
         _ => match code.get(..2) {
             Some("28") => Class::Credentials,
             Some("22") => Class::Value,
@@ -109,9 +122,10 @@ fn mysql(number: u16) -> Class {
         1054 | 1051 | 1109 | 1146 | 1305 => Class::Schema,
         1290 | 1792 | 1836 => Class::Writes,
         1969 | 3024 => Class::Slow,
-        1053 | 1152..=1161 | 1184 | 1927 | 4031 => Class::Lost,
+        1053 | 1152..=1161 | 1184 | 1243 | 1615 | 1927 | 4031 => Class::Lost,
         1040 | 1135 | 1203 | 1205 | 1213 | 1226 | 1317 => Class::Busy,
-        1264 | 1292 | 1366 | 1367 | 1411 | 1525 => Class::Value,
+        1264 | 1292 | 1367 | 1411 | 1525 | 1690 => Class::Value,
+        1267 | 1270 | 1271 | 1366 | 3854 => Class::Unwritable,
         _ => Class::Other,
     }
 }
@@ -149,7 +163,9 @@ pub(super) fn explain(error: sqlx::Error, doing: Doing, dialect: Dialect, timeou
             return Error::Rejected {
                 system: SYSTEM,
                 field: Some("url".to_owned()),
-                message: "it is not understood".to_owned(),
+                message: "the server wants it otherwise: a MySQL user with caching_sha2_password needs TLS \
+                          (ssl-mode=required) or a socket"
+                    .to_owned(),
             };
         }
         sqlx::Error::Protocol(_) => {
@@ -204,10 +220,14 @@ pub(super) fn explain(error: sqlx::Error, doing: Doing, dialect: Dialect, timeou
                 Dialect::Postgres | Dialect::Mysql => "database of the name in `url`".to_owned(),
             },
         },
-        Class::Value => rejected(
-            "a value is not of the type it is compared with; cast the column to text rather than the parameter to a number"
-                .to_owned(),
-        ),
+        Class::Types => rejected(format!(
+            "{message}; parameters are texts: cast the column to text, as in CAST(code AS CHAR(40)) = :sku"
+        )),
+        Class::Value | Class::Unwritable => rejected(format!(
+            "a value does not fit (error {}); if a parameter is compared with a number, cast the column to text rather \
+             than the parameter to a number",
+            error.code().unwrap_or_default()
+        )),
         Class::Other => rejected(message),
     }
 }

@@ -39,7 +39,8 @@
 //!
 //! Each lookup is one SELECT in a transaction that only reads and is rolled back; SQLite's file is opened for reading. The
 //! server itself stops what takes longer than nine tenths of `timeout`; after all of it, the lookup fails whatever happens.
-//! There are never more than `connections` connections, and never more than `max_rows` rows of one query. This is no reason to
+//! No more than `connections` lookups run at a time; the server may be busy with one that nobody waits for any more, but not
+//! for longer than that. No query returns more than `max_rows` rows or 8 MiB. This is no reason to
 //! connect as a user who may write: create one who may SELECT, from the tables in the queries.
 //!
 //! On MySQL and MariaDB the session's `sql_mode` is `PIPES_AS_CONCAT` alone, whatever the server's. A MySQL user with
@@ -149,7 +150,10 @@ impl Sql {
             return Err(Error::Rejected {
                 system: SYSTEM,
                 field: Some(query.purpose.key().to_owned()),
-                message: format!("it returns more than {max} rows; let it return fewer, or raise `max_rows`"),
+                message: format!(
+                    "it returns more than {max} rows, or more than {} MiB; let it return less, or raise `max_rows`",
+                    database::MOST_BYTES >> 20
+                ),
             });
         }
         Ok(rows)
@@ -224,6 +228,10 @@ impl Sql {
                 },
             )
             .await?;
+        if rows.unwritable {
+            // One of them, which is not to take the others with it.
+            return Ok(batch.to_vec());
+        }
         let skus = rows.skus(query.purpose)?;
         let mut missing = Vec::new();
         for sku in batch {
@@ -247,7 +255,7 @@ impl Sql {
                     },
                 )
                 .await?;
-            if again.cells.is_empty() {
+            if again.cells.is_empty() && !again.unwritable {
                 return Ok(Vec::new());
             }
         }
@@ -371,8 +379,8 @@ impl Connector for Sql {
         Capabilities {
             search: self.search.is_some(),
             stock: true,
-            // Only the query knows; its rows name warehouses or do not.
-            warehouses: true,
+            // Only the database knows what its rows name; without the word there is no such column.
+            warehouses: self.stock.says("warehouse") || self.stock.says("*"),
             prices: self.prices.is_some(),
             ..Capabilities::default()
         }

@@ -196,7 +196,8 @@ impl Query {
         self.pieces.contains(&Piece::Parameter(parameter))
     }
 
-    fn says(&self, word: &str) -> bool {
+    /// Whether this word, in small letters, is in its text.
+    pub(super) fn says(&self, word: &str) -> bool {
         self.pieces
             .iter()
             .any(|piece| matches!(piece, Piece::Text(text) if text.to_ascii_lowercase().contains(word)))

@@ -18,6 +18,8 @@ pub(super) struct Rows {
     pub(super) cells: Vec<Vec<Cell>>,
     /// Whether there were more than were wanted.
     pub(super) cut: bool,
+    /// Whether a value cannot be written in the database's encoding: nothing there has it.
+    pub(super) unwritable: bool,
 }
 
 impl Purpose {
@@ -161,6 +163,7 @@ impl Rows {
             columns: self.columns.clone(),
             cells: kept.map(|(_, row)| row.clone()).collect(),
             cut: self.cut,
+            unwritable: self.unwritable,
         }
     }
 

@@ -35,6 +35,12 @@ impl Cell {
         Self::Time(value.and_utc())
     }
 
+    /// About how many bytes it takes up.
+    pub(super) fn size(&self) -> usize {
+        let text = if let Self::Text(text) = self { text.len() } else { 0 };
+        text + size_of::<Self>()
+    }
+
     /// The text; `None` for NULL.
     pub(super) fn text(self) -> Result<Option<String>, &'static str> {
         match self {

@@ -15,10 +15,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::ConnectOptions;
+use sqlx::{ConnectOptions, Connection};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::SYSTEM;
 use super::config::Config;
 use super::failure::{self, Doing};
 use super::query::{Bound, Dialect};
@@ -27,6 +28,12 @@ use crate::Error;
 
 /// A connection that has not been used for as long is not used again: something between may have forgotten it.
 const STALE: Duration = Duration::from_mins(1);
+
+/// How long the end of a connection may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How much the values of one query may take up: far more than any answer that somebody reads.
+pub(super) const MOST_BYTES: usize = 8 << 20;
 
 /// What is to be done in a transaction.
 #[derive(Clone, Debug)]
@@ -43,9 +50,15 @@ pub(super) enum Task {
     Columns { sql: String },
 }
 
+impl Task {
+    /// Whether there are letters among the values that not every encoding has.
+    fn is_beyond_ascii(&self) -> bool {
+        matches!(self, Self::Rows { bound, .. } if bound.iter().any(|value| matches!(value, Bound::Text(text) if !text.is_ascii())))
+    }
+}
+
 /// What differs between the drivers.
-trait Session: Sized + Send + 'static {
-    type Options: ConnectOptions<Connection = Self>;
+trait Session: Connection<Options: ConnectOptions<Connection = Self>> + 'static {
     const DIALECT: Dialect;
 
     fn options(url: &str, limit: Duration) -> Result<Self::Options, sqlx::Error>;
@@ -59,16 +72,16 @@ trait Session: Sized + Send + 'static {
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
     /// Begins a transaction that only reads.
-    fn begin(&mut self, limit: Duration) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+    fn begin_reading(&mut self, limit: Duration) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
     fn perform(&mut self, task: &Task) -> impl Future<Output = Result<Rows, sqlx::Error>> + Send;
 
     fn roll_back(&mut self) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 }
 
-/// What the drivers do alike, but for their types.
+/// What the drivers do alike, but for their types, and for whether they keep statements prepared.
 macro_rules! same_for_all {
-    ($driver:ty) => {
+    ($driver:ty, $keeps_statements:literal) => {
         async fn perform(&mut self, task: &crate::sql::database::Task) -> Result<crate::sql::rows::Rows, sqlx::Error> {
             use futures_util::TryStreamExt as _;
             use sqlx::{AssertSqlSafe, Column as _, Executor as _, Row as _, SqlSafeStr as _, Statement as _};
@@ -93,7 +106,8 @@ macro_rules! same_for_all {
                         bind(&mut arguments, value).map_err(sqlx::Error::Encode)?;
                     }
                     let query = sqlx::query_with::<$driver, _>(AssertSqlSafe(sql.clone()), arguments);
-                    let mut rows = self.fetch(query.persistent(*again));
+                    let mut bytes = 0;
+                    let mut rows = self.fetch(query.persistent($keeps_statements && *again));
                     while let Some(row) = rows.try_next().await? {
                         if answer.cells.len() == *max {
                             answer.cut = true;
@@ -102,9 +116,13 @@ macro_rules! same_for_all {
                         if answer.columns.is_empty() {
                             answer.columns = names(row.columns());
                         }
-                        answer
-                            .cells
-                            .push((0..row.len()).map(|at| cell(&row, at)).collect());
+                        let row: Vec<_> = (0..row.len()).map(|at| cell(&row, at)).collect();
+                        bytes += row.iter().map(crate::sql::value::Cell::size).sum::<usize>();
+                        if bytes > crate::sql::database::MOST_BYTES {
+                            answer.cut = true;
+                            break;
+                        }
+                        answer.cells.push(row);
                     }
                 }
             }
@@ -122,14 +140,16 @@ use same_for_all;
 
 struct Held<C> {
     connection: C,
-    stop: Arc<AtomicBool>,
     used: Instant,
+    _stop: Stop,
 }
 
-impl<C> Drop for Held<C> {
+/// Dropped with its connection, it stops what SQLite does in a thread of its own, which would go on.
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
     fn drop(&mut self) {
-        // SQLite works in a thread of ours, which would go on.
-        self.stop.store(true, Ordering::Relaxed);
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -176,7 +196,7 @@ impl<C: Session> Pool<C> {
             Some(held) => held,
             None => self.connect().await.map_err(failed(Doing::Connecting))?,
         };
-        let result = match held.connection.begin(self.limit).await {
+        let mut result = match held.connection.begin_reading(self.limit).await {
             Ok(()) => held.connection.perform(task).await,
             Err(error) => Err(error),
         };
@@ -185,16 +205,30 @@ impl<C: Session> Pool<C> {
             Err(error @ sqlx::Error::Database(_)) => !failure::is_lost(error, C::DIALECT),
             Err(_) => false,
         };
-        if is_usable && held.connection.roll_back().await.is_ok() {
-            held.used = now();
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(held);
+        if is_usable {
+            match held.connection.roll_back().await {
+                Ok(()) => {
+                    held.used = now();
+                    self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(held);
+                }
+                // A connection that breaks may have ended the rows early, as if there were no more of them.
+                Err(error) if result.is_ok() => result = Err(error),
+                Err(_) => {}
+            }
         }
         result.map_err(failed(doing))
     }
 
     fn idle(&self) -> Option<Held<C>> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|held| held.used.elapsed() < STALE);
+        let (fresh, stale) = idle.drain(..).partition(|held| held.used.elapsed() < STALE);
+        *idle = fresh;
+        for held in stale as Vec<Held<C>> {
+            // Servers note in their logs who just goes away.
+            tokio::spawn(async move {
+                tokio::time::timeout(FAREWELL, held.connection.close()).await.ok();
+            });
+        }
         idle.pop()
     }
 
@@ -202,8 +236,8 @@ impl<C: Session> Pool<C> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut held = Held {
             connection: self.options.connect().await?,
-            stop: Arc::clone(&stop),
             used: now(),
+            _stop: Stop(Arc::clone(&stop)),
         };
         held.connection.settle(self.limit, &stop).await?;
         Ok(held)
@@ -245,7 +279,12 @@ impl Database {
             Dialect::Mysql => Pool::new(config, url).map(Pools::Mysql),
         };
         Ok(Self {
-            pool: pool.map_err(|error| failure::explain(error, Doing::Connecting, dialect, config.timeout))?,
+            pool: pool.map_err(|_| Error::Rejected {
+                system: SYSTEM,
+                field: Some("url".to_owned()),
+                // What the driver says of it may quote it.
+                message: "it is not understood".to_owned(),
+            })?,
             timeout: config.timeout,
         })
     }
@@ -265,7 +304,21 @@ impl Database {
             Pools::Postgres(pool) => pool.ask(task, doing).await,
             Pools::Mysql(pool) => pool.ask(task, doing).await,
         };
-        result.map_err(|failed| failure::explain(failed.error, failed.doing, self.dialect(), self.timeout))
+        match result {
+            Err(failed) if task.is_beyond_ascii() && failure::is_unwritable(&failed.error, self.dialect()) => {
+                Ok(Rows {
+                    unwritable: true,
+                    ..Rows::default()
+                })
+            }
+            Err(failed) => Err(failure::explain(
+                failed.error,
+                failed.doing,
+                self.dialect(),
+                self.timeout,
+            )),
+            Ok(rows) => Ok(rows),
+        }
     }
 
     /// Gives some work all the time there is, and no more.

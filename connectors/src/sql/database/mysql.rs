@@ -16,7 +16,6 @@ use crate::sql::query::{Bound, Dialect};
 use crate::sql::value::Cell;
 
 impl Session for MySqlConnection {
-    type Options = MySqlConnectOptions;
     const DIALECT: Dialect = Dialect::Mysql;
 
     fn options(url: &str, _limit: Duration) -> Result<MySqlConnectOptions, sqlx::Error> {
@@ -42,13 +41,13 @@ impl Session for MySqlConnection {
         self.execute(sqlx::raw_sql(AssertSqlSafe(settings))).await.map(drop)
     }
 
-    async fn begin(&mut self, _limit: Duration) -> Result<(), sqlx::Error> {
+    async fn begin_reading(&mut self, _limit: Duration) -> Result<(), sqlx::Error> {
         self.execute(sqlx::raw_sql("START TRANSACTION READ ONLY"))
             .await
             .map(drop)
     }
 
-    same_for_all!(MySql);
+    same_for_all!(MySql, true);
 }
 
 fn bind(arguments: &mut MySqlArguments, value: &Bound) -> Result<(), BoxDynError> {

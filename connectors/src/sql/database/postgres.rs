@@ -16,7 +16,6 @@ use crate::sql::query::{Bound, Dialect};
 use crate::sql::value::Cell;
 
 impl Session for PgConnection {
-    type Options = PgConnectOptions;
     const DIALECT: Dialect = Dialect::Postgres;
 
     fn options(url: &str, _limit: Duration) -> Result<PgConnectOptions, sqlx::Error> {
@@ -24,12 +23,15 @@ impl Session for PgConnection {
         Ok(options.application_name("allai-sync"))
     }
 
+    /// Lets the server notice while it works, from version 14, that nobody waits any more.
     async fn settle(&mut self, _limit: Duration, _stop: &Arc<AtomicBool>) -> Result<(), sqlx::Error> {
-        Ok(())
+        let notice = "SELECT set_config('client_connection_check_interval', '250', false) \
+                      WHERE current_setting('server_version_num')::int >= 140000 AND version() LIKE '%linux%'";
+        self.execute(sqlx::raw_sql(notice)).await.map(drop)
     }
 
     /// In one go, and for this transaction only, so that poolers between do no harm.
-    async fn begin(&mut self, limit: Duration) -> Result<(), sqlx::Error> {
+    async fn begin_reading(&mut self, limit: Duration) -> Result<(), sqlx::Error> {
         let begin = format!(
             "BEGIN READ ONLY; SET LOCAL statement_timeout = {}; SET LOCAL standard_conforming_strings = on",
             limit.as_millis()
@@ -37,7 +39,7 @@ impl Session for PgConnection {
         self.execute(sqlx::raw_sql(AssertSqlSafe(begin))).await.map(drop)
     }
 
-    same_for_all!(Postgres);
+    same_for_all!(Postgres, true);
 }
 
 fn bind(arguments: &mut PgArguments, value: &Bound) -> Result<(), BoxDynError> {

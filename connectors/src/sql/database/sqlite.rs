@@ -17,7 +17,6 @@ use crate::sql::value::Cell;
 const STEPS: i32 = 1_000;
 
 impl Session for SqliteConnection {
-    type Options = SqliteConnectOptions;
     const DIALECT: Dialect = Dialect::Sqlite;
 
     fn options(url: &str, limit: Duration) -> Result<SqliteConnectOptions, sqlx::Error> {
@@ -36,11 +35,14 @@ impl Session for SqliteConnection {
         Ok(())
     }
 
-    async fn begin(&mut self, _limit: Duration) -> Result<(), sqlx::Error> {
-        self.execute(sqlx::raw_sql("BEGIN")).await.map(drop)
+    /// Reads something, whereby the tables stay as they are until the end: the driver has no answer to a statement whose
+    /// columns change after it was prepared. That is why none is kept prepared, either.
+    async fn begin_reading(&mut self, _limit: Duration) -> Result<(), sqlx::Error> {
+        let begin = "BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1";
+        self.execute(sqlx::raw_sql(begin)).await.map(drop)
     }
 
-    same_for_all!(Sqlite);
+    same_for_all!(Sqlite, false);
 }
 
 fn bind(arguments: &mut SqliteArguments, value: &Bound) -> Result<(), BoxDynError> {

@@ -226,7 +226,12 @@ fn a_configuration_that_is_wrong_is_refused_without_its_url() {
     assert_eq!(config.timeout.as_secs(), 3);
     assert_eq!(config.max_rows.get(), 1_000);
     assert_eq!(config.connections.get(), 2);
+    let mut of_the_environment = base();
+    of_the_environment["max_rows"] = json!("50");
+    let config: Config = serde_json::from_value(of_the_environment).unwrap();
+    assert_eq!(config.max_rows.get(), 50);
     for (key, value) in [
+        ("max_rows", json!("many")),
         ("timeout", json!("3")),
         ("timeout", json!("1ms")),
         ("timeout", json!("1h")),

@@ -243,13 +243,13 @@ async fn on_mariadb_a_connection_that_was_ended_is_replaced() {
     let erp = site.connector();
     for _ in 0..3 {
         assert_eq!(erp.stock(&skus(&["10"])).await.unwrap().len(), 1);
-        let ids = site
-            .ask(&format!(
-                "SELECT CAST(id AS CHAR) FROM information_schema.processlist WHERE db = '{}' AND id <> CONNECTION_ID()",
-                site.name
-            ))
+        let others = format!(
+            "FROM information_schema.processlist WHERE db = '{}' AND id <> CONNECTION_ID()",
+            site.name
+        );
+        site.comes_to(&format!("SELECT CAST(COUNT(*) AS CHAR) {others}"), "1")
             .await;
-        assert_eq!(ids.len(), 1);
+        let ids = site.ask(&format!("SELECT CAST(id AS CHAR) {others}")).await;
         site.admin(&format!("KILL {}", ids[0])).await;
     }
 }
@@ -263,4 +263,127 @@ async fn on_sqlite_a_writer_is_not_in_the_way_and_is_seen() {
     site.admin("INSERT INTO stock VALUES ('NOWHERE', 'B', NULL, 4, 4)")
         .await;
     assert_eq!(erp.stock(&skus(&["NOWHERE"])).await.unwrap().len(), 1);
+}
+
+/// What no SKU of an old ERP can be, among SKUs that are.
+async fn a_letter_that_the_encoding_lacks_is_only_not_found(site: &Site, text: &str) {
+    site.admin(&format!(
+        "CREATE TABLE products (sku {text}, name {text}, barcode {text}); CREATE TABLE stock (sku {text}, on_hand INTEGER); \
+         INSERT INTO products VALUES ('ȘĂ-1', 'țeavă', NULL), ('B', 'b', NULL); INSERT INTO stock VALUES ('ȘĂ-1', 1), ('B', 2)"
+    ))
+    .await;
+    let erp = site.with(&json!({"stock_query": "SELECT sku, on_hand FROM stock WHERE sku IN (:skus)"}));
+    let stock = erp.stock(&skus(&["😀", "B", "漢", "ȘĂ-1"])).await.unwrap();
+    let found: Vec<_> = stock.iter().map(|one| one.asked.as_str()).collect();
+    assert_eq!(found, ["B", "ȘĂ-1"]);
+    assert_eq!(erp.stock(&skus(&["😀"])).await.unwrap(), []);
+    assert_eq!(erp.search("😀", 5).await.unwrap(), []);
+    assert_eq!(
+        erp.search("ȚEAVĂ", 5).await.unwrap().len(),
+        usize::from(site.on == On::Mariadb)
+    );
+    assert_eq!(erp.search("țeavă", 5).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn on_postgres_a_letter_that_the_encoding_lacks_is_only_not_found() {
+    let mut site = Site::empty(On::Postgres).await;
+    let name = format!("{}_latin", site.name);
+    site.admin(&format!(
+        "CREATE DATABASE {name} ENCODING 'LATIN10' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+    ))
+    .await;
+    site.url = site.url.replace(&site.name, &name);
+    a_letter_that_the_encoding_lacks_is_only_not_found(&site, "TEXT").await;
+}
+
+#[tokio::test]
+async fn on_mariadb_a_letter_that_the_encoding_lacks_is_only_not_found() {
+    for charset in ["utf8mb3", "utf8mb4"] {
+        let site = Site::empty(On::Mariadb).await;
+        a_letter_that_the_encoding_lacks_is_only_not_found(&site, &format!("VARCHAR(40) CHARACTER SET {charset}"))
+            .await;
+    }
+    // Without letters of ours there.
+    let site = Site::empty(On::Mariadb).await;
+    site.admin(
+        "CREATE TABLE stock (sku VARCHAR(40) CHARACTER SET latin1, on_hand INTEGER); INSERT INTO stock VALUES ('é', 1)",
+    )
+    .await;
+    let erp = site.with(&json!({"stock_query": "SELECT sku, on_hand FROM stock WHERE sku IN (:skus)"}));
+    let stock = erp.stock(&skus(&["😀", "é", "ș"])).await.unwrap();
+    assert_eq!(stock.len(), 1);
+    assert_eq!(stock[0].asked, "é");
+}
+
+#[tokio::test]
+async fn an_upgrade_of_the_tables_is_lived_through() {
+    for on in [On::Sqlite, On::Postgres, On::Mariadb] {
+        let site = Site::company(on).await;
+        let erp = site.with(&json!({
+            "stock_query": "SELECT * FROM stock WHERE sku = :sku AND warehouse = 'B'", "connections": 1
+        }));
+        let on_hand = async || {
+            let stock = erp.stock(&skus(&["10"])).await.unwrap();
+            stock[0].total.on_hand.unwrap().normalize().to_string()
+        };
+        assert_eq!(on_hand().await, "3");
+        site.admin("ALTER TABLE stock ADD COLUMN more INTEGER").await;
+        assert_eq!(on_hand().await, "3");
+        site.admin("ALTER TABLE stock DROP COLUMN available").await;
+        assert_eq!(on_hand().await, "3");
+    }
+}
+
+#[tokio::test]
+async fn the_server_itself_stops_what_is_slow() {
+    for on in [On::Postgres, On::Mariadb] {
+        let site = Site::company(on).await;
+        let erp = site.with(&json!({"stock_query": site.slow(), "timeout": "3s", "connections": 1}));
+        let error = erp.stock(&skus(&["SLOW"])).await.unwrap_err();
+        assert!(
+            error.to_string().contains("was stopped: stock_query takes longer"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn on_postgres_a_query_that_nobody_waits_for_ends() {
+    let site = Site::company(On::Postgres).await;
+    let erp = site.with(&json!({"stock_query": site.slow(), "timeout": "60s"}));
+    let asked = skus(&["SLOW"]);
+    let cancelled = tokio::time::timeout(std::time::Duration::from_millis(500), erp.stock(&asked)).await;
+    assert!(cancelled.is_err());
+    let running = format!(
+        "SELECT CAST(COUNT(*) AS TEXT) FROM pg_stat_activity WHERE datname = '{}' AND application_name = 'allai-sync'",
+        site.name
+    );
+    // Long before its limit.
+    site.comes_to(&running, "0").await;
+}
+
+#[tokio::test]
+async fn on_sqlite_a_query_that_nobody_waits_for_ends() {
+    let site = Site::company(On::Sqlite).await;
+    let erp = site.with(&json!({
+        "stock_query": "SELECT :sku AS sku, COUNT(*) AS on_hand FROM stock a, stock b, stock c, stock d, stock e, stock f, stock g, \
+                        stock h, stock i, stock j, stock k, stock l, stock m, stock n, stock o, stock p, stock q, stock r",
+        "timeout": "60s",
+    }));
+    let asked = skus(&["10"]);
+    let cancelled = tokio::time::timeout(std::time::Duration::from_millis(300), erp.stock(&asked)).await;
+    assert!(cancelled.is_err());
+    // Reading, it would keep this one from writing, which gives up after 5 s.
+    site.admin("DELETE FROM stock").await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_is_an_error() {
+    let site = Site::company(On::Postgres).await;
+    let erp = site.with(&json!({
+        "stock_query": "SELECT :sku AS sku, repeat('x', 1000000) || i AS warehouse, 1 AS on_hand FROM generate_series(1, 20) i",
+    }));
+    let error = erp.stock(&skus(&["10"])).await.unwrap_err();
+    assert!(error.to_string().contains("8 MiB"), "{error}");
 }

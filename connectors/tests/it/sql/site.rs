@@ -1,6 +1,7 @@
 //! A database of a test's own, as a company might have it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use allai_connectors::Error;
 use allai_connectors::sql::{Config, Sql};
@@ -116,6 +117,17 @@ impl Site {
     /// The first column of what is asked, as texts.
     pub(super) async fn ask(&self, sql: &str) -> Vec<String> {
         ask(&self.url, sql).await
+    }
+
+    /// Asks until this is the answer: a server may learn a little later of a connection that has ended.
+    pub(super) async fn comes_to(&self, sql: &str, answer: &str) {
+        let asking = async {
+            while self.ask(sql).await != [answer] {
+                tokio::task::yield_now().await;
+            }
+        };
+        let asked = tokio::time::timeout(Duration::from_secs(20), asking).await;
+        assert!(asked.is_ok(), "{sql} does not come to {answer}");
     }
 
     /// Everything that is in the tables of the company.
