@@ -16,6 +16,7 @@
 
 mod error;
 mod records;
+pub mod sql;
 
 use std::fmt;
 

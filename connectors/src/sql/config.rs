@@ -1,0 +1,95 @@
+//! What the administrator configures.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer, de};
+
+/// A company's own database, and how to ask it. The module's page says what the queries are given and are to answer.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `sqlite:///path/erp.db`, `postgres://user:password@host/database`, or `mysql://` or `mariadb://` with the same.
+    /// What the scheme's driver knows can follow: `?sslmode=verify-full&sslrootcert=/path/ca.pem`.
+    pub url: SecretString,
+    /// Finds the stock of SKUs: a SELECT with `:skus` or `:sku` in it.
+    pub stock_query: String,
+    /// Finds the prices of SKUs: a SELECT with `:skus` or `:sku` in it, and `:quantity` and `:price_list` if it cares.
+    #[serde(default)]
+    pub price_query: Option<String>,
+    /// Finds items by words: a SELECT with `:words` or `:pattern` in it, and `:limit`.
+    #[serde(default)]
+    pub search_query: Option<String>,
+    /// How long a lookup may take, connecting included: `3s`, `500ms`; from 10 ms to 10 minutes.
+    #[serde(default = "three_seconds", deserialize_with = "duration")]
+    pub timeout: Duration,
+    /// How many rows a query may return.
+    #[serde(default = "thousand", deserialize_with = "number")]
+    pub max_rows: NonZeroUsize,
+    /// How many connections there are at most.
+    #[serde(default = "two", deserialize_with = "number")]
+    pub connections: NonZeroUsize,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("timeout", &self.timeout)
+            .field("max_rows", &self.max_rows)
+            .field("connections", &self.connections)
+            .finish_non_exhaustive()
+    }
+}
+
+const fn three_seconds() -> Duration {
+    Duration::from_secs(3)
+}
+
+const fn thousand() -> NonZeroUsize {
+    NonZeroUsize::new(1_000).expect("not zero")
+}
+
+const fn two() -> NonZeroUsize {
+    NonZeroUsize::new(2).expect("not zero")
+}
+
+/// A whole number with its unit, as durations are written everywhere in the configuration.
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    millis_of(&text)
+        .map(Duration::from_millis)
+        .filter(|duration| (Duration::from_millis(10)..=Duration::from_mins(10)).contains(duration))
+        .ok_or_else(|| de::Error::custom("expected a duration from 10ms to 10m with its unit, such as \"3s\""))
+}
+
+fn millis_of(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let unit = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+/// A number, also as a text: in the environment, everything is one.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroUsize, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Number(usize),
+        Text(String),
+    }
+
+    let number = match Written::deserialize(deserializer)? {
+        Written::Number(number) => Some(number),
+        Written::Text(text) => text.trim().parse().ok(),
+    };
+    number
+        .and_then(NonZeroUsize::new)
+        .ok_or_else(|| de::Error::custom("expected a whole number from 1"))
+}

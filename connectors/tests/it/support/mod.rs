@@ -1,0 +1,5 @@
+//! What the tests need.
+
+pub(crate) mod mariadb;
+pub(crate) mod postgres;
+mod server;
