@@ -1,9 +1,10 @@
 //! The program's parts, put together from the configuration.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use allai_connectors::Connector;
 use futures_util::future::join_all;
 use secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
@@ -13,6 +14,7 @@ use crate::allai::{self, Budget, Client, Limits, Resource, RetryPolicy};
 use crate::clock::SharedClock;
 use crate::config::{self, Config};
 use crate::schedule::{self, Claimed, Entry, Holder, Plan, Work};
+use crate::stock::{Stocks, Terms};
 use crate::sync::{self, Job, Options, Progress, ProgressSnapshot};
 use crate::warehouse::{self, Claim, JobState, Location, Outages, RunRecord, Warehouse};
 
@@ -305,6 +307,26 @@ fn key_group<'a>(accounts: &'a [sync::Account], account: &'a sync::Account) -> &
         .iter()
         .find(same_key)
         .map_or(&account.name, |first| &first.name)
+}
+
+/// The connectors of the configuration, by name, which have not connected yet.
+pub fn connectors(config: &Config) -> BTreeMap<String, Arc<dyn Connector>> {
+    let connect = |(name, connector): (&String, &config::Connector)| Some((name.clone(), connector.connect()?));
+    config.connectors.iter().filter_map(connect).collect()
+}
+
+/// What the connectors of the configuration know of stock.
+pub fn stocks(config: &Config, clock: &SharedClock) -> Stocks {
+    let with_terms = connectors(config).into_iter().map(|(name, connector)| {
+        let options = &config.connectors[&name];
+        let terms = Terms {
+            fresh: options.cache_for,
+            kept: options.stale_for,
+            deadline: options.deadline,
+        };
+        (name, connector, terms)
+    });
+    Stocks::new(with_terms, clock)
 }
 
 /// Where the configuration puts the warehouse.

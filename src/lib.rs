@@ -13,9 +13,11 @@
 //! | [`app`] | the parts put together: accounts with their clients and budgets, syncs side by side |
 //! | [`lifecycle`] | the daemon: start, reload, stop, and what systemd hears of it |
 //! | [`status`] | how the mirror stands, read from the warehouse alone |
-//! | [`server`] | the admin listener: status page, JSON, session tokens |
+//! | [`server`] | the admin listener: status page, JSON, session tokens, stock |
+//! | [`stock`] | what is on stock, as the company's own systems say: asked once for many, remembered for outages |
 //! | [`listener`] | serving HTTP to whoever comes, with limits for every wait and for the number of connections |
 //! | [`webhooks`] | the public listener: events received, stored and applied; registering it at AllAI |
+//! | [`allai_connectors`] | a package of its own: ERPs and CRMs behind three small traits |
 //! | [`sandbox`] | the simulated AllAI API behind `demo`, `sandbox` and the tests |
 //! | [`clock`] | where time comes from, so that a simulation can drive the real code |
 //! | [`alerts`] | telling people what needs one, once |
@@ -78,6 +80,7 @@ pub mod sandbox;
 pub mod schedule;
 pub mod server;
 pub mod status;
+pub mod stock;
 pub mod sync;
 pub mod telemetry;
 pub mod warehouse;

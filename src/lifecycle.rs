@@ -149,7 +149,7 @@ impl Daemon {
             config.daemon.lease,
         );
         let listening = listen(config.admin.listen, ADMIN_LISTEN).await?;
-        let settings = Arc::new(watch::Sender::new(settings(&config, &app.accounts)));
+        let settings = Arc::new(watch::Sender::new(settings(&config, &app.accounts, &clock)));
         let listener = Listener::serve(listening, &app, settings, &scheduler)?;
         let mut alerts = None;
         while let Err(error) = make_ready(&app, &config, &mut scheduler).await {
@@ -367,7 +367,7 @@ impl Daemon {
         }
         // From here on nothing is refused.
         let changed = self.app.take(new);
-        let settings = settings(&config, &self.app.accounts);
+        let settings = settings(&config, &self.app.accounts, &self.app.clock);
         self.listener.settings.send_replace(settings);
         if let Some(listening) = elsewhere {
             let settings = Arc::clone(&self.listener.settings);
@@ -439,7 +439,7 @@ async fn make_ready(app: &App, config: &Config, scheduler: &mut Scheduler) -> Re
     Ok(())
 }
 
-fn settings(config: &Config, accounts: &[sync::Account]) -> Settings {
+fn settings(config: &Config, accounts: &[sync::Account], clock: &SharedClock) -> Settings {
     Settings {
         accounts: accounts.iter().map(|account| account.name.clone()).collect(),
         plans: app::plans(config),
@@ -451,6 +451,7 @@ fn settings(config: &Config, accounts: &[sync::Account]) -> Settings {
             .collect(),
         session_token_max: config.admin.session_token_max,
         session_tokens_per_minute: config.admin.session_tokens_per_minute,
+        stocks: app::stocks(config, clock),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use allai_connectors::Found;
 use allai_sync::allai::{self, ListQuery, Listing, Priority, RetryPolicy};
 use allai_sync::app;
 use allai_sync::clock::SystemClock;
@@ -72,12 +73,7 @@ impl Options {
                     subscription::compare(&loaded.config, account, has_tables, &mut findings).await?;
                 }
             }
-            for name in loaded.config.connectors.keys() {
-                findings.good(
-                    &format!("connector {name}"),
-                    "configured; this version does not use connectors yet",
-                );
-            }
+            connectors(&loaded.config, &mut findings).await;
             findings.print_new()?;
             if self.parity && has_tables {
                 parity::compare(&loaded.config, self.account.as_deref(), self.full, &mut findings).await?;
@@ -98,6 +94,26 @@ pub(super) fn impatient() -> RetryPolicy {
     RetryPolicy {
         attempts: 2,
         ..RetryPolicy::default()
+    }
+}
+
+/// Has every connector verify what it needs.
+async fn connectors(config: &Config, findings: &mut Findings) {
+    let connectors = app::connectors(config);
+    for (name, options) in &config.connectors {
+        let what = format!("connector {name}");
+        let Some(connector) = connectors.get(name) else {
+            let kind = options.kind;
+            findings.doubtful(&what, &format!("this version does not connect to {kind:?} yet"));
+            continue;
+        };
+        for check in connector.check().await {
+            let what = format!("{what}, {}", check.what);
+            match check.found {
+                Found::Good(how) => findings.good(&what, &how),
+                Found::Bad { problem, remedy } => findings.bad(&what, &format!("{problem}; {remedy}")),
+            }
+        }
     }
 }
 

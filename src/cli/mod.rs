@@ -20,6 +20,7 @@ mod run;
 mod runtime;
 mod sandbox;
 mod status;
+mod stock;
 mod subscription;
 mod summary;
 mod sync;
@@ -92,6 +93,7 @@ enum Command {
     Check(check::Options),
     Status(status::Options),
     Migrate(migrate::Options),
+    Stock(stock::Options),
     Webhooks(webhooks::Options),
     Config(config::Options),
     Completions(completions::Options),
@@ -111,6 +113,7 @@ impl Command {
             Self::Check(options) => options.run(context),
             Self::Status(options) => options.run(context),
             Self::Migrate(options) => options.run(context),
+            Self::Stock(options) => options.run(context),
             Self::Webhooks(options) => options.run(context),
             Self::Config(options) => options.run(context),
             Self::Completions(options) => options.run(),

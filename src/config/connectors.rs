@@ -1,12 +1,20 @@
 //! `[connectors.NAME]`: CRM and ERP systems.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
+use allai_connectors::{self as connectors, sql};
+use figment::error::Kind;
+use figment::providers::Serialized;
+use figment::{Error, Figment};
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::issue::Report;
-use super::{KeyPath, OpenTable, words};
+use super::{KeyPath, OpenTable, duration, words};
 
 /// One CRM or ERP system.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -14,9 +22,33 @@ pub struct Connector {
     /// What system it is; decides which other keys there are.
     #[serde(deserialize_with = "words::name")]
     pub kind: ConnectorKind,
+    /// For how long a figure is told without asking again.
+    #[serde(with = "duration", default = "cache_for")]
+    #[schemars(with = "String")]
+    pub cache_for: Duration,
+    /// For how long a figure is remembered, to be told, marked stale, while the system does not answer.
+    #[serde(with = "duration", default = "stale_for")]
+    #[schemars(with = "String")]
+    pub stale_for: Duration,
+    /// How long whoever asks waits for the system.
+    #[serde(with = "duration", default = "deadline")]
+    #[schemars(with = "String")]
+    pub deadline: Duration,
     /// The keys of that kind. Values from the environment are strings.
     #[serde(flatten)]
     pub options: OpenTable,
+}
+
+const fn cache_for() -> Duration {
+    Duration::from_secs(30)
+}
+
+const fn stale_for() -> Duration {
+    Duration::from_hours(24)
+}
+
+const fn deadline() -> Duration {
+    Duration::from_secs(3)
 }
 
 /// The systems that can be connected.
@@ -43,15 +75,127 @@ pub enum ConnectorKind {
     Files,
 }
 
+/// Why a connector cannot be made of its options.
+enum Misfit {
+    /// A key is wrong.
+    Keys(Box<Error>),
+    /// A value is not understood.
+    Value { key: Option<String>, problem: String },
+}
+
+impl From<Box<Error>> for Misfit {
+    fn from(error: Box<Error>) -> Self {
+        Self::Keys(error)
+    }
+}
+
+impl From<connectors::Error> for Misfit {
+    fn from(error: connectors::Error) -> Self {
+        match error {
+            connectors::Error::Rejected { field, message, .. } => Self::Value {
+                key: field,
+                problem: message,
+            },
+            error => Self::Value {
+                key: None,
+                problem: error.to_string(),
+            },
+        }
+    }
+}
+
+impl Connector {
+    /// The connector, which has not connected yet; `None` if this version has none of that kind.
+    pub fn connect(&self) -> Option<Arc<dyn connectors::Connector>> {
+        self.make()?.ok()
+    }
+
+    fn make(&self) -> Option<Result<Arc<dyn connectors::Connector>, Misfit>> {
+        Some(match self.kind {
+            ConnectorKind::Sql => self.make_of(sql::Sql::new),
+            _ => return None,
+        })
+    }
+
+    fn make_of<O, C>(
+        &self,
+        make: impl FnOnce(&O) -> Result<C, connectors::Error>,
+    ) -> Result<Arc<dyn connectors::Connector>, Misfit>
+    where
+        O: DeserializeOwned,
+        C: connectors::Connector + 'static,
+    {
+        Ok(Arc::new(make(&read(self.options.0.clone())?)?))
+    }
+}
+
+/// Reads options as what a connector takes. A variable's string is read as the number or boolean it spells, where one is
+/// wanted.
+fn read<O: DeserializeOwned>(mut options: BTreeMap<String, Value>) -> Result<O, Box<Error>> {
+    // Who gives a secret as a file has it by now.
+    let files: Vec<String> = options
+        .keys()
+        .filter(|key| is_file_of_another(key, &options))
+        .cloned()
+        .collect();
+    for key in files {
+        options.remove(&key);
+    }
+    loop {
+        let error = match Figment::from(Serialized::defaults(&options)).extract::<O>() {
+            Ok(read) => return Ok(read),
+            Err(error) => error,
+        };
+        let retyped = match (&error.kind, error.path.as_slice()) {
+            (Kind::InvalidType(..), [key]) => options.get(key).and_then(Value::as_str).and_then(spelled),
+            _ => None,
+        };
+        match retyped {
+            Some(value) => options.insert(error.path[0].clone(), value),
+            None => return Err(Box::new(error)),
+        };
+    }
+}
+
+fn is_file_of_another(key: &str, options: &BTreeMap<String, Value>) -> bool {
+    key.strip_suffix("_file")
+        .is_some_and(|other| options.contains_key(other))
+}
+
+fn spelled(text: &str) -> Option<Value> {
+    serde_json::from_str(text)
+        .ok()
+        .filter(|value: &Value| value.is_number() || value.is_boolean())
+}
+
 pub(super) fn validate(connectors: &BTreeMap<String, Connector>, at: &KeyPath, report: &mut Report) {
-    for name in connectors.keys() {
+    for (name, connector) in connectors {
+        let at = at.join(name);
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
         if !(1..=64).contains(&name.len()) || !name.chars().all(allowed) {
             report.wrong(
-                &at.join(name),
+                &at,
                 "not a name for a connector",
                 "use 1 to 64 letters, digits, _ and -",
             );
+        }
+        let shortest = Duration::from_millis(10);
+        if !(shortest..=Duration::from_mins(1)).contains(&connector.deadline) {
+            let problem = "must be between 10ms and 1m";
+            report.wrong(&at.join("deadline"), problem, "write e.g. deadline = \"3s\"");
+        }
+        match connector.make() {
+            None | Some(Ok(_)) => {}
+            Some(Err(Misfit::Keys(errors))) => {
+                for error in *errors {
+                    let key = error.path.iter().fold(at.clone(), |key, part| key.join(part));
+                    report.refused(&key, &error.kind);
+                }
+            }
+            Some(Err(Misfit::Value { key, problem })) => {
+                let key = key.map_or_else(|| at.clone(), |key| at.join(key));
+                report.wrong(&key, problem, "");
+            }
         }
     }
 }

@@ -31,7 +31,7 @@ impl OpenTable {
     pub(super) fn secret_files(&self) -> Vec<(String, PathBuf)> {
         let given = |(name, value): (&String, &Value)| {
             let secret = name.strip_suffix("_file")?;
-            let known = ["password", "secret", "token", "api_key"];
+            let known = ["password", "secret", "token", "api_key", "url"];
             let path = value.as_str()?;
             known
                 .iter()

@@ -9,6 +9,7 @@ mod jobs;
 mod page;
 mod read;
 mod session_tokens;
+mod stock;
 mod webhooks;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use crate::listener::{self, Limits};
 use crate::metrics::{self, Exporter};
 use crate::schedule::{Health, Plan};
 use crate::status::{Gathered, Known, StatusReport};
+use crate::stock::Stocks;
 use crate::warehouse::{InboxSummary, JobState, Standing, Warehouse};
 use read::{Cached, Problem, Terms};
 use session_tokens::Allowance;
@@ -87,6 +89,8 @@ pub struct Settings {
     pub session_token_max: Duration,
     /// How many session tokens a minute are handed out.
     pub session_tokens_per_minute: u32,
+    /// The company's systems that know stock.
+    pub stocks: Stocks,
 }
 
 impl Default for Settings {
@@ -100,6 +104,7 @@ impl Default for Settings {
             clients: BTreeMap::new(),
             session_token_max: config.session_token_max,
             session_tokens_per_minute: config.session_tokens_per_minute,
+            stocks: Stocks::default(),
         }
     }
 }
@@ -123,6 +128,12 @@ struct Admin {
     schedules: Option<Schedules>,
     exporter: Option<Exporter>,
     allowance: Arc<Allowance>,
+}
+
+impl Admin {
+    fn stocks(&self) -> Stocks {
+        self.settings.borrow().stocks.clone()
+    }
 }
 
 /// What metrics tell of the warehouse.
@@ -251,6 +262,8 @@ fn router(admin: Admin) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
         .route("/api/v1/jobs/{job}/run", post(jobs::run))
+        .route("/api/v1/stock", get(stock::several))
+        .route("/api/v1/stock/{*sku}", get(stock::one))
         .route("/api/v1/session-token", post(session_tokens::issue))
         .route("/api/v1/webhooks/{account}/events", get(webhooks::events))
         .route("/api/v1/webhooks/{account}/replay", post(webhooks::replay))

@@ -12,6 +12,7 @@ mod receiving;
 mod registration;
 mod sandbox;
 mod server;
+mod stock;
 mod support;
 mod warehouse;
 mod webhooks;

@@ -1,0 +1,210 @@
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use allai_connectors::{self as connectors, Capabilities, Check, Erp, Figures, Kind, PriceQuery, Stock};
+use async_trait::async_trait;
+use chrono::{TimeZone as _, Utc};
+
+use super::*;
+use crate::clock::{Clock as _, VirtualClock};
+
+/// An ERP in memory, that counts how often it is asked.
+#[derive(Debug)]
+struct Shop {
+    clock: SharedClock,
+    stock: Mutex<BTreeMap<String, i64>>,
+    latency: Mutex<Duration>,
+    broken: Mutex<Option<Error>>,
+    requests: AtomicUsize,
+}
+
+impl Shop {
+    fn new(clock: &SharedClock, skus: usize) -> Arc<Self> {
+        let stock = (0..skus).map(|at| (format!("SKU-{at}"), i64::try_from(at).unwrap()));
+        Arc::new(Self {
+            clock: SharedClock::clone(clock),
+            stock: Mutex::new(stock.collect()),
+            latency: Mutex::new(Duration::from_millis(20)),
+            broken: Mutex::default(),
+            requests: AtomicUsize::new(0),
+        })
+    }
+
+    fn break_down(&self, error: Option<Error>) {
+        *self.broken.lock().unwrap() = error;
+    }
+
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl Connector for Shop {
+    fn kind(&self) -> Kind {
+        Kind::Sql
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            stock: true,
+            ..Capabilities::default()
+        }
+    }
+
+    async fn check(&self) -> Vec<Check> {
+        Vec::new()
+    }
+
+    fn erp(&self) -> Option<&dyn Erp> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Erp for Shop {
+    async fn search(&self, _: &str, _: usize) -> Result<Vec<connectors::Item>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn stock(&self, skus: &[String]) -> Result<Vec<Stock>, Error> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let latency = *self.latency.lock().unwrap();
+        self.clock.sleep(latency).await;
+        if let Some(error) = &*self.broken.lock().unwrap() {
+            return Err(error.clone());
+        }
+        if skus.iter().any(|sku| sku == "two of one") {
+            return Err(Error::Conflict {
+                system: "sql",
+                message: "several products have this code".to_owned(),
+            });
+        }
+        let stock = self.stock.lock().unwrap();
+        let of = |sku: &String| {
+            let on_hand = (*stock.get(sku)?).into();
+            Some(Stock {
+                asked: sku.clone(),
+                item: connectors::Item {
+                    sku: sku.clone(),
+                    name: None,
+                    barcode: None,
+                },
+                uom: None,
+                total: Figures {
+                    on_hand: Some(on_hand),
+                    available: None,
+                },
+                warehouses: Vec::new(),
+                as_of: None,
+            })
+        };
+        Ok(skus.iter().filter_map(of).collect())
+    }
+
+    async fn prices(&self, _: &[String], _: &PriceQuery) -> Result<Vec<connectors::Price>, Error> {
+        Ok(Vec::new())
+    }
+}
+
+fn gone() -> Error {
+    Error::Transient {
+        system: "sql",
+        message: "is not reached".to_owned(),
+        may_have_happened: false,
+    }
+}
+
+fn world(skus: usize) -> (VirtualClock, Arc<Shop>, Stocks) {
+    let clock = VirtualClock::new(Utc.with_ymd_and_hms(2026, 1, 19, 10, 30, 0).unwrap());
+    let shop = Shop::new(&clock.shared(), skus);
+    let erp: Arc<dyn Connector> = Arc::<Shop>::clone(&shop);
+    let stocks = Stocks::new([("erp".to_owned(), erp, Terms::default())], &clock.shared());
+    (clock, shop, stocks)
+}
+
+async fn one(stocks: &Stocks, sku: &str) -> Item {
+    Item::from(&stocks.look_up(&[sku.to_owned()], None).await.unwrap()[0])
+}
+
+#[tokio::test]
+async fn a_thousand_who_ask_for_fifty_skus_are_few_requests() {
+    let (_, shop, stocks) = world(50);
+    let skus: Vec<String> = (0..1_000).map(|at| format!("SKU-{}", at % 50)).collect();
+    let asking = skus.iter().map(|sku| one(&stocks, sku));
+    for (at, item) in join_all(asking).await.into_iter().enumerate() {
+        assert_eq!(item.on_hand, Some(i64::try_from(at % 50).unwrap().into()));
+        assert_ne!(item.source, Some(Origin::Stale));
+    }
+    assert!(shop.requests() <= 5, "{}", shop.requests());
+}
+
+#[tokio::test]
+async fn a_figure_is_told_again_while_it_is_fresh_and_with_its_age_while_the_erp_is_down() {
+    let (clock, shop, stocks) = world(9);
+    let live = one(&stocks, "SKU-7").await;
+    assert_eq!((live.source, live.on_hand), (Some(Origin::Live), Some(7.into())));
+    shop.stock.lock().unwrap().insert("SKU-7".to_owned(), 6);
+    clock.advance(Duration::from_secs(20));
+    let cached = one(&stocks, "SKU-7").await;
+    assert_eq!((cached.source, cached.on_hand), (Some(Origin::Cached), Some(7.into())));
+    assert_eq!((cached.as_of, shop.requests()), (live.as_of, 1));
+    clock.advance(Duration::from_secs(20));
+    let again = one(&stocks, "SKU-7").await;
+    assert_eq!((again.source, again.on_hand), (Some(Origin::Live), Some(6.into())));
+    shop.break_down(Some(gone()));
+    clock.advance(Duration::from_mins(5));
+    let stale = one(&stocks, "SKU-7").await;
+    assert_eq!((stale.source, stale.on_hand), (Some(Origin::Stale), Some(6.into())));
+    assert_eq!(stale.as_of, again.as_of);
+    let unknown = one(&stocks, "SKU-8").await;
+    assert_eq!((unknown.found, unknown.on_hand), (false, None));
+    assert_eq!(unknown.error.as_deref(), Some("erp: sql is not reached"));
+}
+
+#[tokio::test]
+async fn an_erp_that_hangs_holds_nobody_up_and_is_then_left_alone() {
+    let (clock, shop, stocks) = world(9);
+    one(&stocks, "SKU-1").await;
+    *shop.latency.lock().unwrap() = Duration::from_hours(1);
+    for _ in 0..10 {
+        clock.advance(Duration::from_secs(31));
+        let began = clock.monotonic();
+        let item = one(&stocks, "SKU-1").await;
+        assert!(clock.monotonic() <= began + Terms::default().deadline);
+        assert_eq!((item.source, item.on_hand), (Some(Origin::Stale), Some(1.into())));
+        let item = one(&stocks, "SKU-2").await;
+        assert!(
+            item.error
+                .is_some_and(|error| error.contains("does not answer within 3 s"))
+        );
+    }
+    let asked = shop.requests();
+    assert!((5..16).contains(&asked), "{asked}");
+    *shop.latency.lock().unwrap() = Duration::ZERO;
+    clock.advance(Duration::from_mins(2));
+    assert_eq!(one(&stocks, "SKU-2").await.source, Some(Origin::Live));
+}
+
+#[tokio::test]
+async fn what_is_not_there_or_ambiguous_says_so_and_harms_no_other() {
+    let (_, _, stocks) = world(2);
+    let skus = ["SKU-1", "two of one", "none"].map(str::to_owned);
+    let answers = stocks.look_up(&skus, Some("erp")).await.unwrap();
+    let report = Report::from(&answers[..]);
+    let found: Vec<bool> = report.items.iter().map(|item| item.found).collect();
+    assert_eq!(found, [true, false, false]);
+    assert_eq!(
+        report.items[1].error.as_deref(),
+        Some("erp: sql: several products have this code")
+    );
+    assert_eq!(report.items[2].error, None);
+    let text = serde_json::to_string(&report.items[0]).unwrap();
+    assert!(
+        text.starts_with(r#"{"sku":"SKU-1","name":null,"found":true,"on_hand":"1","available":null,"uom":null,"#),
+        "{text}"
+    );
+    let nobody = stocks.look_up(&skus, Some("crm")).await.unwrap_err();
+    assert!(nobody.to_string().contains("those that do: erp"), "{nobody}");
+}
