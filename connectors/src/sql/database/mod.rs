@@ -139,9 +139,10 @@ macro_rules! same_for_all {
 use same_for_all;
 
 struct Held<C> {
+    // The first to be dropped.
+    _stop: Stop,
     connection: C,
     used: Instant,
-    _stop: Stop,
 }
 
 /// Dropped with its connection, it stops what SQLite does in a thread of its own, which would go on.
@@ -235,9 +236,9 @@ impl<C: Session> Pool<C> {
     async fn connect(&self) -> Result<Held<C>, sqlx::Error> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut held = Held {
+            _stop: Stop(Arc::clone(&stop)),
             connection: self.options.connect().await?,
             used: now(),
-            _stop: Stop(Arc::clone(&stop)),
         };
         held.connection.settle(self.limit, &stop).await?;
         Ok(held)
