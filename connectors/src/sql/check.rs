@@ -75,9 +75,9 @@ impl Sql {
             limit: 1,
             ..Values::default()
         };
-        let (sql, _) = query.render(&values);
+        let (sql, bound) = query.render(&values);
         let doing = Doing::Running(query.purpose);
-        let prepared = self.database.ask(&Task::Columns { sql }, doing).await?;
+        let prepared = self.database.ask(&Task::Columns { sql, bound }, doing).await?;
         let untold = match rows::judge(query.purpose, &prepared.columns) {
             Ok(untold) => untold,
             Err((problem, remedy)) => return Ok(Found::Bad { problem, remedy }),

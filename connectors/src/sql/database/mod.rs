@@ -47,7 +47,7 @@ pub(super) enum Task {
         again: bool,
     },
     /// Prepares a query and returns the names of its columns.
-    Columns { sql: String },
+    Columns { sql: String, bound: Vec<Bound> },
 }
 
 impl Task {
@@ -91,8 +91,11 @@ macro_rules! same_for_all {
             };
             let mut answer = crate::sql::rows::Rows::default();
             match task {
-                crate::sql::database::Task::Columns { sql } => {
-                    let statement = self.prepare(AssertSqlSafe(sql.clone()).into_sql_str()).await?;
+                crate::sql::database::Task::Columns { sql, bound } => {
+                    let types = types(bound);
+                    let statement = self
+                        .prepare_with(AssertSqlSafe(sql.clone()).into_sql_str(), &types)
+                        .await?;
                     answer.columns = names(statement.columns());
                 }
                 crate::sql::database::Task::Rows {
