@@ -288,3 +288,93 @@ fn sum(figures: impl Iterator<Item = Option<Decimal>>) -> Result<Option<Decimal>
     }
     Ok(Some(total))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: &str = "2026-01-19T10:00:00Z";
+
+    fn rows(columns: &[&str], cells: Vec<Vec<Cell>>) -> Rows {
+        Rows {
+            columns: columns.iter().map(|name| (*name).to_owned()).collect(),
+            cells,
+            ..Rows::default()
+        }
+    }
+
+    fn text(text: &str) -> Cell {
+        Cell::Text(text.to_owned())
+    }
+
+    #[test]
+    fn the_time_is_the_oldest_that_is_told_or_that_of_asking() {
+        let columns = ["WAREHOUSE", "On_Hand", "as_of"];
+        let now = NOW.parse().unwrap();
+        let told = rows(
+            &columns,
+            vec![
+                vec![text("A"), text("1"), text("2026-01-19 09:00:00")],
+                vec![text("B"), text("1"), text("2026-01-18 09:00:00")],
+                vec![text("C"), text("1"), Cell::Null],
+            ],
+        );
+        let stock = told.stock("x", now).unwrap();
+        assert_eq!(stock[0].as_of.unwrap().to_rfc3339(), "2026-01-18T09:00:00+00:00");
+        assert_eq!(stock[0].total.on_hand, Some(Decimal::from(3)));
+        assert_eq!(stock[0].item.sku, "x");
+        let untold = rows(&columns, vec![vec![text("A"), text("1"), Cell::Null]]);
+        assert_eq!(untold.stock("x", now).unwrap()[0].as_of, Some(now));
+        let wrong = rows(&columns, vec![vec![text("A"), text("1"), text("soon")]]);
+        let error = wrong.stock("x", now).unwrap_err().to_string();
+        assert!(error.contains("as_of") && !error.contains("soon"), "{error}");
+    }
+
+    #[test]
+    fn a_sum_that_cannot_be_held_is_not_guessed() {
+        let most = Cell::Text(Decimal::MAX.to_string());
+        let rows = rows(
+            &["warehouse", "on_hand"],
+            vec![vec![text("A"), most.clone()], vec![text("B"), most]],
+        );
+        let error = rows.stock("x", NOW.parse().unwrap()).unwrap_err();
+        assert!(matches!(error, Error::Unreadable { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn a_column_that_comes_twice_is_not_chosen_from() {
+        let rows = rows(&["on_hand", "ON_HAND"], vec![vec![text("1"), text("2")]]);
+        let error = rows.stock("x", NOW.parse().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("comes twice"), "{error}");
+    }
+
+    #[test]
+    fn a_price_or_an_item_of_which_nothing_is_known_says_so() {
+        let prices = rows(&["sku"], vec![vec![text("x")]]).prices("x").unwrap();
+        assert_eq!(
+            (prices[0].net, prices[0].gross, &prices[0].currency),
+            (None, None, &None)
+        );
+        let error = rows(&["name"], vec![vec![text("x")]]).items().unwrap_err();
+        assert!(error.to_string().contains("column sku"), "{error}");
+    }
+
+    proptest! {
+        /// Whatever the rows, a total is the sum of its warehouses, or unknown because one of them is.
+        #[test]
+        fn totals_are_sums(figures in proptest::collection::vec(proptest::option::weighted(0.9, -1_000_000_i64..1_000_000), 1..20)) {
+            let cells = figures.iter().enumerate().map(|(at, figure)| {
+                let figure = figure.map_or(Cell::Null, |figure| Cell::Text(Decimal::new(figure, 3).to_string()));
+                vec![Cell::Text(at.to_string()), figure]
+            });
+            let rows = rows(&["warehouse", "available"], cells.collect());
+            let stock = rows.stock("x", NOW.parse().unwrap()).unwrap();
+            let sum: Option<i64> = figures.iter().copied().sum();
+            prop_assert_eq!(stock[0].total.available, sum.map(|sum| Decimal::new(sum, 3)));
+            prop_assert_eq!(stock[0].total.on_hand, None);
+            prop_assert_eq!(stock[0].warehouses.len(), figures.len());
+        }
+    }
+}

@@ -47,7 +47,7 @@ pub(super) enum Task {
         again: bool,
     },
     /// Prepares a query and returns the names of its columns.
-    Columns { sql: String },
+    Columns { sql: String, bound: Vec<Bound> },
 }
 
 impl Task {
@@ -91,8 +91,11 @@ macro_rules! same_for_all {
             };
             let mut answer = crate::sql::rows::Rows::default();
             match task {
-                crate::sql::database::Task::Columns { sql } => {
-                    let statement = self.prepare(AssertSqlSafe(sql.clone()).into_sql_str()).await?;
+                crate::sql::database::Task::Columns { sql, bound } => {
+                    let types = types(bound);
+                    let statement = self
+                        .prepare_with(AssertSqlSafe(sql.clone()).into_sql_str(), &types)
+                        .await?;
                     answer.columns = names(statement.columns());
                 }
                 crate::sql::database::Task::Rows {
@@ -139,9 +142,10 @@ macro_rules! same_for_all {
 use same_for_all;
 
 struct Held<C> {
+    // The first to be dropped.
+    _stop: Stop,
     connection: C,
     used: Instant,
-    _stop: Stop,
 }
 
 /// Dropped with its connection, it stops what SQLite does in a thread of its own, which would go on.
@@ -235,9 +239,9 @@ impl<C: Session> Pool<C> {
     async fn connect(&self) -> Result<Held<C>, sqlx::Error> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut held = Held {
+            _stop: Stop(Arc::clone(&stop)),
             connection: self.options.connect().await?,
             used: now(),
-            _stop: Stop(Arc::clone(&stop)),
         };
         held.connection.settle(self.limit, &stop).await?;
         Ok(held)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::error::BoxDynError;
-use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlRow};
+use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlRow, MySqlTypeInfo};
 use sqlx::{
     Arguments as _, AssertSqlSafe, Executor as _, MySql, MySqlConnection, Row as _, TypeInfo as _, ValueRef as _,
 };
@@ -57,6 +57,11 @@ fn bind(arguments: &mut MySqlArguments, value: &Bound) -> Result<(), BoxDynError
         Bound::Integer(integer) => arguments.add(*integer),
         Bound::Decimal(decimal) => arguments.add(*decimal),
     }
+}
+
+/// It asks for none before the values come.
+fn types(_bound: &[Bound]) -> Vec<MySqlTypeInfo> {
+    Vec::new()
 }
 
 fn cell(row: &MySqlRow, at: usize) -> Cell {

@@ -5,10 +5,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
+use rust_decimal::Decimal;
 use sqlx::error::BoxDynError;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow, PgTypeKind, PgValueFormat};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow, PgTypeInfo, PgTypeKind, PgValueFormat};
 use sqlx::{
-    Arguments as _, AssertSqlSafe, Executor as _, PgConnection, Postgres, Row as _, TypeInfo as _, ValueRef as _,
+    Arguments as _, AssertSqlSafe, Executor as _, PgConnection, Postgres, Row as _, Type, TypeInfo as _, ValueRef as _,
 };
 
 use super::{Session, same_for_all};
@@ -49,6 +50,16 @@ fn bind(arguments: &mut PgArguments, value: &Bound) -> Result<(), BoxDynError> {
         Bound::Integer(integer) => arguments.add(*integer),
         Bound::Decimal(decimal) => arguments.add(*decimal),
     }
+}
+
+/// As they are bound: what it would take them for itself may be something else.
+fn types(bound: &[Bound]) -> Vec<PgTypeInfo> {
+    let of = |value: &Bound| match value {
+        Bound::Text(_) | Bound::NoText => <String as Type<Postgres>>::type_info(),
+        Bound::Integer(_) => <i64 as Type<Postgres>>::type_info(),
+        Bound::Decimal(_) => <Decimal as Type<Postgres>>::type_info(),
+    };
+    bound.iter().map(of).collect()
 }
 
 fn cell(row: &PgRow, at: usize) -> Cell {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rust_decimal::prelude::ToPrimitive as _;
 use sqlx::error::BoxDynError;
-use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow};
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow, SqliteTypeInfo};
 use sqlx::{Arguments as _, Executor as _, Row as _, Sqlite, SqliteConnection, TypeInfo as _, ValueRef as _};
 
 use super::{Session, same_for_all};
@@ -56,6 +56,11 @@ fn bind(arguments: &mut SqliteArguments, value: &Bound) -> Result<(), BoxDynErro
             _ => arguments.add(decimal.to_f64()),
         },
     }
+}
+
+/// It asks for none before the values come.
+fn types(_bound: &[Bound]) -> Vec<SqliteTypeInfo> {
+    Vec::new()
 }
 
 /// Values have types there, rather than columns.

@@ -37,6 +37,7 @@ on_each!(
     hostile_values_are_compared_and_nothing_else,
     a_write_is_refused_by_the_database,
     more_rows_than_allowed_are_an_error_and_a_search_is_cut,
+    twelve_hundred_skus_are_asked_for_in_batches,
     a_slow_query_is_cut_off_and_the_next_lookup_works,
     a_cancelled_lookup_leaves_nothing_behind,
     fifty_lookups_share_two_connections,
@@ -343,13 +344,28 @@ async fn a_write_is_refused_by_the_database(on: On) {
 
 async fn more_rows_than_allowed_are_an_error_and_a_search_is_cut(on: On) {
     let site = Site::company(on).await;
-    let erp = site.with(&json!({"max_rows": 3, "search_query": site.search().replace("LIMIT :limit", "")}));
-    assert_eq!(erp.stock(&skus(&["PH-1000"])).await.unwrap().len(), 1);
-    let error = erp.stock(&skus(&["PH-1000", "PH-2000"])).await.unwrap_err();
-    assert!(error.to_string().contains("more than 3 rows"), "{error}");
-    assert_eq!(erp.search("p", 2).await.unwrap().len(), 2);
-    assert_eq!(erp.search("p", 100).await.unwrap().len(), 3);
-    assert_eq!(erp.stock(&skus(&["PH-1000"])).await.unwrap().len(), 1);
+    let search = site.search().replace("LIMIT :limit", "");
+    let erp = site.with(&json!({"max_rows": 2, "search_query": search}));
+    // Of all together there are more, but not of any one.
+    let asked = skus(&["PH-1000", "NOTHING", "10", "PH-2000"]);
+    assert_eq!(erp.stock(&asked).await.unwrap().len(), 3);
+    assert_eq!(erp.search("p", 1).await.unwrap().len(), 1);
+    assert_eq!(erp.search("p", 100).await.unwrap().len(), 2);
+    let erp = site.with(&json!({"max_rows": 1}));
+    let error = erp.stock(&asked).await.unwrap_err();
+    assert!(error.to_string().contains("more than 1 rows"), "{error}");
+    assert_eq!(erp.stock(&skus(&["NOTHING"])).await.unwrap(), []);
+}
+
+async fn twelve_hundred_skus_are_asked_for_in_batches(on: On) {
+    let site = Site::company(on).await;
+    let mut asked: Vec<_> = (0..1_200).map(|at| format!("X{at}")).collect();
+    for (at, sku) in [(0, "PH-1000"), (700, "PH-2000"), (1_199, "10")] {
+        sku.clone_into(&mut asked[at]);
+    }
+    let stock = site.connector().stock(&asked).await.unwrap();
+    let found: Vec<_> = stock.iter().map(|one| one.asked.as_str()).collect();
+    assert_eq!(found, ["PH-1000", "PH-2000", "10"]);
 }
 
 async fn a_slow_query_is_cut_off_and_the_next_lookup_works(on: On) {

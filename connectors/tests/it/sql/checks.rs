@@ -114,6 +114,21 @@ async fn columns_are_judged_on_mariadb() {
     columns_are_judged(On::Mariadb).await;
 }
 
+#[tokio::test]
+async fn on_postgres_parameters_are_texts_in_a_check_too() {
+    let site = Site::company(On::Postgres).await;
+    let checks = site
+        .with(&json!({
+            "price_query": "SELECT sku, net FROM prices WHERE sku = :sku AND (:price_list IS NULL OR :quantity > 0)",
+            "stock_query": "SELECT 1 AS on_hand FROM generate_series(1, 3) AS id WHERE id = :sku",
+        }))
+        .check()
+        .await;
+    entry(&checks, "price_query").unwrap();
+    let stock = entry(&checks, "stock_query").unwrap_err();
+    assert!(stock.contains("cast the column to text"), "{stock}");
+}
+
 async fn error_of(site: &Site, url: &str) -> Error {
     let erp = site.with(&json!({"url": url, "timeout": "5s"}));
     let error = erp.stock(&skus(&["10"])).await.unwrap_err();

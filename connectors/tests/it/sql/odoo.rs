@@ -39,7 +39,7 @@ INSERT INTO stock_quant (product_id, location_id, quantity, reserved_quantity) V
 "#;
 
 #[tokio::test]
-async fn odoo_s_stock_is_told_by_warehouse() {
+async fn the_stock_of_odoo_is_told_by_warehouse() {
     let site = Site::empty(On::Postgres).await;
     site.admin(ODOO).await;
     let erp = site.with(&json!({"stock_query": ODOO_STOCK_QUERY, "price_query": null, "search_query": null}));
