@@ -1,4 +1,6 @@
 //! The daemon is killed again and again while events pour in.
+//!
+//! `ALLAI_SYNC_TEST_KILLS` says how often.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,13 +16,11 @@ use super::{mirrored, post, until_done};
 use crate::daemon::Daemon;
 use crate::support::database::Database;
 use crate::support::mirror::Mirror;
-use crate::support::on_both_databases;
+use crate::support::{on_both_databases, size};
 
 on_both_databases! {
     what_was_answered_with_200_is_applied_once_however_often_the_daemon_is_killed,
 }
-
-const KILLS: u32 = 24;
 
 async fn what_was_answered_with_200_is_applied_once_however_often_the_daemon_is_killed(database: Database) {
     let mut options = Options::for_tests(10, 40);
@@ -59,7 +59,7 @@ async fn what_was_answered_with_200_is_applied_once_however_often_the_daemon_is_
     });
     let mut rng = StdRng::seed_from_u64(0x6b69_6c6c);
     let clock = SystemClock::shared();
-    for _ in 0..KILLS {
+    for _ in 0..size("ALLAI_SYNC_TEST_KILLS", 24) {
         let daemon = Daemon::start(&mirror).await;
         clock.sleep(Duration::from_millis(rng.random_range(20..500))).await;
         daemon.process.kill();
@@ -82,5 +82,6 @@ async fn what_was_answered_with_200_is_applied_once_however_often_the_daemon_is_
     assert_eq!(kept, rated.to_string());
     mirror.assert_exact().await;
     mirror.database.assert_sound().await;
+    println!("{} events, of which {} were answered with 200", ids.len(), stored.len());
     daemon.stop().await.0.expect(0);
 }
