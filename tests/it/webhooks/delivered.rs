@@ -158,7 +158,7 @@ async fn deliveries_that_come_often_late_and_in_any_order_do_no_harm(database: D
         let rows = mirror.database.value(&format!("SELECT count(*) FROM {table}")).await;
         assert_eq!(rows, (of_one * happenings).to_string(), "{table}");
     }
-    println!("{deliveries} deliveries of {distinct} events");
+    super::tell(&format!("{deliveries} deliveries of {distinct} events"));
     daemon.stop().await.0.expect(0);
 }
 

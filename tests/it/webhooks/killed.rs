@@ -82,6 +82,10 @@ async fn what_was_answered_with_200_is_applied_once_however_often_the_daemon_is_
     assert_eq!(kept, rated.to_string());
     mirror.assert_exact().await;
     mirror.database.assert_sound().await;
-    println!("{} events, of which {} were answered with 200", ids.len(), stored.len());
+    super::tell(&format!(
+        "{} events, of which {} were answered with 200",
+        ids.len(),
+        stored.len()
+    ));
     daemon.stop().await.0.expect(0);
 }

@@ -127,6 +127,12 @@ async fn until_done(mirror: &Mirror, daemon: &mut Daemon, events: u64) {
     }
 }
 
+/// Says what a run was of, with `--nocapture`.
+#[expect(clippy::print_stdout, reason = "who runs it for long wants to know how long it was")]
+fn tell(text: &str) {
+    println!("{text}");
+}
+
 /// What applies the events of an account, without timers.
 fn applying(account: sync::Account, warehouse: &Warehouse, clock: &SharedClock, calls: &Calls) -> Applying {
     let watched = Watched {
