@@ -76,54 +76,115 @@ mod tests {
     use super::*;
     use crate::allai::Resource;
     use crate::clock::SystemClock;
-    use crate::warehouse::{Location, RunRecord, RunStatus};
+    use crate::warehouse::{Location, RunRecord, RunStatus, Subscription};
     use crate::webhooks::read_event;
 
-    #[tokio::test]
-    async fn events_that_stop_coming_although_there_are_new_messages_are_told_of() {
-        let folder = tempfile::tempdir().unwrap();
-        let location = Location {
-            url: format!("sqlite://{}", folder.path().join("w.db").display()),
-            schema: String::new(),
-        };
-        let clock = SystemClock::shared();
-        let warehouse = Warehouse::open(&location, Arc::clone(&clock)).await.unwrap();
-        warehouse.migrate().await.unwrap();
-        let now = clock.now();
-        let ago = |minutes| now - TimeDelta::minutes(minutes);
-        let kinds = async |receiving: &[String]| {
-            let found = conditions(&warehouse, BTreeSet::from(["main"]), receiving, ago(500))
+    struct Stage {
+        warehouse: Warehouse,
+        now: DateTime<Utc>,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Stage {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let location = Location {
+                url: format!("sqlite://{}", folder.path().join("w.db").display()),
+                schema: String::new(),
+            };
+            let clock = SystemClock::shared();
+            let warehouse = Warehouse::open(&location, Arc::clone(&clock)).await.unwrap();
+            warehouse.migrate().await.unwrap();
+            Self {
+                warehouse,
+                now: clock.now(),
+                _folder: folder,
+            }
+        }
+
+        fn ago(&self, minutes: i64) -> DateTime<Utc> {
+            self.now - TimeDelta::minutes(minutes)
+        }
+
+        /// What is wrong, for a program that has run for 500 minutes.
+        async fn found(&self, receiving: &[String]) -> Vec<Condition> {
+            conditions(&self.warehouse, BTreeSet::from(["main"]), receiving, self.ago(500))
                 .await
-                .unwrap();
-            found.into_iter().map(|condition| condition.kind).collect::<Vec<_>>()
-        };
-        let run = async |minutes, inserted| {
+                .unwrap()
+        }
+
+        async fn kinds(&self, receiving: &[String]) -> Vec<IncidentKind> {
+            let found = self.found(receiving).await;
+            found.into_iter().map(|condition| condition.kind).collect()
+        }
+
+        /// A run, so many minutes ago, that found so many new messages.
+        async fn run(&self, minutes: i64, inserted: u64) {
+            let at = self.ago(minutes);
             let record = RunRecord {
                 status: RunStatus::Complete,
                 inserted,
                 error: None,
-                ..RunRecord::failed("main", Resource::Messages, "schedule", ago(minutes), ago(minutes), "")
+                ..RunRecord::failed("main", Resource::Messages, "schedule", at, at, "")
             };
-            warehouse.finish_run(&record, None).await.unwrap();
-        };
+            self.warehouse.finish_run(&record, None).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn events_that_stop_coming_although_there_are_new_messages_are_told_of() {
+        let stage = Stage::new().await;
         let main = ["main".to_owned()];
         // Without any event nobody knows whether there should be some.
-        run(300, 5).await;
-        run(295, 5).await;
-        assert_eq!(kinds(&main).await, []);
-        let event = read_event("main", br#"{"id":"e","event":"ticket.opened"}"#, ago(200));
-        warehouse.store_events(&[event]).await.unwrap();
+        stage.run(300, 5).await;
+        stage.run(295, 5).await;
+        assert_eq!(stage.kinds(&main).await, []);
+        let event = read_event("main", br#"{"id":"e","event":"ticket.opened"}"#, stage.ago(200));
+        stage.warehouse.store_events(&[event]).await.unwrap();
         // What a run finds at about the same time may have been told of, and what it does not find need not.
-        run(195, 5).await;
-        run(100, 0).await;
-        run(95, 1).await;
-        assert_eq!(kinds(&main).await, []);
-        run(90, 1).await;
-        assert_eq!(kinds(&main).await, [IncidentKind::WebhooksSilent]);
-        assert_eq!(kinds(&[]).await, []);
-        let dead = read_event("main", b"?", ago(1));
-        warehouse.store_events(&[dead]).await.unwrap();
-        assert_eq!(kinds(&main).await, [IncidentKind::EventsDead]);
-        warehouse.close().await;
+        stage.run(195, 5).await;
+        stage.run(100, 0).await;
+        stage.run(95, 1).await;
+        assert_eq!(stage.kinds(&main).await, []);
+        stage.run(90, 1).await;
+        assert_eq!(stage.kinds(&main).await, [IncidentKind::WebhooksSilent]);
+        assert_eq!(stage.kinds(&[]).await, []);
+        let dead = read_event("main", b"?", stage.ago(1));
+        stage.warehouse.store_events(&[dead]).await.unwrap();
+        assert_eq!(stage.kinds(&main).await, [IncidentKind::EventsDead]);
+        stage.warehouse.close().await;
+    }
+
+    #[tokio::test]
+    async fn events_that_never_came_although_they_are_registered_for_are_told_of() {
+        let stage = Stage::new().await;
+        let main = ["main".to_owned()];
+        stage.run(300, 5).await;
+        stage.run(295, 5).await;
+        let subscription = Subscription {
+            account: "main".to_owned(),
+            url: "https://hooks.example.ro/webhooks/allai/main".to_owned(),
+            webhook_id: None,
+            events: vec!["message.received".to_owned()],
+            secret_digest: String::new(),
+            registered_at: stage.ago(200),
+        };
+        stage.warehouse.save_subscription(&subscription).await.unwrap();
+        // What was found before says nothing of it, nor does what is found just then.
+        stage.run(195, 5).await;
+        stage.run(100, 1).await;
+        assert_eq!(stage.kinds(&main).await, []);
+        stage.run(95, 1).await;
+        let found = stage.found(&main).await;
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].kind, IncidentKind::WebhooksSilent);
+        let since = stage.ago(200).format("since %Y-%m-%d %H:%M UTC").to_string();
+        assert!(found[0].summary.contains(&since), "{found:?}");
+        assert_eq!(stage.kinds(&[]).await, []);
+        // Now one comes.
+        let event = read_event("main", br#"{"id":"e","event":"ticket.opened"}"#, stage.ago(1));
+        stage.warehouse.store_events(&[event]).await.unwrap();
+        assert_eq!(stage.kinds(&main).await, []);
+        stage.warehouse.close().await;
     }
 }

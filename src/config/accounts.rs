@@ -9,10 +9,11 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use url::{Host, Url};
 
-use super::issue::Report;
+use super::issue::{Report, nearest};
 use super::secret::{Secret, validate_header};
 use super::{KeyPath, duration, words};
 use crate::allai::Resource;
+use crate::webhooks::KNOWN_EVENTS;
 
 /// One AllAI account.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -248,17 +249,21 @@ impl<'de> Deserialize<'de> for BaseUrl {
     }
 }
 
+/// Whether a URL's host is this machine, by its name or its address.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
 impl BaseUrl {
     fn validate(&self, key: &KeyPath, report: &mut Report) {
-        let loopback = match self.0.host() {
-            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
         match self.0.scheme() {
             "https" => {}
-            "http" if loopback => {}
+            "http" if is_loopback(&self.0) => {}
             "http" => report.wrong(
                 key,
                 "plain http would send the API key in the clear",
@@ -343,6 +348,9 @@ impl AnalyticsOptions {
     }
 }
 
+/// A webhook's secret that is shorter is warned about.
+const SHORT_SECRET: usize = 16;
+
 /// How AllAI signs an account's webhooks.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -412,6 +420,41 @@ impl AccountWebhook {
                 "holds what is no name of an event",
                 "write e.g. events = [\"message.received\", \"lead.created\"], or leave it out for all",
             );
+        }
+        self.warn(at, report);
+    }
+
+    /// Of what AllAI may take, and is hardly meant or wise.
+    fn warn(&self, at: &KeyPath, report: &mut Report) {
+        let remedies = [
+            (
+                "secret",
+                &self.secret,
+                "make one with `openssl rand -hex 32`, keep this one as previous_secret meanwhile, and run `allai-sync webhooks \
+                 register`",
+            ),
+            (
+                "previous_secret",
+                &self.previous_secret,
+                "remove it as soon as AllAI signs with the new one",
+            ),
+        ];
+        for (name, secret, remedy) in remedies {
+            let is_short = |secret: &Secret| (1..SHORT_SECRET).contains(&secret.expose().len());
+            if secret.as_ref().is_some_and(is_short) {
+                let key = at.join(name);
+                report.warn(format!(
+                    "{key} is shorter than {SHORT_SECRET} bytes: whoever guesses it can send events in AllAI's name; {remedy}"
+                ));
+            }
+        }
+        let key = at.join("events");
+        for event in self.events.iter().filter(|name| !KNOWN_EVENTS.contains(&name.as_str())) {
+            let remedy = match nearest(event, &KNOWN_EVENTS) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => format!("it has {}", KNOWN_EVENTS.join(", ")),
+            };
+            report.warn(format!("{key}: AllAI's guide has no event {event:?}; {remedy}"));
         }
     }
 }

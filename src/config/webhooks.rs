@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::accounts::is_loopback;
 use super::duration;
 use super::issue::Report;
 use super::nats::Nats;
@@ -61,14 +62,21 @@ impl Webhooks {
                 "give each listener its own port; the private one must not be reachable from outside",
             );
         }
-        if let Some(url) = &self.public_url
-            && !matches!(url.scheme(), "https" | "http")
-        {
-            report.wrong(
-                &at.join("public_url"),
-                "neither https nor http",
-                "write e.g. public_url = \"https://hooks.example.ro\"",
-            );
+        if let Some(url) = &self.public_url {
+            let key = at.join("public_url");
+            match url.scheme() {
+                "https" => {}
+                "http" if is_loopback(url) => {}
+                "http" => report.warn(format!(
+                    "{key} is http://: what visitors write would come in the clear, for anybody on the way to read; put a proxy \
+                     that speaks TLS before the listener, and write https://"
+                )),
+                _ => report.wrong(
+                    &key,
+                    "neither https nor http",
+                    "write e.g. public_url = \"https://hooks.example.ro\"",
+                ),
+            }
         }
         if let Some(nats) = &self.nats {
             nats.validate(&at.join("nats"), report);

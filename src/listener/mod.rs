@@ -27,7 +27,7 @@ use axum::Router;
 use axum::body::Body;
 use futures_util::future::{Either, select};
 use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue};
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
@@ -64,6 +64,10 @@ pub struct Limits {
     pub closing: Duration,
 }
 
+/// Is told of answers that the router has no part in, to a request whose body did not come or was too large, or whose handler
+/// took too long: the request's method and address, and the answer's status.
+pub type Refused = fn(&Method, &Uri, StatusCode);
+
 /// Who opened the connection that a request came on; an extension of every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
@@ -73,6 +77,7 @@ pub struct Peer(pub IpAddr);
 struct Shared {
     router: Router,
     limits: Limits,
+    refused: Refused,
     clock: SharedClock,
     stop: CancellationToken,
 }
@@ -85,6 +90,7 @@ pub async fn serve(
     listener: TcpListener,
     router: Router,
     limits: Limits,
+    refused: Refused,
     crowded: impl Fn(IpAddr) -> bool,
     clock: SharedClock,
     stop: CancellationToken,
@@ -93,6 +99,7 @@ pub async fn serve(
     let shared = Shared {
         router,
         limits,
+        refused,
         clock,
         stop,
     };
@@ -177,21 +184,22 @@ async fn answer(
     let within = limits.request.as_secs_f32();
     let (mut head, body) = request.into_parts();
     head.extensions.insert(peer);
+    let (method, uri) = (head.method.clone(), head.uri.clone());
+    let refusal = |status, text: &str| {
+        (shared.refused)(&method, &uri, status);
+        Ok(refusal(status, text))
+    };
     let reading = pin!(body::read(head.headers.contains_key(EXPECT), body, limits.body_bytes));
     let (body, deadline) = match select(reading, deadline).await {
         Either::Left((Ok(body), deadline)) => (body, deadline),
-        Either::Left((Err(refused), _)) => return Ok(refusal(refused.status(), &refused.to_string())),
+        Either::Left((Err(refused), _)) => return refusal(refused.status(), &refused.to_string()),
         Either::Right(_) => {
             let text = format!("the body did not arrive within {within} s");
-            return Ok(refusal(StatusCode::REQUEST_TIMEOUT, &text));
+            return refusal(StatusCode::REQUEST_TIMEOUT, &text);
         }
     };
     // Of the path alone: what follows it could be a secret.
-    let what = format!(
-        "{} {}",
-        head.method,
-        head.uri.path().chars().take(80).collect::<String>()
-    );
+    let what = format!("{method} {}", uri.path().chars().take(80).collect::<String>());
     let router = TowerToHyperService::new(shared.router.clone());
     let answering = {
         let _at_work = turn.take();
@@ -202,7 +210,7 @@ async fn answer(
         Either::Right(_) => {
             tracing::warn!("{what} was not answered within {within} s");
             let text = format!("{what} was given up after {within} s: it takes too long");
-            Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, &text))
+            refusal(StatusCode::SERVICE_UNAVAILABLE, &text)
         }
     }
 }

@@ -72,7 +72,15 @@ impl Site {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let task = tokio::spawn(serve(listener, router, limits, |_| false, clock, stop.clone()));
+        let task = tokio::spawn(serve(
+            listener,
+            router,
+            limits,
+            |_, _, _| {},
+            |_| false,
+            clock,
+            stop.clone(),
+        ));
         Self {
             address,
             stop,
@@ -278,6 +286,7 @@ async fn a_request_that_breaks_off_costs_its_connection_alone() {
         listener,
         router,
         AMPLE,
+        |_, _, _| {},
         |_| false,
         SystemClock::shared(),
         CancellationToken::new(),

@@ -250,7 +250,16 @@ impl Server {
     /// Serves until `stop` is cancelled, and a second more at most.
     pub async fn serve(self, stop: CancellationToken) {
         let clock = Arc::clone(&self.admin.clock);
-        listener::serve(self.listener, router(self.admin), LIMITS, |_| false, clock, stop).await;
+        listener::serve(
+            self.listener,
+            router(self.admin),
+            LIMITS,
+            |_, _, _| {},
+            |_| false,
+            clock,
+            stop,
+        )
+        .await;
     }
 }
 

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use futures_util::future::{Either, select};
@@ -26,6 +26,8 @@ use crate::config::{Config, SignedBody};
 use crate::listener::{self, Limits, Peer};
 use crate::metrics;
 
+/// What the path of a webhook begins with; the account's name follows.
+const WEBHOOKS: &str = "/webhooks/allai/";
 /// Where the signature is.
 const SIGNATURE: &str = "x-allai-signature";
 /// How long an event may take to be stored. AllAI wants an answer within five seconds.
@@ -156,15 +158,31 @@ impl Receiver {
         let clock = Arc::clone(&self.shared.clock);
         let shared = Arc::clone(&self.shared);
         let crowded = move |address| shared.senders.borrow().trusts(address);
-        listener::serve(self.listener, router(self.shared), LIMITS, crowded, clock, stop).await;
+        listener::serve(
+            self.listener,
+            router(self.shared),
+            LIMITS,
+            refused,
+            crowded,
+            clock,
+            stop,
+        )
+        .await;
     }
 }
 
 fn router(shared: Arc<Shared>) -> Router {
     Router::new()
-        .route("/webhooks/allai/{account}", post(receive))
+        .route(&format!("{WEBHOOKS}{{account}}"), post(receive))
         .fallback(|| async { (StatusCode::NOT_FOUND, "there is nothing here\n") })
         .with_state(shared)
+}
+
+/// Counts the webhooks that the listener answers itself.
+fn refused(method: &Method, uri: &Uri, status: StatusCode) {
+    if method == Method::POST && uri.path().starts_with(WEBHOOKS) {
+        metrics::webhook_answered(status);
+    }
 }
 
 async fn receive(

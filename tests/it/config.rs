@@ -405,6 +405,68 @@ fn a_secret_that_everybody_can_read_is_warned_about() {
 }
 
 #[test]
+fn what_is_unwise_of_webhooks_is_warned_about() {
+    let warnings = |webhook: &str, public_url: &str| {
+        let setup = Setup::with(&format!(
+            "{}\n[accounts.main.webhook]\n{webhook}\n[webhooks]\npublic_url = \"{public_url}\"\n",
+            account("")
+        ));
+        let run = setup.run(&["config", "show"]);
+        assert!(run.stdout.contains("[accounts.main.webhook]"), "{}", run.stdout);
+        run.stderr
+    };
+    let wise = "secret = \"0123456789abcdef\"\nevents = [\"lead.created\", \"message.sent\"]";
+    for url in [
+        "https://hooks.example.ro",
+        "http://localhost:1",
+        "http://127.0.0.1",
+        "http://[::1]:8780",
+    ] {
+        assert_eq!(warnings(wise, url), "", "{url}");
+    }
+    let found = warnings(wise, "http://hooks.example.ro");
+    assert_line(
+        &found,
+        &["WARN", "webhooks.public_url is http://", "TLS", "write https://"],
+    );
+
+    let short = "secret = \"hush-hush-hush-\"\nprevious_secret = \"hush\"";
+    let found = warnings(short, "https://hooks.example.ro");
+    assert_line(
+        &found,
+        &[
+            "accounts.main.webhook.secret is shorter than 16 bytes",
+            "openssl rand -hex 32",
+        ],
+    );
+    assert_line(
+        &found,
+        &[
+            "accounts.main.webhook.previous_secret is shorter than 16 bytes",
+            "remove it",
+        ],
+    );
+    assert_eq!((found.lines().count(), found.contains("hush")), (2, false), "{found}");
+
+    let misspelt = "secret = \"0123456789abcdef\"\nevents = [\"message.recieved\", \"Lead-created.\", \"order.paid\"]";
+    let found = warnings(misspelt, "https://hooks.example.ro");
+    assert_line(
+        &found,
+        &[
+            "accounts.main.webhook.events",
+            "\"message.recieved\"",
+            "did you mean \"message.received\"?",
+        ],
+    );
+    assert_line(&found, &["\"Lead-created.\"", "did you mean \"lead.created\"?"]);
+    assert_line(
+        &found,
+        &["\"order.paid\"", "it has conversation.started, conversation.ended, "],
+    );
+    assert_eq!(found.lines().count(), 3, "{found}");
+}
+
+#[test]
 fn what_show_prints_is_a_configuration_that_shows_the_same() {
     let setup = Setup::with(&format!(
         "{}\n[accounts.main.webhook]\nsecret = \"{SECRET}\"\n[connectors.erp]\nkind = \"odoo\"\nport = 8069\n\

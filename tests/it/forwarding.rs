@@ -18,14 +18,19 @@ use crate::support::process::Process;
 
 on_both_databases! {
     what_is_applied_is_passed_on_also_what_waited_for_the_server,
+    an_event_that_the_server_does_not_take_is_passed_on_without_its_body,
 }
 
-/// A server with `JetStream` in a folder.
-fn nats_server(port: u16, folder: &Path) -> Process {
+/// A server with `JetStream` in a folder, and with these settings.
+fn nats_server(port: u16, folder: &Path, settings: &str) -> Process {
+    let config = folder.join("nats.conf");
+    std::fs::write(&config, settings).unwrap();
     let mut command = Command::new("nats-server");
     command
         .args(["-js", "-a", "127.0.0.1", "-p", &port.to_string(), "-sd"])
-        .arg(folder.join("nats"));
+        .arg(folder.join("nats"))
+        .arg("-c")
+        .arg(config);
     Process::logging_to(command, &folder.join("nats.log"))
 }
 
@@ -40,8 +45,8 @@ async fn jetstream(port: u16) -> jetstream::Context {
     jetstream::new(client.unwrap())
 }
 
-/// Subjects, message ids and bodies of what the stream has, in order.
-async fn messages(context: &jetstream::Context) -> Vec<(String, String, String)> {
+/// Subjects, message ids, what is said of their bodies' sizes, and bodies of what the stream has, in order.
+async fn messages(context: &jetstream::Context) -> Vec<(String, String, String, String)> {
     let Ok(mut stream) = context.get_stream("ALLAI").await else {
         return Vec::new();
     };
@@ -57,15 +62,10 @@ async fn messages(context: &jetstream::Context) -> Vec<(String, String, String)>
         && let Some(message) = fetched.next().await
     {
         let message = message.unwrap();
-        let id = message
-            .headers
-            .as_ref()
-            .unwrap()
-            .get("Nats-Msg-Id")
-            .unwrap()
-            .to_string();
+        let header = |name: &str| message.headers.as_ref().unwrap().get(name).unwrap().to_string();
+        let (id, size) = (header("Nats-Msg-Id"), header("Allai-Body-Bytes"));
         let body = String::from_utf8(message.payload.to_vec()).unwrap();
-        found.push((message.subject.to_string(), id, body));
+        found.push((message.subject.to_string(), id, size, body));
     }
     found
 }
@@ -88,7 +88,7 @@ async fn what_is_applied_is_passed_on_also_what_waited_for_the_server(database: 
     daemon.until_log("events are not passed on, and wait").await;
     daemon.process.kill();
 
-    let _server = nats_server(port, mirror.folder());
+    let _server = nats_server(port, mirror.folder(), "");
     let context = jetstream(port).await;
     let mut daemon = Daemon::called(&mirror, "second").await;
     let address = receiver(&mut daemon).await;
@@ -108,9 +108,49 @@ async fn what_is_applied_is_passed_on_also_what_waited_for_the_server(database: 
     let found = messages(&context).await;
     for (at, id) in ["e1", "e2", "e3"].into_iter().enumerate() {
         let body = String::from_utf8(event(id)).unwrap();
-        let expected = ("allai.main.ticket.opened".to_owned(), format!("main/{id}"), body);
+        let size = body.len().to_string();
+        let expected = ("allai.main.ticket.opened".to_owned(), format!("main/{id}"), size, body);
         assert!(found.contains(&expected), "{at}: {found:?}");
     }
     assert_eq!(found.len(), 3);
+    daemon.stop().await.0.expect(0);
+}
+
+async fn an_event_that_the_server_does_not_take_is_passed_on_without_its_body(database: Database) {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mirror = Mirror::start(database, Options::for_tests(5, 2)).await;
+    let _server = nats_server(port, mirror.folder(), "max_payload: 4096\n");
+    let context = jetstream(port).await;
+    let nats = format!("[webhooks.nats]\nurl = \"nats://127.0.0.1:{port}\"\n");
+    configure_with(&mirror, &format!("secret = \"{SECRET}\"\n"), &nats);
+    let mut daemon = Daemon::start(&mirror).await;
+    let address = receiver(&mut daemon).await;
+    let large = format!(
+        r#"{{"id":"large","event":"ticket.opened","data":{{"text":"{}"}}}}"#,
+        "ț".repeat(5_000)
+    );
+    let small = event("small");
+    for body in [large.as_bytes(), &small] {
+        let signature = signature::sign(&SECRET.into(), body);
+        assert_eq!(post(address, body, &signature).await, 200);
+    }
+    until("that both are passed on is noted", async || {
+        let waiting = "SELECT id FROM webhook_events WHERE forwarded_at IS NULL";
+        mirror.database.rows(waiting).await.is_empty()
+    })
+    .await;
+    let mut found = messages(&context).await;
+    found.sort();
+    let message = |id: &str, size: usize, body: &str| {
+        let (subject, id) = ("allai.main.ticket.opened".to_owned(), format!("main/{id}"));
+        (subject, id, size.to_string(), body.to_owned())
+    };
+    let small = String::from_utf8(small).unwrap();
+    let expected = [message("large", large.len(), ""), message("small", small.len(), &small)];
+    assert_eq!(found, expected);
+    // It is told of, and the body is where it always is.
+    daemon.until_log("raise its max_payload").await;
+    let kept = "SELECT body FROM webhook_events WHERE id = 'large'";
+    assert_eq!(mirror.database.value(kept).await, large);
     daemon.stop().await.0.expect(0);
 }

@@ -63,6 +63,14 @@ impl Site {
         self.post(body, Some(&sign(SECRET, body))).await.status
     }
 
+    /// How many requests the metrics say were answered with a status.
+    async fn counted(&self, status: u16) -> u64 {
+        let (_, text) = self.daemon.get("/metrics").await;
+        let of_status = format!("allai_sync_webhook_requests_total{{status=\"{status}\"}} ");
+        let counted = text.lines().find_map(|line| line.strip_prefix(&of_status));
+        counted.map_or(0, |count| count.parse().unwrap())
+    }
+
     /// The keys of the events that are kept, in order.
     async fn kept(&self) -> Vec<String> {
         let rows = self
@@ -165,6 +173,7 @@ async fn what_is_signed_is_kept_once_and_what_is_not_is_refused(database: Databa
     assert_eq!(site.post_to("nobody", &body, Some(&genuine)).await.status, 404);
     let large = vec![b' '; 2 << 20];
     assert_eq!(site.post(&large, Some(&sign(SECRET, &large))).await.status, 413);
+    assert_eq!((site.counted(413).await, site.counted(401).await), (1, 10));
     assert_eq!(site.kept().await, [""; 0]);
 
     for spelled in [genuine.clone(), genuine.to_uppercase(), format!("sha256={genuine}")] {
@@ -182,10 +191,13 @@ async fn what_is_signed_is_kept_once_and_what_is_not_is_refused(database: Databa
         ("GET /healthz HTTP/1.1", 404),
         ("GET /webhooks/allai/main HTTP/1.1", 405),
         ("POST /webhooks/allai/main/x HTTP/1.1", 404),
+        ("POST /elsewhere HTTP/1.1\r\ncontent-length: 9999999", 413),
     ] {
         let request = format!("{what}\r\nhost: test\r\nconnection: close\r\n\r\n");
         assert_eq!(ask(site.address, request.as_bytes()).await.status, status, "{what}");
     }
+    // Nor is it counted.
+    assert_eq!((site.counted(413).await, site.counted(404).await), (1, 1));
     let log = site.daemon.log();
     assert!(
         log.contains("a webhook") && !log.contains(SECRET) && !log.contains(&genuine),
@@ -350,6 +362,7 @@ async fn clients_that_dawdle_are_cut_off_and_keep_nobody_waiting() {
         dripped < Duration::from_secs(9),
         "the dripping one went on for {dripped:?}"
     );
+    assert_eq!(site.counted(408).await, 1);
     site.daemon.stop().await.0.expect(0);
 }
 

@@ -20,7 +20,10 @@ pub(super) const MOST_ATTEMPTS: u32 = 8;
 const MOST_CRASHES: u32 = 50;
 /// After how many seconds an event is tried again that was tried once, twice, …
 const WAITS: [i64; 7] = [1, 5, 30, 120, 600, 3_600, 4 * 3_600];
-/// How often a conversation is asked for that the API does not have, or not yet.
+/// After how many seconds a conversation is asked for again that the API does not have, or not yet: one may be told of before
+/// every server of the API has it. After that, the next sync has to find it.
+const ABSENT_WAITS: [i64; 2] = [5, 75];
+/// So it is asked for so often.
 const ASKS_FOR_ABSENT: u32 = 3;
 /// What the key may not read is asked for again after this: somebody may give it the permission.
 const FORBIDDEN_AGAIN: TimeDelta = TimeDelta::minutes(10);
@@ -174,11 +177,11 @@ fn ended(event: &ClaimedEvent, verdict: &Verdict, now: DateTime<Utc>) -> Ended {
         Verdict::Applied => Ended::Done(None),
         Verdict::NeedsContacts => Ended::Done(Some(SEARCHED.to_owned())),
         Verdict::Absent if event.attempts >= ASKS_FOR_ABSENT => Ended::Done(Some(ABSENT.to_owned())),
-        Verdict::Absent => again(event, ABSENT, now),
+        Verdict::Absent => again(now + wait(event.attempts, &ABSENT_WAITS), ABSENT),
         Verdict::Failed(problem) if event.attempts >= MOST_ATTEMPTS && event.is_due => Ended::Dead(format!(
             "given up after {MOST_ATTEMPTS} attempts: {problem}; once that is mended: allai-sync webhooks replay"
         )),
-        Verdict::Failed(problem) => again(event, problem, now),
+        Verdict::Failed(problem) => again(now + wait(event.attempts, &WAITS), problem),
         Verdict::Unreadable(problem) => Ended::Dead(problem.clone()),
         Verdict::Forbidden(problem) => not_counted(now + FORBIDDEN_AGAIN, problem),
         Verdict::Trouble(_, problem) => not_counted(now, problem),
@@ -186,18 +189,18 @@ fn ended(event: &ClaimedEvent, verdict: &Verdict, now: DateTime<Utc>) -> Ended {
     }
 }
 
-fn again(event: &ClaimedEvent, problem: &str, now: DateTime<Utc>) -> Ended {
+fn again(due_at: DateTime<Utc>, problem: &str) -> Ended {
     Ended::Later {
-        due_at: now + wait(event.attempts),
+        due_at,
         problem: problem.to_owned(),
         counts: true,
     }
 }
 
-/// How long an event waits that was tried `attempts` times.
-fn wait(attempts: u32) -> TimeDelta {
+/// How long an event waits that was tried `attempts` times, of these `seconds` after the first, the second, …
+fn wait(attempts: u32, seconds: &[i64]) -> TimeDelta {
     let step = usize::try_from(attempts.max(1) - 1).unwrap_or(usize::MAX);
-    let seconds = WAITS[step.min(WAITS.len() - 1)];
+    let seconds = seconds[step.min(seconds.len() - 1)];
     // Events that failed together are not to come together again.
     let share = 0.8 + 0.4 * rand::random::<f64>();
     let wait = Duration::from_secs(seconds.unsigned_abs()).mul_f64(share);

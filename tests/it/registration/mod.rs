@@ -1,5 +1,6 @@
 //! Webhooks from AllAI's side: registered, compared, and what has come shown and replayed; and session tokens.
 
+mod answers;
 mod changes;
 mod events;
 mod refusals;

@@ -1,18 +1,22 @@
 //! Session tokens from the admin listener: bounded, limited, noted, and never logged.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use allai_sync::allai::{Client, RetryPolicy};
+use allai_sync::allai::{Client, InProcess, RetryPolicy, Transport};
 use allai_sync::clock::SystemClock;
 use allai_sync::sandbox::Options;
 use allai_sync::server::{Server, Settings};
 use allai_sync::warehouse::{Location, Warehouse};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use url::Url;
 
 use crate::support::database::Database;
 use crate::support::eventually;
@@ -24,6 +28,7 @@ on_both_databases! {
     a_token_is_handed_out_and_noted,
     what_is_asked_wrongly_costs_nothing,
     no_token_is_handed_out_that_cannot_be_noted,
+    no_token_is_handed_out_that_is_valid_for_longer_than_was_asked_for,
     old_notes_are_forgotten,
 }
 
@@ -229,6 +234,83 @@ async fn no_token_is_handed_out_that_cannot_be_noted(database: Database) {
     assert_eq!(answer.status(), 503);
     assert!(answer.headers().contains_key("retry-after"));
     assert!(!answer.text().await.unwrap().contains("st_live_"));
+}
+
+async fn no_token_is_handed_out_that_is_valid_for_longer_than_was_asked_for(database: Database) {
+    let extra = Arc::new(AtomicI64::new(0));
+    let server: InProcess = {
+        let extra = Arc::clone(&extra);
+        Arc::new(move |_| {
+            let valid = TimeDelta::seconds(600 + extra.load(Ordering::Relaxed));
+            let expires_at = SystemClock::shared().now() + valid;
+            let body = json!({"session_token": "st_live_secret", "expires_at": expires_at}).to_string();
+            Box::pin(async { Ok(http::Response::new(body.into())) })
+        })
+    };
+    let admin = Admin::start(database, move |settings| {
+        let client = Client::builder("http://127.0.0.1/v2".parse().unwrap(), "key".to_owned().into())
+            .transport(Transport::InProcess(server))
+            .build()
+            .unwrap();
+        settings.clients = BTreeMap::from([("main".to_owned(), client)]);
+    })
+    .await;
+    // Clocks may differ by five minutes.
+    for (seconds, status, notes) in [(0, 200, 1), (290, 200, 2), (310, 502, 2), (80_000, 502, 2)] {
+        extra.store(seconds, Ordering::Relaxed);
+        let answer = admin.ask(&lasting(600)).await;
+        assert_eq!(answer.status(), status, "{seconds}");
+        let text = answer.text().await.unwrap();
+        assert_eq!(text.contains("st_live_secret"), status == 200, "{text}");
+        assert_eq!(text.contains("for longer than was asked for"), status == 502, "{text}");
+        assert_eq!(admin.notes().await, notes, "{seconds}");
+    }
+}
+
+/// An API that takes a request and breaks the connection off; the requests it has taken.
+async fn breaking_off() -> (Url, Arc<Mutex<Vec<String>>>) {
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v2/", listener.local_addr().unwrap());
+    let keep = Arc::clone(&taken);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = Vec::new();
+            while !request.ends_with(b"}") {
+                if stream.read_buf(&mut request).await.unwrap() == 0 {
+                    break;
+                }
+            }
+            let request = String::from_utf8(request).unwrap();
+            keep.lock()
+                .unwrap()
+                .push(request.lines().next().unwrap_or_default().to_owned());
+        }
+    });
+    (url.parse().unwrap(), taken)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_token_is_not_asked_for_again_when_the_connection_breaks() {
+    let (url, taken) = breaking_off().await;
+    let admin = Admin::start(Database::sqlite(), move |settings| {
+        // It would repeat what may be repeated, and soon.
+        let retry = RetryPolicy {
+            attempts: 5,
+            base: Duration::from_millis(1),
+            ..RetryPolicy::default()
+        };
+        let client = Client::builder(url, "key".to_owned().into())
+            .retry(retry)
+            .build()
+            .unwrap();
+        settings.clients = BTreeMap::from([("main".to_owned(), client)]);
+    })
+    .await;
+    let (status, text) = admin.refused(&visitor()).await;
+    assert_eq!(status, 502, "{text}");
+    assert_eq!(*taken.lock().unwrap(), ["POST /v2/auth/session-token HTTP/1.1"]);
+    assert_eq!(admin.notes().await, 0);
 }
 
 async fn old_notes_are_forgotten(database: Database) {

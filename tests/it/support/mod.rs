@@ -40,6 +40,16 @@ macro_rules! on_both_databases {
 }
 pub(crate) use on_both_databases;
 
+/// How large a test is: what the environment variable says, else as large as it is in every run of all tests.
+pub(crate) fn size(variable: &str, otherwise: usize) -> usize {
+    match std::env::var(variable) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{variable} is no number: {text}")),
+        Err(_) => otherwise,
+    }
+}
+
 /// Waits until `condition` holds, as long as a slow machine may need.
 ///
 /// # Panics

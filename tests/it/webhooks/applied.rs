@@ -19,7 +19,7 @@ on_both_databases! {
     a_burst_for_one_conversation_is_one_fetch,
     an_event_that_cannot_be_applied_is_dead_after_eight_attempts_and_can_be_replayed,
     an_api_that_is_away_uses_up_no_attempts,
-    a_conversation_that_the_api_does_not_have_is_asked_for_three_times,
+    a_conversation_that_the_api_does_not_have_is_asked_for_for_a_minute,
     contacts_that_are_not_found_are_one_run_of_the_contacts,
     what_events_alone_tell_is_kept_once_however_often_they_are_applied,
     an_old_payload_brings_nothing_old_back,
@@ -209,17 +209,23 @@ async fn an_api_that_is_away_uses_up_no_attempts(database: Database) {
     assert_eq!((status.as_str(), attempts), ("pending", 0));
 }
 
-async fn a_conversation_that_the_api_does_not_have_is_asked_for_three_times(database: Database) {
+async fn a_conversation_that_the_api_does_not_have_is_asked_for_for_a_minute(database: Database) {
     let mut stage = Stage::new(database).await;
     stage.message_arrives("e1", "conv_none").await;
     let gone = stage.first_conversation();
     stage.simulation.sandbox.account().delete_conversation(&gone);
     stage.message_arrives("e2", &gone).await;
-    for seconds in [2, 7, 0] {
-        assert_ne!(stage.status("e1").await, "done");
-        stage.applying.run_once().await;
+    let asked = format!("/v2/conversations/{gone}");
+    // What is not due yet is not asked for, also not within the first minute.
+    for (seconds, asks) in [(0, 1), (3, 1), (4, 2), (54, 2)] {
         stage.pass(seconds);
+        stage.applying.run_once().await;
+        assert_eq!(stage.asked(&asked), asks, "{seconds}");
+        assert_eq!(stage.status("e1").await, "pending");
     }
+    stage.pass(40);
+    stage.applying.run_once().await;
+    assert_eq!(stage.asked(&asked), 3);
     for event in ["e1", "e2"] {
         let (status, attempts, said) = stage.event(event).await;
         assert_eq!((status.as_str(), attempts), ("done", 3));

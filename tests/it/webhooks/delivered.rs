@@ -1,4 +1,6 @@
 //! The daemon, the sandbox that delivers, and the mirror.
+//!
+//! `ALLAI_SYNC_TEST_DELIVERIES` and `ALLAI_SYNC_TEST_EVENTS` say how many deliveries of how many events are shuffled.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -19,7 +21,7 @@ use super::{mirrored, register, say, statuses, until_done};
 use crate::daemon::{Daemon, until};
 use crate::support::database::Database;
 use crate::support::mirror::Mirror;
-use crate::support::on_both_databases;
+use crate::support::{on_both_databases, size};
 
 on_both_databases! {
     every_event_of_the_guide_makes_the_mirror_equal_the_api,
@@ -40,6 +42,11 @@ fn lead(number: usize) -> ContactDraft {
         ..ContactDraft::default()
     }
 }
+
+/// Of what happens at once, so many events tell: one of each kind.
+const EVENTS_OF_ONE: usize = 8;
+/// New events come in so many rounds.
+const ROUNDS: usize = 4;
 
 /// Something happens of which an event tells; a conversation's own id.
 async fn happen(mirror: &Mirror, number: usize) -> String {
@@ -112,29 +119,46 @@ async fn deliveries_that_come_often_late_and_in_any_order_do_no_harm(database: D
     register(&mirror, &hook).await;
     let mut rng = StdRng::seed_from_u64(7);
     let client = super::client();
-    let mut events = Vec::new();
-    for round in 0..4 {
-        for number in 0..12 {
-            happen(&mirror, 12 * round + number).await;
+    let happenings = size("ALLAI_SYNC_TEST_EVENTS", 384).div_ceil(EVENTS_OF_ONE);
+    let in_all = size("ALLAI_SYNC_TEST_DELIVERIES", 3_840);
+    let (mut delivered, mut late, mut deliveries) = (Vec::new(), Vec::new(), 0);
+    for round in 0..ROUNDS {
+        for number in happenings * round / ROUNDS..happenings * (round + 1) / ROUNDS {
+            happen(&mirror, number).await;
         }
         mirror.sandbox.deliveries_finished().await;
-        events.extend(std::mem::take(&mut *kept.lock().unwrap()));
-        // Those of this round and, late, those of the rounds before: each some times.
-        let mut deliveries: Vec<&String> = events.iter().flat_map(|event| [event; 4]).collect();
-        deliveries.shuffle(&mut rng);
-        let answers = stream::iter(deliveries)
+        // One in eight comes after those of the next round, …
+        let mut now = std::mem::take(&mut late);
+        for event in std::mem::take(&mut *kept.lock().unwrap()) {
+            let is_late = round + 1 < ROUNDS && rng.random_ratio(1, 8);
+            if is_late { &mut late } else { &mut now }.push(event);
+        }
+        // … and all that have come ever come again, some often.
+        let first = delivered.len();
+        delivered.extend(now);
+        let share = in_all * (round + 1) / ROUNDS;
+        let mut of_round: Vec<&String> = delivered[first..].iter().collect();
+        while deliveries + of_round.len() < share {
+            of_round.push(&delivered[rng.random_range(0..delivered.len())]);
+        }
+        of_round.shuffle(&mut rng);
+        deliveries += of_round.len();
+        let answers = stream::iter(of_round)
             .map(|body| super::post(&client, &url, body))
             .buffer_unordered(24);
         assert!(answers.all(async |is_stored| is_stored).await);
     }
-    let distinct = bodies_of(&events).len() as u64;
-    assert!(distinct > 350, "{distinct}");
-    until_done(&mirror, &mut daemon, distinct).await;
+    let distinct = bodies_of(&delivered).len();
+    assert_eq!((distinct, deliveries), (happenings * EVENTS_OF_ONE, in_all));
+    until_done(&mirror, &mut daemon, distinct as u64).await;
     mirror.assert_exact().await;
     let more = "SELECT count(*) FROM webhook_events WHERE attempts > 1";
     assert_eq!(mirror.database.value(more).await, "0");
-    let rated = "SELECT count(*) FROM satisfaction_ratings";
-    assert_eq!(mirror.database.value(rated).await, "48");
+    for (table, of_one) in [("satisfaction_ratings", 1), ("handoff_requests", 1), ("lead_events", 2)] {
+        let rows = mirror.database.value(&format!("SELECT count(*) FROM {table}")).await;
+        assert_eq!(rows, (of_one * happenings).to_string(), "{table}");
+    }
+    super::tell(&format!("{deliveries} deliveries of {distinct} events"));
     daemon.stop().await.0.expect(0);
 }
 

@@ -1,4 +1,6 @@
 //! The daemon is killed again and again while events pour in.
+//!
+//! `ALLAI_SYNC_TEST_KILLS` says how often.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,18 +11,19 @@ use allai_sync::clock::SystemClock;
 use allai_sync::sandbox::Options;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use tokio::task::JoinSet;
 
 use super::{mirrored, post, until_done};
 use crate::daemon::Daemon;
 use crate::support::database::Database;
 use crate::support::mirror::Mirror;
-use crate::support::on_both_databases;
+use crate::support::{on_both_databases, size};
 
 on_both_databases! {
     what_was_answered_with_200_is_applied_once_however_often_the_daemon_is_killed,
 }
 
-const KILLS: u32 = 24;
+const SENDERS: usize = 8;
 
 async fn what_was_answered_with_200_is_applied_once_however_often_the_daemon_is_killed(database: Database) {
     let mut options = Options::for_tests(10, 40);
@@ -30,16 +33,19 @@ async fn what_was_answered_with_200_is_applied_once_however_often_the_daemon_is_
     let conversations = mirror.sandbox.account().conversation_ids();
     let stored: Arc<Mutex<BTreeMap<String, bool>>> = Arc::default();
     let is_over = Arc::new(AtomicBool::new(false));
-    let posting = tokio::spawn({
+    // Several at a time, so that a kill meets commits that several events share.
+    let mut posting = JoinSet::new();
+    for sender in 0..SENDERS {
         let (stored, is_over) = (Arc::clone(&stored), Arc::clone(&is_over));
-        async move {
+        let (url, conversations) = (url.clone(), conversations.clone());
+        posting.spawn(async move {
             let client = super::client();
             let clock = SystemClock::shared();
-            let mut number = 0;
+            let mut number = sender;
             while !is_over.load(Ordering::Relaxed) {
-                number += 1;
+                number += SENDERS;
                 let conversation = &conversations[number % conversations.len()];
-                let rated = number.is_multiple_of(2);
+                let rated = (number / SENDERS).is_multiple_of(2);
                 let event = if rated {
                     "satisfaction.rated"
                 } else {
@@ -55,18 +61,18 @@ async fn what_was_answered_with_200_is_applied_once_however_often_the_daemon_is_
                 }
                 clock.sleep(Duration::from_millis(5)).await;
             }
-        }
-    });
+        });
+    }
     let mut rng = StdRng::seed_from_u64(0x6b69_6c6c);
     let clock = SystemClock::shared();
-    for _ in 0..KILLS {
+    for _ in 0..size("ALLAI_SYNC_TEST_KILLS", 24) {
         let daemon = Daemon::start(&mirror).await;
         clock.sleep(Duration::from_millis(rng.random_range(20..500))).await;
         daemon.process.kill();
     }
     let mut daemon = Daemon::start(&mirror).await;
     is_over.store(true, Ordering::Relaxed);
-    posting.await.unwrap();
+    posting.join_all().await;
     let stored = std::mem::take(&mut *stored.lock().unwrap());
     let all = mirror.database.rows("SELECT id, event FROM webhook_events").await;
     let ids: BTreeMap<&str, &str> = all.iter().map(|row| (row.text("id"), row.text("event"))).collect();
@@ -82,5 +88,10 @@ async fn what_was_answered_with_200_is_applied_once_however_often_the_daemon_is_
     assert_eq!(kept, rated.to_string());
     mirror.assert_exact().await;
     mirror.database.assert_sound().await;
+    super::tell(&format!(
+        "{} events, of which {} were answered with 200",
+        ids.len(),
+        stored.len()
+    ));
     daemon.stop().await.0.expect(0);
 }
