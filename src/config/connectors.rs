@@ -77,15 +77,15 @@ pub enum ConnectorKind {
 
 /// Why a connector cannot be made of its options.
 enum Misfit {
-    /// A key is wrong.
-    Keys(Box<Error>),
+    /// Keys are wrong.
+    Keys(Vec<Error>),
     /// A value is not understood.
     Value { key: Option<String>, problem: String },
 }
 
-impl From<Box<Error>> for Misfit {
-    fn from(error: Box<Error>) -> Self {
-        Self::Keys(error)
+impl From<Vec<Error>> for Misfit {
+    fn from(errors: Vec<Error>) -> Self {
+        Self::Keys(errors)
     }
 }
 
@@ -129,31 +129,46 @@ impl Connector {
     }
 }
 
-/// Reads options as what a connector takes. A variable's string is read as the number or boolean it spells, where one is
-/// wanted.
-fn read<O: DeserializeOwned>(mut options: BTreeMap<String, Value>) -> Result<O, Box<Error>> {
+/// Reads options as what a connector takes, or says all that is wrong with them. A variable's string is read as the number or
+/// boolean it spells, where one is wanted.
+fn read<O: DeserializeOwned>(mut options: BTreeMap<String, Value>) -> Result<O, Vec<Error>> {
     // Who gives a secret as a file has it by now.
-    let files: Vec<String> = options
-        .keys()
-        .filter(|key| is_file_of_another(key, &options))
-        .cloned()
-        .collect();
+    let is_file = |key: &&String| is_file_of_another(key, &options);
+    let files: Vec<String> = options.keys().filter(is_file).cloned().collect();
     for key in files {
         options.remove(&key);
     }
+    let (mut errors, mut set_aside) = (Vec::new(), Vec::new());
     loop {
         let error = match Figment::from(Serialized::defaults(&options)).extract::<O>() {
-            Ok(read) => return Ok(read),
+            Ok(read) if errors.is_empty() => return Ok(read),
+            Ok(_) => return Err(errors),
             Err(error) => error,
         };
-        let retyped = match (&error.kind, error.path.as_slice()) {
-            (Kind::InvalidType(..), [key]) => options.get(key).and_then(Value::as_str).and_then(spelled),
+        let key = error.path.first().cloned();
+        let value = key.as_ref().and_then(|key| options.remove(key));
+        let retyped = match (&error.kind, &value) {
+            (Kind::InvalidType(..), Some(Value::String(text))) => spelled(text),
             _ => None,
         };
-        match retyped {
-            Some(value) => options.insert(error.path[0].clone(), value),
-            None => return Err(Box::new(error)),
-        };
+        match (key, retyped, value) {
+            (Some(key), Some(retyped), _) => {
+                options.insert(key, retyped);
+            }
+            (Some(key), None, Some(_)) => {
+                set_aside.push(key);
+                errors.push(error);
+            }
+            // What is missing now may be what was set aside.
+            _ => {
+                let is_known =
+                    matches!(&error.kind, Kind::MissingField(name) if set_aside.iter().any(|key| key == name));
+                if !is_known {
+                    errors.push(error);
+                }
+                return Err(errors);
+            }
+        }
     }
 }
 
@@ -187,7 +202,7 @@ pub(super) fn validate(connectors: &BTreeMap<String, Connector>, at: &KeyPath, r
         match connector.make() {
             None | Some(Ok(_)) => {}
             Some(Err(Misfit::Keys(errors))) => {
-                for error in *errors {
+                for error in errors {
                     let key = error.path.iter().fold(at.clone(), |key, part| key.join(part));
                     report.refused(&key, &error.kind);
                 }
