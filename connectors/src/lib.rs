@@ -15,7 +15,10 @@
 //! other two; name it in [`Kind`]; pass the conformance suite in `tests/`.
 
 mod error;
+pub mod http;
 mod records;
+mod time;
+pub mod tryton;
 
 use std::fmt;
 
