@@ -396,6 +396,25 @@ async fn a_wrong_password_is_told_at_once() {
 }
 
 #[tokio::test]
+async fn a_session_that_has_ended_is_begun_anew_for_reads_and_writes() {
+    let server = Server::own();
+    let tryton = server.connector(&json!({}));
+    tryton.stock(&strings(&["PH-1000"])).await.unwrap();
+    server.end_sessions();
+    assert_eq!(tryton.stock(&strings(&["PH-1000"])).await.unwrap().len(), 1);
+    let key = Key::Email("sesiune@example.ro".to_owned());
+    server.end_sessions();
+    assert!(
+        tryton
+            .upsert(Entity::Contact, &key, &Fields::new())
+            .await
+            .unwrap()
+            .created
+    );
+    assert_eq!(tryton.find(Entity::Contact, &key).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_stopped_server_is_an_outage() {
     let mut server = Server::own();
     let tryton = server.connector(&json!({"timeout": "1s"}));

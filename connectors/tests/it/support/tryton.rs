@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 /// A running server. Dropped, it is stopped.
 pub(crate) struct Server {
     address: SocketAddr,
+    folder: PathBuf,
     alive: Option<ChildStdin>,
     shell: Child,
 }
@@ -94,7 +95,12 @@ impl Server {
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
         if line.trim_end() == "ready" {
-            return Ok(Self { address, alive, shell });
+            return Ok(Self {
+                address,
+                folder,
+                alive,
+                shell,
+            });
         }
         output.read_to_string(&mut line).ok();
         shell.wait().ok();
@@ -119,6 +125,19 @@ impl Server {
     /// A connector to it, with these keys besides.
     pub(crate) fn connector(&self, more: &Value) -> Tryton {
         Tryton::new(self.config(more)).unwrap()
+    }
+
+    /// Ends all sessions, as time does.
+    pub(crate) fn end_sessions(&self) {
+        const PROGRAM: &str = "import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], timeout=30)
+assert database.execute('delete from ir_session').rowcount > 0
+database.commit()";
+        let done = Command::new(installed().join("venv/bin/python"))
+            .args(["-c", PROGRAM])
+            .arg(self.folder.join("erp.sqlite"))
+            .status();
+        assert!(done.is_ok_and(|status| status.success()), "no session was ended");
     }
 
     /// A turn to write to the shared server. On SQLite, two transactions that create parties at the same time may draw the same
