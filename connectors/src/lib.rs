@@ -15,8 +15,11 @@
 //! other two; name it in [`Kind`]; pass the conformance suite in `tests/`.
 
 mod error;
+pub mod http;
 mod records;
 pub mod sql;
+mod time;
+pub mod tryton;
 
 use std::fmt;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use allai_connectors::{self as connectors, sql};
+use allai_connectors::{self as connectors, sql, tryton};
 use figment::error::Kind;
 use figment::providers::Serialized;
 use figment::{Error, Figment};
@@ -112,20 +112,21 @@ impl Connector {
 
     fn make(&self) -> Option<Result<Arc<dyn connectors::Connector>, Misfit>> {
         Some(match self.kind {
-            ConnectorKind::Sql => self.make_of(sql::Sql::new),
+            ConnectorKind::Sql => self.make_of(|options: sql::Config| sql::Sql::new(&options)),
+            ConnectorKind::Tryton => self.make_of(tryton::Tryton::new),
             _ => return None,
         })
     }
 
     fn make_of<O, C>(
         &self,
-        make: impl FnOnce(&O) -> Result<C, connectors::Error>,
+        make: impl FnOnce(O) -> Result<C, connectors::Error>,
     ) -> Result<Arc<dyn connectors::Connector>, Misfit>
     where
         O: DeserializeOwned,
         C: connectors::Connector + 'static,
     {
-        Ok(Arc::new(make(&read(self.options.0.clone())?)?))
+        Ok(Arc::new(make(read(self.options.0.clone())?)?))
     }
 }
 

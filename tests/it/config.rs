@@ -365,7 +365,7 @@ fn a_secret_given_where_its_file_belongs_is_not_shown() {
 #[test]
 fn a_connectors_secret_may_be_a_file_too() {
     let setup = Setup::with(&format!(
-        "[connectors.erp]\nkind = \"tryton\"\npassword_file = \"erp\"\nheaders = {{ X-Api-Key = \"{SECRET}\" }}\n{}",
+        "[connectors.erp]\nkind = \"odoo\"\npassword_file = \"erp\"\nheaders = {{ X-Api-Key = \"{SECRET}\" }}\n{}",
         account("")
     ));
     assert_line(

@@ -71,9 +71,10 @@ use async_trait::async_trait;
 use secrecy::ExposeSecret as _;
 
 pub use config::Config;
-use database::{Database, time_of_asking};
+use database::Database;
 use query::{Dialect, Purpose, Query, Values, nearest};
 
+use crate::time;
 use crate::{Capabilities, Check, Connector, Erp, Error, Item, Kind, Price, PriceQuery, Stock};
 
 const SYSTEM: &str = Kind::Sql.as_str();
@@ -210,7 +211,7 @@ impl Erp for Sql {
     async fn stock(&self, skus: &[String]) -> Result<Vec<Stock>, Error> {
         let values = Values::default();
         let found = self.database.in_time(self.by_sku(&self.stock, skus, &values)).await?;
-        let now = time_of_asking();
+        let now = time::now();
         let mut stock = Vec::new();
         for (asked, rows) in found {
             stock.extend(rows.stock(asked, now)?);

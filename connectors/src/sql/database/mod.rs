@@ -12,12 +12,10 @@ mod sqlite;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 
 use super::SYSTEM;
 use super::config::Config;
@@ -25,6 +23,7 @@ use super::failure::{self, Doing};
 use super::query::{Bound, Dialect};
 use super::rows::Rows;
 use crate::Error;
+use crate::time::monotonic;
 
 /// A connection that has not been used for as long is not used again: something between may have forgotten it.
 const STALE: Duration = Duration::from_mins(1);
@@ -212,7 +211,7 @@ impl<C: Session> Pool<C> {
         if is_usable {
             match held.connection.roll_back().await {
                 Ok(()) => {
-                    held.used = now();
+                    held.used = monotonic();
                     self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(held);
                 }
                 // A connection that breaks may have ended the rows early, as if there were no more of them.
@@ -241,25 +240,11 @@ impl<C: Session> Pool<C> {
         let mut held = Held {
             _stop: Stop(Arc::clone(&stop)),
             connection: self.options.connect().await?,
-            used: now(),
+            used: monotonic(),
         };
         held.connection.settle(self.limit, &stop).await?;
         Ok(held)
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "how long a connection was idle is no matter of the wall clock"
-)]
-fn now() -> Instant {
-    Instant::now()
-}
-
-/// The time of a lookup, for systems that do not say when their figures were true.
-#[expect(clippy::disallowed_methods, reason = "connectors have no clock to be given it by")]
-pub(super) fn time_of_asking() -> DateTime<Utc> {
-    Utc::now()
 }
 
 /// The database of one configuration.

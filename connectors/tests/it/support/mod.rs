@@ -1,5 +1,6 @@
-//! What the tests need.
+//! What the tests run against.
 
 pub(crate) mod mariadb;
 pub(crate) mod postgres;
 mod server;
+pub(crate) mod tryton;
