@@ -6,7 +6,7 @@ use super::Tryton;
 use super::rpc::Effect;
 use super::setup::WarehouseRow;
 use crate::error::Error;
-use crate::records::{Check, Found};
+use crate::records::{Check, Entity, Found};
 
 /// The oldest series that has what is asked for.
 const OLDEST: (u32, u32) = (6, 0);
@@ -145,6 +145,20 @@ impl Tryton {
             Found::Good(codes.join(", "))
         };
         checks.push(check("warehouses", found));
+        let mut references = vec![(Entity::Lead, "lead_reference")];
+        if self.config.contact_reference.is_some() {
+            references.push((Entity::Contact, "contact_reference"));
+        }
+        for (entity, key) in references {
+            match self.checked_reference_field(entity).await {
+                Ok(field) => checks.push(check(key, Found::Good(field.to_owned()))),
+                Err(error @ Error::Rejected { .. }) => {
+                    checks.push(check(key, bad(error.to_string(), format!("correct {key}"))));
+                }
+                // The permissions have said why.
+                Err(_) => {}
+            }
+        }
         if let Some(name) = &self.config.price_list {
             let found = match self.price_list(&setup, name).await {
                 Ok(_) => Found::Good(name.clone()),

@@ -77,7 +77,7 @@ impl Tryton {
                 None => return Ok(Vec::new()),
             },
             Key::Reference(reference) => {
-                let field = self.reference_field(entity)?;
+                let field = self.checked_reference_field(entity).await?;
                 if !is_storable(reference) || stripped(reference).is_empty() || reference.len() > LONGEST {
                     return Ok(Vec::new());
                 }
@@ -125,6 +125,19 @@ impl Tryton {
         };
         let parties: BTreeSet<i64> = rows.iter().filter(|row| is_meant(row)).map(|row| row.party).collect();
         Ok(parties.into_iter().take(SHARED).collect())
+    }
+
+    /// The field that holds our reference, if the model has it.
+    pub(super) async fn checked_reference_field(&self, entity: Entity) -> Result<&str, Error> {
+        let field = self.reference_field(entity)?;
+        let key = match entity {
+            Entity::Contact => "contact_reference",
+            Entity::Lead => "lead_reference",
+        };
+        match self.metas(entity).await?.get(field) {
+            Some(meta) if meta.is_text() => Ok(field),
+            _ => Err(rejected(key, &format!("{} has no such text field", model_of(entity)))),
+        }
     }
 
     fn reference_field(&self, entity: Entity) -> Result<&str, Error> {

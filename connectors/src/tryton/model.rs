@@ -111,6 +111,11 @@ impl Meta {
         }
     }
 
+    /// Whether it takes a text, and can be set.
+    pub(super) fn is_text(&self) -> bool {
+        !self.read_only && matches!(self.kind.as_str(), "char" | "text" | "fulltext")
+    }
+
     /// A value as Tryton takes it. Nothing but what the field's type allows gets through: an object could become anything on
     /// the server.
     pub(super) fn encoded(&self, name: &str, value: &Value) -> Result<Value, Error> {

@@ -250,6 +250,38 @@ async fn a_contact_gets_its_ways_to_be_reached_once() {
 }
 
 #[tokio::test]
+async fn a_contact_is_known_by_the_field_that_is_configured() {
+    let _turn = Server::turn().await;
+    let key = Key::Reference("allai:42".to_owned());
+    let tryton = Server::shared().connector(&json!({"contact_reference": "name"}));
+    let fields = Fields::from([("mobile".to_owned(), json!("+40744000111"))]);
+    assert!(tryton.upsert(Entity::Contact, &key, &fields).await.unwrap().created);
+    assert!(!tryton.upsert(Entity::Contact, &key, &fields).await.unwrap().created);
+    assert_eq!(tryton.find(Entity::Contact, &key).await.unwrap().len(), 1);
+    for (config, field) in [
+        (json!({"contact_reference": "nope"}), "contact_reference"),
+        (json!({"lead_reference": "amount"}), "lead_reference"),
+    ] {
+        let tryton = Server::shared().connector(&config);
+        let entity = if field == "lead_reference" {
+            Entity::Lead
+        } else {
+            Entity::Contact
+        };
+        let error = tryton.find(entity, &key).await.unwrap_err();
+        assert!(
+            matches!(&error, Error::Rejected { field: Some(named), .. } if named == field),
+            "{error:?}"
+        );
+        let wrong = problems(&tryton.check().await);
+        assert!(wrong.len() == 1 && wrong[0].starts_with(field), "{wrong:?}");
+    }
+    let tryton = Server::shared().connector(&json!({}));
+    let error = tryton.find(Entity::Contact, &key).await.unwrap_err();
+    assert!(matches!(error, Error::Unsupported { .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn two_upserts_at_once_create_one_contact() {
     let _turn = Server::turn().await;
     let tryton = Server::shared().connector(&json!({}));
