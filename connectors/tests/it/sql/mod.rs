@@ -2,6 +2,7 @@
 
 mod alike;
 mod checks;
+mod conforming;
 mod dialects;
 mod odoo;
 mod site;
