@@ -15,7 +15,7 @@ use super::{MOST_SKUS, Terms};
 use crate::clock::SharedClock;
 
 /// Requests under way at once. What is asked for meanwhile goes together with the next.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 2;
 /// About how much memory what is known may take, in bytes.
 const CAPACITY: u64 = 16 << 20;
 /// About what one item takes beside its texts, and each of its warehouses.
