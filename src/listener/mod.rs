@@ -26,7 +26,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use futures_util::future::{Either, select};
-use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue};
+use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -37,6 +37,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
+use body::Room;
 use connections::{Connections, Turn};
 use patient::Patient;
 
@@ -60,6 +61,8 @@ pub struct Limits {
     pub taking: Duration,
     /// How long the body of a request may be.
     pub body_bytes: usize,
+    /// How much memory the bodies of all requests may take; who finds no room is answered 503.
+    pub bodies_bytes: usize,
     /// How long requests that are under way may take when the listener stops.
     pub closing: Duration,
 }
@@ -77,6 +80,7 @@ pub struct Peer(pub IpAddr);
 struct Shared {
     router: Router,
     limits: Limits,
+    room: Room,
     refused: Refused,
     clock: SharedClock,
     stop: CancellationToken,
@@ -99,6 +103,7 @@ pub async fn serve(
     let shared = Shared {
         router,
         limits,
+        room: Room::new(limits.bodies_bytes),
         refused,
         clock,
         stop,
@@ -189,9 +194,10 @@ async fn answer(
         (shared.refused)(&method, &uri, status);
         Ok(refusal(status, text))
     };
-    let reading = pin!(body::read(head.headers.contains_key(EXPECT), body, limits.body_bytes));
-    let (body, deadline) = match select(reading, deadline).await {
-        Either::Left((Ok(body), deadline)) => (body, deadline),
+    let asks_first = head.headers.contains_key(EXPECT);
+    let reading = pin!(body::read(asks_first, body, limits.body_bytes, &shared.room));
+    let (body, _taken, deadline) = match select(reading, deadline).await {
+        Either::Left((Ok((body, taken)), deadline)) => (body, taken, deadline),
         Either::Left((Err(refused), _)) => return refusal(refused.status(), &refused.to_string()),
         Either::Right(_) => {
             let text = format!("the body did not arrive within {within} s");
@@ -222,6 +228,9 @@ fn refusal(status: StatusCode, text: &str) -> Response<Body> {
     let headers = answer.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    }
     answer
 }
 

@@ -18,6 +18,7 @@ const AMPLE: Limits = Limits {
     request: Duration::from_mins(1),
     taking: Duration::from_mins(1),
     body_bytes: 64,
+    bodies_bytes: 1 << 20,
     closing: Duration::from_mins(1),
 };
 const SOON: Duration = Duration::from_millis(300);
@@ -150,6 +151,37 @@ async fn a_body_must_arrive_in_time_and_be_of_the_size_allowed() {
     assert_is(&site.ask(asks_first).await, 413, too_large);
     let chunked = "POST /echo HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\nnonsense\r\n";
     assert_is(&site.ask(chunked).await, 400, "the body cannot be read\n");
+}
+
+#[tokio::test]
+async fn bodies_that_never_end_take_no_more_memory_than_there_is_for_all() {
+    let site = Site::with(Limits {
+        body_bytes: 64 << 10,
+        bodies_bytes: 128 << 10,
+        ..AMPLE
+    })
+    .await;
+    let head = "POST /echo HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: 60000\r\n\r\n";
+    let (begun, whole) = (
+        head.to_owned() + &"x".repeat(59_999),
+        head.to_owned() + &"x".repeat(60_000),
+    );
+    let mut first = site.say(&begun).await;
+    // Where there is no room any more, the sender is asked to come again.
+    let clock = SystemClock::shared();
+    let refused = loop {
+        let answer = site.ask(&whole).await;
+        if !answer.starts_with("HTTP/1.1 200 ") {
+            break answer;
+        }
+        clock.sleep(Duration::from_millis(10)).await;
+    };
+    assert_is(&refused, 503, "too many large bodies are under way\n");
+    assert!(refused.contains("retry-after: 5"), "{refused}");
+    assert_is(&site.ask(HEALTH).await, 200, "ok\n");
+    first.write_all(b"x").await.unwrap();
+    assert_is(&end(&mut first).await, 200, &"x".repeat(60_000));
+    assert_is(&site.ask(&whole).await, 200, &"x".repeat(60_000));
 }
 
 #[tokio::test]

@@ -52,6 +52,7 @@ const LIMITS: Limits = Limits {
     request: Duration::from_secs(15),
     taking: Duration::from_secs(30),
     body_bytes: 64 << 10,
+    bodies_bytes: 8 << 20,
     closing: Duration::from_secs(1),
 };
 

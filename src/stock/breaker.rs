@@ -30,16 +30,30 @@ impl Breaker {
         is_over
     }
 
-    pub(super) fn answered(&mut self) {
+    /// Whether that is news: it was left alone before.
+    pub(super) fn answered(&mut self) -> bool {
+        let was_left_alone = self.failures >= FAILURES;
         *self = Self::default();
+        was_left_alone
     }
 
-    pub(super) fn failed(&mut self, now: Duration) {
+    /// Whether that is news: it is left alone from now on.
+    pub(super) fn failed(&mut self, now: Duration) -> bool {
         self.failures = self.failures.saturating_add(1);
         if self.failures >= FAILURES {
             self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
             self.closed_until = now + self.pause;
         }
+        self.failures == FAILURES
+    }
+
+    /// It refused the credentials, and may lock out who tries them again and again. Whether that is news.
+    pub(super) fn refused(&mut self, now: Duration) -> bool {
+        let is_news = self.failures < FAILURES;
+        self.failures = FAILURES;
+        self.pause = LONGEST_PAUSE;
+        self.closed_until = now + self.pause;
+        is_news
     }
 }
 
@@ -60,7 +74,7 @@ mod tests {
         }
         assert_eq!(asked, [0, 1, 2, 7, 17, 37, 77, 137, 197, 257]);
         assert!(!breaker.lets_through(seconds(300)));
-        breaker.answered();
+        assert!(breaker.answered());
         assert!(breaker.lets_through(seconds(301)) && breaker.lets_through(seconds(301)));
     }
 

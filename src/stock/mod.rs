@@ -14,9 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use allai_connectors::{Connector, Error};
-use futures_util::future::join_all;
+use futures_util::stream::{FuturesOrdered, StreamExt as _};
 
 use crate::clock::SharedClock;
+use answer::Told;
 pub use answer::{Answer, Figure, Item, Origin, Price, Report, Warehouse};
 use source::Source;
 
@@ -117,8 +118,15 @@ impl Stocks {
         if sources.is_empty() {
             return Err(Failure::NoConnector);
         }
-        // Side by side: together they take no longer than the slowest.
-        let told = join_all(sources.iter().map(|source| source.look_up(skus))).await;
+        // Side by side, and no longer than the first ones need that find everything.
+        let mut asking: FuturesOrdered<_> = sources.iter().map(|source| source.look_up(skus)).collect();
+        let mut told: Vec<Vec<Told>> = Vec::new();
+        let is_found = |told: &[Vec<Told>], at: usize| told.iter().any(|told| matches!(told[at], Ok(Some(_))));
+        while !(0..skus.len()).all(|at| is_found(&told, at))
+            && let Some(next) = asking.next().await
+        {
+            told.push(next);
+        }
         let mut told: Vec<_> = told.into_iter().map(Vec::into_iter).collect();
         let answers = skus.iter().map(|sku| {
             let of_sku = told.iter_mut().filter_map(Iterator::next);

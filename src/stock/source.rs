@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use allai_connectors::{Connector, Error, Price, PriceQuery, Stock};
 use chrono::{DateTime, Utc};
+use futures_util::stream::{self, StreamExt as _};
 use moka::sync::Cache;
 use tokio::sync::{Semaphore, watch};
 
@@ -16,6 +17,8 @@ use crate::clock::SharedClock;
 
 /// Requests under way at once. What is asked for meanwhile goes together with the next.
 const AT_ONCE: usize = 2;
+/// The same, of SKUs that are asked for one by one because they cannot be asked for together.
+const ONE_BY_ONE: usize = 4;
 /// About how much memory what is known may take, in bytes.
 const CAPACITY: u64 = 16 << 20;
 /// About what one item takes beside its texts, and each of its warehouses.
@@ -44,6 +47,8 @@ struct Asking {
     skus: HashSet<Arc<str>>,
     /// What waits to be.
     queue: VecDeque<Arc<str>>,
+    /// How many are asked for together: fewer where that took too long.
+    together: usize,
     breaker: Breaker,
 }
 
@@ -58,8 +63,9 @@ struct Known {
 /// What was answered.
 #[derive(Clone, Debug)]
 struct Seen {
-    /// When it was asked for, by the monotonic clock.
+    /// When it was asked for, and when it was answered, by the monotonic clock.
     asked: Duration,
+    answered: Duration,
     /// The same by the wall clock, or as the system says.
     as_of: DateTime<Utc>,
     /// `None`: there is no such SKU.
@@ -83,7 +89,10 @@ impl Source {
                 .weigher(size)
                 .time_to_live(terms.kept)
                 .build(),
-            asking: Mutex::default(),
+            asking: Mutex::new(Asking {
+                together: MOST_SKUS,
+                ..Asking::default()
+            }),
             answered: watch::Sender::new(()),
             turns: Semaphore::new(AT_ONCE),
         }))
@@ -98,14 +107,15 @@ impl Source {
         let inner = &*self.0;
         let began = inner.clock.monotonic();
         let skus: Vec<Arc<str>> = skus.iter().map(|sku| Arc::from(sku.trim())).collect();
+        let to_ask: Vec<Arc<str>> = skus.iter().filter(|sku| !sku.is_empty()).cloned().collect();
         let mut answered = inner.answered.subscribe();
-        if self.ask_for(&skus, began) {
+        if self.ask_for(&to_ask, began) {
             // Whoever gives up does not take back what others wait for.
             let source = self.clone();
             tokio::spawn(async move { source.ask().await });
         }
         let waiting = async {
-            while inner.is_asking(&skus) {
+            while inner.is_asking(&to_ask) {
                 if answered.changed().await.is_err() {
                     return;
                 }
@@ -144,19 +154,18 @@ impl Source {
         loop {
             let skus: Vec<Arc<str>> = {
                 let mut asking = inner.lock();
-                let some = asking.queue.len().min(MOST_SKUS);
+                let some = asking.queue.len().min(asking.together);
                 asking.queue.drain(..some).collect()
             };
             if skus.is_empty() {
                 return;
             }
             let batch = Batch { inner, skus };
-            let asked = (inner.clock.monotonic(), inner.clock.now());
-            let outcome = tokio::select! {
-                outcome = inner.fetch(&batch.skus) => outcome,
-                () = inner.clock.sleep(inner.terms.deadline) => Err(inner.too_late()),
-            };
-            inner.note(&batch.skus, asked, outcome);
+            let began = inner.clock.monotonic();
+            tokio::select! {
+                () = inner.fetch(&batch.skus) => {}
+                () = inner.clock.sleep(inner.terms.deadline) => inner.give_up(&batch.skus, began),
+            }
         }
     }
 }
@@ -204,22 +213,26 @@ impl Inner {
         }
     }
 
-    async fn fetch(&self, skus: &[Arc<str>]) -> Result<Vec<Result<Fetched, Error>>, Error> {
-        let skus: Vec<String> = skus.iter().map(|sku| (**sku).to_owned()).collect();
-        match self.fetch_together(&skus).await {
-            // One of them may be what it does not like.
-            Err(error) if !error.is_outage() && !matches!(error, Error::Auth { .. }) && skus.len() > 1 => {
-                let mut each = Vec::new();
-                for sku in skus {
-                    each.push(self.fetch_together(std::slice::from_ref(&sku)).await);
-                }
-                Ok(each)
+    /// Asks for SKUs, together or, if one of them may be what the system does not like, one by one; notes each as it is known.
+    async fn fetch(&self, skus: &[Arc<str>]) {
+        let asked = (self.clock.monotonic(), self.clock.now());
+        match self.fetch_together(skus).await {
+            Err(error) if skus.len() > 1 && !error.is_outage() && !matches!(error, Error::Auth { .. }) => {
+                let each = skus.iter().map(|sku| async move {
+                    let asked = (self.clock.monotonic(), self.clock.now());
+                    let alone = std::slice::from_ref(sku);
+                    self.note(alone, asked, self.fetch_together(alone).await);
+                });
+                let each: Vec<_> = each.collect();
+                stream::iter(each).buffer_unordered(ONE_BY_ONE).collect::<()>().await;
             }
-            together => together.map(|fetched| vec![Ok(fetched)]),
+            outcome => self.note(skus, asked, outcome),
         }
     }
 
-    async fn fetch_together(&self, skus: &[String]) -> Result<Fetched, Error> {
+    async fn fetch_together(&self, skus: &[Arc<str>]) -> Result<Fetched, Error> {
+        let skus: Vec<String> = skus.iter().map(|sku| (**sku).to_owned()).collect();
+        let skus = &skus[..];
         let Some(erp) = self.connector.erp() else {
             return Ok(Fetched::new());
         };
@@ -227,8 +240,14 @@ impl Inner {
             if !self.connector.capabilities().prices {
                 return Vec::new();
             }
-            erp.prices(skus, &PriceQuery::default()).await.unwrap_or_else(|error| {
-                tracing::warn!(connector.name = self.name, %error, "prices are not known");
+            let query = PriceQuery::default();
+            let prices = tokio::select! {
+                prices = erp.prices(skus, &query) => prices,
+                // Better the stock alone than nothing.
+                () = self.clock.sleep(self.terms.deadline.mul_f32(0.8)) => Err(self.too_late()),
+            };
+            prices.unwrap_or_else(|error| {
+                tracing::debug!(connector.name = self.name, %error, "prices are not known");
                 Vec::new()
             })
         };
@@ -241,71 +260,127 @@ impl Inner {
         Ok(stock?.into_iter().map(with_price).collect())
     }
 
-    /// Notes what became of the SKUs.
-    fn note(
-        &self,
-        skus: &[Arc<str>],
-        (asked, at): (Duration, DateTime<Utc>),
-        outcome: Result<Vec<Result<Fetched, Error>>, Error>,
-    ) {
-        let now = self.clock.monotonic();
-        let outage = matches!(&outcome, Err(error) if error.is_outage());
-        let mut outcomes = match outcome {
-            Ok(outcomes) => outcomes,
-            Err(error) => vec![Err(error)],
-        }
-        .into_iter()
-        .map(|outcome| outcome.map_err(Arc::new))
-        .collect::<Vec<_>>();
-        for (position, sku) in skus.iter().enumerate() {
-            let of_all = if outcomes.len() == 1 { 0 } else { position };
-            let known = match &mut outcomes[of_all] {
-                Ok(fetched) => {
+    /// Notes what became of SKUs.
+    fn note(&self, skus: &[Arc<str>], (asked, at): (Duration, DateTime<Utc>), outcome: Result<Fetched, Error>) {
+        let answered = self.clock.monotonic();
+        match outcome {
+            Ok(mut fetched) => {
+                for sku in skus {
                     let item = fetched.remove(&**sku);
                     let as_of = item.as_ref().and_then(|(stock, _)| stock.as_of).unwrap_or(at);
                     let item = item.map(|(stock, price)| (Arc::new(stock), price.map(Arc::new)));
-                    Known {
-                        seen: Some(Seen { asked, as_of, item }),
-                        trouble: None,
-                    }
+                    let seen = Some(Seen {
+                        asked,
+                        answered,
+                        as_of,
+                        item,
+                    });
+                    self.known.insert(Arc::clone(sku), Known { seen, trouble: None });
                 }
-                Err(error) => Known {
-                    trouble: Some((now, Arc::clone(error))),
-                    ..self.known.get(sku).unwrap_or_default()
-                },
-            };
-            self.known.insert(Arc::clone(sku), known);
+                let mut asking = self.lock();
+                asking.together = self.fit(skus.len(), answered.saturating_sub(asked));
+                if asking.breaker.answered() {
+                    tracing::info!(connector.name = self.name, "the connector answers again");
+                }
+            }
+            Err(error) => self.note_trouble(skus, error),
         }
-        let breaker = &mut self.lock().breaker;
-        if outage {
-            breaker.failed(now);
+    }
+
+    fn note_trouble(&self, skus: &[Arc<str>], error: Error) {
+        let now = self.clock.monotonic();
+        let is_news = match &error {
+            Error::Auth { .. } => self.lock().breaker.refused(now),
+            error if error.is_outage() => self.lock().breaker.failed(now),
+            _ => false,
+        };
+        if is_news {
+            tracing::warn!(
+                connector.name = self.name, %error,
+                "the connector is left alone for a while; what is known of stock is told as stale"
+            );
+        }
+        self.remember(skus, now, error);
+    }
+
+    fn remember(&self, skus: &[Arc<str>], now: Duration, error: Error) {
+        let error = Arc::new(error);
+        for sku in skus {
+            let known = self.known.get(sku).unwrap_or_default();
+            let trouble = Some((now, Arc::clone(&error)));
+            self.known.insert(Arc::clone(sku), Known { trouble, ..known });
+        }
+    }
+
+    /// How many SKUs probably take half of the deadline, where so many took so long.
+    fn fit(&self, skus: usize, took: Duration) -> usize {
+        let (half, took) = (self.terms.deadline.as_micros() / 2, took.as_micros().max(1));
+        let fit = half.saturating_mul(skus as u128) / took;
+        usize::try_from(fit).unwrap_or(MOST_SKUS).clamp(1, MOST_SKUS)
+    }
+
+    /// Notes that there was no time to learn of some of the SKUs. Where there were many, fewer are asked for next time; one
+    /// that takes so long is as good as an outage.
+    fn give_up(&self, skus: &[Arc<str>], began: Duration) {
+        let is_late = |sku: &&Arc<str>| {
+            let known = self.known.get(*sku).unwrap_or_default();
+            known.seen.is_none_or(|seen| seen.answered < began) && known.trouble.is_none_or(|(at, _)| at < began)
+        };
+        let late: Vec<Arc<str>> = skus.iter().filter(is_late).cloned().collect();
+        if skus.len() == 1 {
+            self.note_trouble(&late, self.too_late());
         } else {
-            breaker.answered();
+            self.remember(&late, self.clock.monotonic(), self.too_late());
+            let mut asking = self.lock();
+            asking.together = (asking.together / 4).max(1);
         }
     }
 
     /// What is known of a SKU, by somebody who began to ask then.
     fn told(&self, sku: &Arc<str>, began: Duration) -> Told {
+        if sku.is_empty() {
+            return Ok(None);
+        }
         let known = self.known.get(sku).unwrap_or_default();
-        let Some(seen) = known.seen else {
-            let unknown = known
+        let unknown = || {
+            known
                 .trouble
-                .map_or_else(|| Arc::new(self.too_late()), |(_, error)| error);
-            return Err(unknown);
+                .as_ref()
+                .map_or_else(|| Arc::new(self.not_answered(sku)), |(_, error)| Arc::clone(error))
         };
-        let origin = if seen.asked >= began {
+        let Some(seen) = &known.seen else {
+            return Err(unknown());
+        };
+        let age = began.saturating_sub(seen.asked);
+        let origin = if seen.answered >= began {
             Origin::Live
-        } else if began.saturating_sub(seen.asked) < self.terms.fresh {
+        } else if age < self.terms.fresh {
             Origin::Cached
         } else {
             Origin::Stale
         };
-        Ok(seen.item.map(|(stock, price)| Figure {
+        // What was not there then may be there now.
+        if age > self.terms.kept || (origin == Origin::Stale && seen.item.is_none()) {
+            return Err(unknown());
+        }
+        Ok(seen.item.as_ref().map(|(stock, price)| Figure {
             connector: self.name.clone(),
             origin,
             as_of: seen.as_of,
-            stock,
-            price,
+            stock: Arc::clone(stock),
+            price: price.clone(),
         }))
+    }
+
+    /// Why nothing is known of a SKU, beside what was answered.
+    fn not_answered(&self, sku: &Arc<str>) -> Error {
+        if self.lock().skus.contains(sku) {
+            return self.too_late();
+        }
+        Error::Transient {
+            system: self.connector.kind().as_str(),
+            message: "did not answer lately, and is asked again in a moment".to_owned(),
+            may_have_happened: false,
+        }
     }
 }

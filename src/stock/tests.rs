@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use allai_connectors::{self as connectors, Capabilities, Check, Erp, Figures, Kind, PriceQuery, Stock};
 use async_trait::async_trait;
 use chrono::{TimeZone as _, Utc};
+use futures_util::future::join_all;
 
 use super::*;
 use crate::clock::{Clock as _, VirtualClock};
@@ -15,6 +16,7 @@ struct Shop {
     clock: SharedClock,
     stock: Mutex<BTreeMap<String, i64>>,
     latency: Mutex<Duration>,
+    latency_of_each: Mutex<Duration>,
     broken: Mutex<Option<Error>>,
     requests: AtomicUsize,
 }
@@ -26,6 +28,7 @@ impl Shop {
             clock: SharedClock::clone(clock),
             stock: Mutex::new(stock.collect()),
             latency: Mutex::new(Duration::from_millis(20)),
+            latency_of_each: Mutex::default(),
             broken: Mutex::default(),
             requests: AtomicUsize::new(0),
         })
@@ -70,7 +73,8 @@ impl Erp for Shop {
 
     async fn stock(&self, skus: &[String]) -> Result<Vec<Stock>, Error> {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let latency = *self.latency.lock().unwrap();
+        let count = u32::try_from(skus.len()).unwrap();
+        let latency = *self.latency.lock().unwrap() + count * *self.latency_of_each.lock().unwrap();
         self.clock.sleep(latency).await;
         if let Some(error) = &*self.broken.lock().unwrap() {
             return Err(error.clone());
@@ -185,6 +189,84 @@ async fn an_erp_that_hangs_holds_nobody_up_and_is_then_left_alone() {
     *shop.latency.lock().unwrap() = Duration::ZERO;
     clock.advance(Duration::from_mins(2));
     assert_eq!(one(&stocks, "SKU-2").await.source, Some(Origin::Live));
+}
+
+#[tokio::test]
+async fn a_sku_that_is_not_liked_costs_the_others_nothing_and_the_erp_is_not_left_alone_for_it() {
+    let (clock, shop, stocks) = world(99);
+    *shop.latency.lock().unwrap() = Duration::from_millis(40);
+    let mut skus: Vec<String> = (0..99).map(|at| format!("SKU-{at}")).collect();
+    skus.push("two of one".to_owned());
+    for _ in 0..5 {
+        let answers = stocks.look_up(&skus, None).await.unwrap();
+        let found = answers
+            .iter()
+            .filter(|answer| matches!(answer.figure, Ok(Some(_))))
+            .count();
+        assert_eq!(found, 99);
+        clock.advance(Duration::from_mins(1));
+    }
+    assert_eq!(one(&stocks, "SKU-1").await.source, Some(Origin::Live));
+}
+
+#[tokio::test]
+async fn many_skus_that_take_too_long_together_are_asked_for_in_smaller_parts() {
+    let (clock, shop, stocks) = world(100);
+    *shop.latency_of_each.lock().unwrap() = Duration::from_millis(50);
+    let skus: Vec<String> = (0..100).map(|at| format!("SKU-{at}")).collect();
+    let mut found = Vec::new();
+    for _ in 0..4 {
+        let answers = stocks.look_up(&skus, None).await.unwrap();
+        found.push(
+            answers
+                .iter()
+                .filter(|answer| matches!(answer.figure, Ok(Some(_))))
+                .count(),
+        );
+        clock.advance(Duration::from_secs(10));
+    }
+    assert_eq!(found.last(), Some(&100), "{found:?}");
+    assert_eq!(one(&stocks, "SKU-1").await.error, None);
+}
+
+#[tokio::test]
+async fn refused_credentials_are_not_tried_again_and_again() {
+    let (clock, shop, stocks) = world(9);
+    one(&stocks, "SKU-1").await;
+    shop.break_down(Some(Error::Auth {
+        system: "sql",
+        message: "no".to_owned(),
+        remedy: "password",
+    }));
+    for _ in 0..59 {
+        clock.advance(Duration::from_secs(1));
+        one(&stocks, "SKU-2").await;
+    }
+    assert_eq!(shop.requests(), 2);
+    assert!(
+        one(&stocks, "SKU-2")
+            .await
+            .error
+            .is_some_and(|error| error.contains("correct password"))
+    );
+    assert_eq!(one(&stocks, "SKU-1").await.source, Some(Origin::Stale));
+}
+
+#[tokio::test]
+async fn what_is_known_is_forgotten_in_time_however_often_it_is_asked_for() {
+    let (clock, shop, stocks) = world(9);
+    one(&stocks, "SKU-1").await;
+    assert!(!one(&stocks, "new").await.found);
+    shop.break_down(Some(gone()));
+    clock.advance(Duration::from_mins(1));
+    let missing = one(&stocks, "new").await;
+    assert!(missing.error.is_some(), "it may be there by now");
+    for _ in 0..25 {
+        assert_eq!(one(&stocks, "SKU-1").await.source, Some(Origin::Stale));
+        clock.advance(Duration::from_mins(57));
+    }
+    clock.advance(Duration::from_hours(1));
+    assert!(one(&stocks, "SKU-1").await.error.is_some());
 }
 
 #[tokio::test]

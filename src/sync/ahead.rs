@@ -292,7 +292,8 @@ impl<'a> Ahead<'a> {
             let asked_at = reader.run.job.clock.now();
             let (listing, warehouse) = (reader.listing.clone(), reader.run.job.warehouse.clone());
             let read = move |page: Page| {
-                drop(std::mem::take(&mut *lock(&done_with)));
+                let done_with = std::mem::take(&mut *lock(&done_with));
+                drop(done_with);
                 let decoding = decoding.load(Ordering::Relaxed);
                 let rows = Rows::read(&listing, page.items, decoding);
                 if decoding {

@@ -38,9 +38,16 @@ pub struct PageWriter {
     began_empty: Option<bool>,
     /// The last rows that were written: those that the next page overlaps, if they were new.
     last_written: Vec<Written>,
-    /// How SQLite's last transaction, that was committed, found the file, and the highest row number it left.
-    last: Option<(Seen, Option<i64>)>,
+    /// How SQLite's last transaction, that was committed, found the file, and what it left.
+    last: Option<Last>,
     quarantine_is_empty: bool,
+}
+
+/// A transaction that was committed.
+struct Last {
+    seen: Seen,
+    highest: Option<i64>,
+    has_written: bool,
 }
 
 /// A transaction with pages in it.
@@ -170,7 +177,11 @@ impl PageWriter {
         if checkpoint.is_some() {
             state::put_checkpoint(&mut open.tx.conn(), account, resource, checkpoint).await?;
         }
-        self.last = open.tx.seen().map(|seen| (seen, open.highest));
+        self.last = open.tx.seen().map(|seen| Last {
+            seen,
+            highest: open.highest,
+            has_written: open.has_written,
+        });
         open.tx.commit().await?;
         self.lost = false;
         Ok(())
@@ -200,12 +211,12 @@ impl PageWriter {
         let was_open = open.is_some();
         if !was_open {
             let tx = self.warehouse.begin(&self.account, &[self.resource]).await?;
-            let is_undisturbed = |(last, _): &(Seen, _)| tx.seen().is_some_and(|seen| last.goes_on_as(seen));
+            let is_undisturbed = |last: &Last| tx.seen().is_some_and(|seen| last.seen.goes_on_as(seen));
             let last = self.last.take().filter(is_undisturbed);
             *open = Some(Open {
                 tx,
-                highest: last.and_then(|(_, highest)| highest),
-                has_written: last.is_some(),
+                highest: last.as_ref().and_then(|last| last.highest),
+                has_written: last.is_some_and(|last| last.has_written),
             });
         }
         let Some(Open {

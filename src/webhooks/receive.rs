@@ -46,6 +46,7 @@ const LIMITS: Limits = Limits {
     request: Duration::from_millis(4_500),
     taking: Duration::from_secs(10),
     body_bytes: 1 << 20,
+    bodies_bytes: 64 << 20,
     closing: Duration::from_secs(4),
 };
 
