@@ -133,13 +133,14 @@ impl Connector {
 /// Reads options as what a connector takes, or says all that is wrong with them. A variable's string is read as the number or
 /// boolean it spells, where one is wanted.
 fn read<O: DeserializeOwned>(mut options: BTreeMap<String, Value>) -> Result<O, Vec<Error>> {
-    // Who gives a secret as a file has it by now.
-    let is_file = |key: &&String| is_file_of_another(key, &options);
-    let files: Vec<String> = options.keys().filter(is_file).cloned().collect();
-    for key in files {
-        options.remove(&key);
-    }
     let (mut errors, mut set_aside) = (Vec::new(), Vec::new());
+    // Who gives a secret as a file has it by now, or has been told why not.
+    for (secret, _) in OpenTable(options.clone()).secret_files() {
+        options.remove(&format!("{secret}_file"));
+        if !options.contains_key(&secret) {
+            set_aside.push(secret);
+        }
+    }
     loop {
         let error = match Figment::from(Serialized::defaults(&options)).extract::<O>() {
             Ok(read) if errors.is_empty() => return Ok(read),
@@ -171,11 +172,6 @@ fn read<O: DeserializeOwned>(mut options: BTreeMap<String, Value>) -> Result<O, 
             }
         }
     }
-}
-
-fn is_file_of_another(key: &str, options: &BTreeMap<String, Value>) -> bool {
-    key.strip_suffix("_file")
-        .is_some_and(|other| options.contains_key(other))
 }
 
 fn spelled(text: &str) -> Option<Value> {

@@ -55,6 +55,9 @@ impl Warehouse {
         match place {
             Some(("sqlite", path)) if !path.trim().is_empty() => {}
             Some(("postgres" | "postgresql", _)) if url::Url::parse(url).is_ok() && url.contains("://") => {
+                if let Some(problem) = allai_connectors::sql::unknown_parameter(url) {
+                    report.wrong(&key, problem, "");
+                }
                 self.validate_schema(&at.join("schema"), report);
             }
             Some(("postgres" | "postgresql", _)) => report.wrong(
@@ -139,6 +142,34 @@ impl Serialize for DatabaseUrl {
     }
 }
 
+/// Parameters of a URL that hold no secret.
+const HARMLESS: [&str; 24] = [
+    "application_name",
+    "cache",
+    "charset",
+    "collation",
+    "dbname",
+    "host",
+    "hostaddr",
+    "immutable",
+    "mode",
+    "port",
+    "socket",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "ssl-mode",
+    "ssl-root-cert",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "timezone",
+    "user",
+    "vfs",
+];
+
 /// A URL without the password it may hold; any other text as it is.
 ///
 /// Everything between the first colon and the last `@` counts as the password, even where a strict reader would see a path:
@@ -158,7 +189,8 @@ pub(super) fn without_password(url: &str) -> String {
     let parameters: Vec<String> = shown[query..]
         .split('&')
         .map(|parameter| match parameter.split_once('=') {
-            Some((name, _)) if name.to_lowercase().contains("password") => format!("{name}={REDACTED}"),
+            // What is not known may be a password under a name that is written wrong.
+            Some((name, _)) if !HARMLESS.contains(&name) => format!("{name}={REDACTED}"),
             _ => parameter.to_owned(),
         })
         .collect();
@@ -176,8 +208,8 @@ mod tests {
             ("postgres://me:pw@db:5432/x", "postgres://me:[redacted]@db:5432/x"),
             ("postgres://me:p/w@p:w@db/x", "postgres://me:[redacted]@db/x"),
             (
-                "postgres://db/x?user=me&password=pw&a=b",
-                "postgres://db/x?user=me&password=[redacted]&a=b",
+                "postgres://db/x?user=me&password=pw&sslmode=require&passwrod=pw",
+                "postgres://db/x?user=me&password=[redacted]&sslmode=require&passwrod=[redacted]",
             ),
             ("sqlite://warehouse.db", "sqlite://warehouse.db"),
             ("postgres://me@db/x", "postgres://me@db/x"),

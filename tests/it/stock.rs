@@ -164,3 +164,34 @@ async fn the_daemon_tells_stock_and_goes_on_telling_it_while_the_erp_is_away() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn no_secret_of_a_connector_is_shown() {
+    let (mirror, _erp) = shop("").await;
+    let account = mirror.account_config("main", "");
+    for (url, problem) in [
+        (
+            "url = \"postgres://reader@127.0.0.1/erp?sslpassword=S3cret\"",
+            "connectors.erp.url: ",
+        ),
+        (
+            "url = \"postgres://reader@127.0.0.1/erp?passwrod=S3cret\"",
+            "did you mean password?",
+        ),
+        ("url = \"S3cret\"", "connectors.erp.url: "),
+        (
+            "url_file = \"nowhere\"",
+            "connectors.erp.url_file: cannot use the secret file",
+        ),
+    ] {
+        mirror.configure(&format!(
+            "{account}\n[connectors.erp]\nkind = \"sql\"\n{url}\n{QUERIES}"
+        ));
+        let said = mirror.say(&["config", "show"]).expect(2);
+        assert!(
+            said.stderr.contains(problem) && said.stderr.contains("has an error:"),
+            "{said:?}"
+        );
+        assert!(!said.stderr.contains("S3cret"), "{said:?}");
+    }
+}

@@ -112,6 +112,15 @@ impl Sql {
     pub fn new(config: &Config) -> Result<Self, Error> {
         let url = config.url.expose_secret();
         let dialect = dialect_of(url)?;
+        if dialect == Dialect::Postgres
+            && let Some(message) = unknown_parameter(url)
+        {
+            return Err(Error::Rejected {
+                system: SYSTEM,
+                field: Some("url".to_owned()),
+                message,
+            });
+        }
         let parse = |sql: &str, purpose: Purpose| {
             Query::parse(sql, purpose, dialect).map_err(|unsuitable| Error::Rejected {
                 system: SYSTEM,
@@ -131,6 +140,46 @@ impl Sql {
 }
 
 /// The database that a URL is of.
+/// What can follow a PostgreSQL URL's `?`, beside `options[…]`.
+const POSTGRES_PARAMETERS: [&str; 18] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+
+/// Why a PostgreSQL URL has a parameter that the driver does not know, if so: it would be passed over, with its value in the
+/// log, which may be a password. It is not quoted.
+pub fn unknown_parameter(url: &str) -> Option<String> {
+    let (_, query) = url.split_once('?')?;
+    let names = query
+        .split('&')
+        .map(|parameter| parameter.split('=').next().unwrap_or_default());
+    let is_known = |name: &&str| name.is_empty() || POSTGRES_PARAMETERS.contains(name) || name.starts_with("options[");
+    let unknown = names.into_iter().find(|name| !is_known(name))?;
+    let remedy = match nearest(unknown, POSTGRES_PARAMETERS.into_iter()) {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("those there are: {}", POSTGRES_PARAMETERS.join(", ")),
+    };
+    Some(format!(
+        "it has a parameter that PostgreSQL's URLs do not have; {remedy}"
+    ))
+}
+
 fn dialect_of(url: &str) -> Result<Dialect, Error> {
     const SCHEMES: [(&str, Dialect); 5] = [
         ("sqlite", Dialect::Sqlite),
