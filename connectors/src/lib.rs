@@ -12,7 +12,7 @@
 //! # One more system
 //!
 //! Add a folder with a configuration (serde, unknown keys refused) and a type that implements [`Connector`] and one of the
-//! other two; name it in [`Kind`]; pass the conformance suite in `tests/`.
+//! other two; name it in [`Kind`]; pass the conformance suite in `tests/`. `docs/connectors.md` has it at length.
 
 mod error;
 pub mod http;
