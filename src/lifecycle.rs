@@ -23,6 +23,7 @@ use crate::config::{self, Config, LoadOptions};
 use crate::metrics::Exporter;
 use crate::schedule::{Holder, Scheduler, Turn};
 use crate::server::Settings;
+use crate::stock::Stocks;
 use crate::sync;
 use crate::warehouse::{self, DaemonLock, EventStatus, Keeper};
 use crate::webhooks::{Calls, Senders};
@@ -149,7 +150,11 @@ impl Daemon {
             config.daemon.lease,
         );
         let listening = listen(config.admin.listen, ADMIN_LISTEN).await?;
-        let settings = Arc::new(watch::Sender::new(settings(&config, &app.accounts, &clock)));
+        let settings = Arc::new(watch::Sender::new(settings(
+            &config,
+            &app.accounts,
+            app::stocks(&config, &clock),
+        )));
         let listener = Listener::serve(listening, &app, settings, &scheduler)?;
         let mut alerts = None;
         while let Err(error) = make_ready(&app, &config, &mut scheduler).await {
@@ -367,7 +372,12 @@ impl Daemon {
         }
         // From here on nothing is refused.
         let changed = self.app.take(new);
-        let settings = settings(&config, &self.app.accounts, &self.app.clock);
+        let stocks = {
+            let before = &self.listener.settings.borrow().stocks;
+            let is_as_it_was = |name: &str| self.config.connectors.get(name) == config.connectors.get(name);
+            app::stocks(&config, &self.app.clock).keeping(before, is_as_it_was)
+        };
+        let settings = settings(&config, &self.app.accounts, stocks);
         self.listener.settings.send_replace(settings);
         if let Some(listening) = elsewhere {
             let settings = Arc::clone(&self.listener.settings);
@@ -439,7 +449,7 @@ async fn make_ready(app: &App, config: &Config, scheduler: &mut Scheduler) -> Re
     Ok(())
 }
 
-fn settings(config: &Config, accounts: &[sync::Account], clock: &SharedClock) -> Settings {
+fn settings(config: &Config, accounts: &[sync::Account], stocks: Stocks) -> Settings {
     Settings {
         accounts: accounts.iter().map(|account| account.name.clone()).collect(),
         plans: app::plans(config),
@@ -451,7 +461,7 @@ fn settings(config: &Config, accounts: &[sync::Account], clock: &SharedClock) ->
             .collect(),
         session_token_max: config.admin.session_token_max,
         session_tokens_per_minute: config.admin.session_tokens_per_minute,
-        stocks: app::stocks(config, clock),
+        stocks,
     }
 }
 

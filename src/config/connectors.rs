@@ -17,7 +17,7 @@ use super::issue::Report;
 use super::{KeyPath, OpenTable, duration, words};
 
 /// One CRM or ERP system.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 pub struct Connector {
     /// What system it is; decides which other keys there are.
     #[serde(deserialize_with = "words::name")]

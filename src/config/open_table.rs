@@ -12,7 +12,7 @@ use super::secret::REDACTED;
 use super::{KeyPath, warehouse};
 
 /// A table with keys of any name. `Debug` and `Serialize` redact what looks like a secret by its name.
-#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(description = "A table with keys of any name.")]
 pub struct OpenTable(pub BTreeMap<String, Value>);

@@ -94,6 +94,18 @@ impl Stocks {
         }
     }
 
+    /// The same, with what `before` knows of connectors that are as they were.
+    #[must_use]
+    pub fn keeping(&self, before: &Self, is_as_it_was: impl Fn(&str) -> bool) -> Self {
+        let keep = |(name, source): (&String, &Source)| {
+            let kept = before.sources.get(name).filter(|_| is_as_it_was(name));
+            (name.clone(), kept.unwrap_or(source).clone())
+        };
+        Self {
+            sources: Arc::new(self.sources.iter().map(keep).collect()),
+        }
+    }
+
     /// The names of the connectors that know stock.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.sources.keys().map(String::as_str)

@@ -124,12 +124,13 @@ async fn wrong_keys_of_a_connector_are_named() {
 #[tokio::test]
 async fn the_daemon_tells_stock_and_goes_on_telling_it_while_the_erp_is_away() {
     let (mirror, erp) = shop("cache_for = \"100ms\"\n").await;
-    let daemon = Daemon::start(&mirror).await;
-    let ask = async |what: &str| {
+    let mut daemon = Daemon::start(&mirror).await;
+    let ask_of = async |daemon: &Daemon, what: &str| {
         let (status, text) = daemon.get(what).await;
         let body = serde_json::from_str::<Value>(&text).unwrap_or(Value::String(text));
         (status.as_u16(), body)
     };
+    let ask = async |what: &str| ask_of(&daemon, what).await;
     let (status, body) = ask("/api/v1/stock/PH-1000").await;
     assert_eq!((status, &body["items"][0]["on_hand"]), (200, &json!("10.5")));
     let (status, body) = ask("/api/v1/stock/A/B%201?connector=erp").await;
@@ -158,9 +159,16 @@ async fn the_daemon_tells_stock_and_goes_on_telling_it_while_the_erp_is_away() {
     let (status, body) = ask("/api/v1/stock/PH-2000").await;
     assert_eq!(status, 502, "{body}");
     assert!(body["items"][0]["error"].as_str().unwrap().contains("erp: "), "{body}");
+    daemon.reload().await;
+    let (status, body) = ask_of(&daemon, "/api/v1/stock/PH-1000").await;
+    let item = &body["items"][0];
+    assert_eq!(
+        (status, &item["on_hand"], &item["source"]),
+        (200, &json!("10.5"), &json!("stale"))
+    );
     erp.execute("ALTER TABLE lager RENAME TO stock").await;
     crate::daemon::until("it is asked again", async || {
-        ask("/api/v1/stock/PH-1000").await.1["items"][0]["source"] == json!("live")
+        ask_of(&daemon, "/api/v1/stock/PH-1000").await.1["items"][0]["source"] == json!("live")
     })
     .await;
 }
