@@ -122,6 +122,7 @@ impl Source {
             }
         };
         tokio::select! {
+            biased;
             () = waiting => {}
             () = inner.clock.sleep(inner.terms.deadline) => {}
         }
@@ -163,6 +164,7 @@ impl Source {
             let batch = Batch { inner, skus };
             let began = inner.clock.monotonic();
             tokio::select! {
+                biased;
                 () = inner.fetch(&batch.skus) => {}
                 () = inner.clock.sleep(inner.terms.deadline) => inner.give_up(&batch.skus, began),
             }
@@ -187,8 +189,12 @@ impl Drop for Batch<'_> {
     }
 }
 
-/// Stock and prices, by the SKU that was asked for.
-type Fetched = HashMap<String, (Stock, Option<Price>)>;
+/// Stock and prices, by the SKU that was asked for; several where it is not only one product's.
+#[derive(Default)]
+struct Fetched {
+    stock: HashMap<String, Vec<Stock>>,
+    prices: HashMap<String, Vec<Price>>,
+}
 
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, Asking> {
@@ -213,6 +219,13 @@ impl Inner {
         }
     }
 
+    fn several(&self, products: usize) -> Error {
+        Error::Conflict {
+            system: self.connector.kind().as_str(),
+            message: format!("{products} products have this code; which is meant is not guessed"),
+        }
+    }
+
     /// Asks for SKUs, together or, if one of them may be what the system does not like, one by one; notes each as it is known.
     async fn fetch(&self, skus: &[Arc<str>]) {
         let asked = (self.clock.monotonic(), self.clock.now());
@@ -234,7 +247,7 @@ impl Inner {
         let skus: Vec<String> = skus.iter().map(|sku| (**sku).to_owned()).collect();
         let skus = &skus[..];
         let Some(erp) = self.connector.erp() else {
-            return Ok(Fetched::new());
+            return Ok(Fetched::default());
         };
         let prices = async {
             if !self.connector.capabilities().prices {
@@ -242,6 +255,7 @@ impl Inner {
             }
             let query = PriceQuery::default();
             let prices = tokio::select! {
+                biased;
                 prices = erp.prices(skus, &query) => prices,
                 // Better the stock alone than nothing.
                 () = self.clock.sleep(self.terms.deadline.mul_f32(0.8)) => Err(self.too_late()),
@@ -252,12 +266,14 @@ impl Inner {
             })
         };
         let (stock, prices) = tokio::join!(erp.stock(skus), prices);
-        let mut prices: HashMap<String, Price> = prices.into_iter().map(|price| (price.asked.clone(), price)).collect();
-        let with_price = |stock: Stock| {
-            let price = prices.remove(&stock.asked);
-            (stock.asked.clone(), (stock, price))
-        };
-        Ok(stock?.into_iter().map(with_price).collect())
+        let mut fetched = Fetched::default();
+        for stock in stock? {
+            fetched.stock.entry(stock.asked.clone()).or_default().push(stock);
+        }
+        for price in prices {
+            fetched.prices.entry(price.asked.clone()).or_default().push(price);
+        }
+        Ok(fetched)
     }
 
     /// Notes what became of SKUs.
@@ -266,9 +282,18 @@ impl Inner {
         match outcome {
             Ok(mut fetched) => {
                 for sku in skus {
-                    let item = fetched.remove(&**sku);
-                    let as_of = item.as_ref().and_then(|(stock, _)| stock.as_of).unwrap_or(at);
-                    let item = item.map(|(stock, price)| (Arc::new(stock), price.map(Arc::new)));
+                    let mut stock = fetched.stock.remove(&**sku).unwrap_or_default();
+                    let mut prices = fetched.prices.remove(&**sku).unwrap_or_default();
+                    if stock.len() > 1 {
+                        self.known.insert(Arc::clone(sku), Known::default());
+                        self.remember(std::slice::from_ref(sku), answered, self.several(stock.len()));
+                        continue;
+                    }
+                    let stock = stock.pop();
+                    // Which of several prices counts is not known.
+                    let price = prices.pop().filter(|_| prices.is_empty());
+                    let as_of = stock.as_ref().and_then(|stock| stock.as_of).unwrap_or(at);
+                    let item = stock.map(|stock| (Arc::new(stock), price.map(Arc::new)));
                     let seen = Some(Seen {
                         asked,
                         answered,
