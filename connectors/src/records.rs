@@ -16,6 +16,8 @@ pub enum Kind {
     Tryton,
     /// A database of one's own, by SQL.
     Sql,
+    /// SmartBill, invoicing and stock.
+    Smartbill,
 }
 
 impl Kind {
@@ -24,6 +26,7 @@ impl Kind {
         match self {
             Self::Tryton => "tryton",
             Self::Sql => "sql",
+            Self::Smartbill => "smartbill",
         }
     }
 }
