@@ -18,6 +18,7 @@ mod catalogue;
 mod error;
 pub mod http;
 mod lenient;
+pub mod oblio;
 mod records;
 mod settings;
 pub mod smartbill;

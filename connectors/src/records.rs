@@ -18,6 +18,8 @@ pub enum Kind {
     Sql,
     /// SmartBill, invoicing and stock.
     Smartbill,
+    /// Oblio, invoicing and stock.
+    Oblio,
 }
 
 impl Kind {
@@ -27,6 +29,7 @@ impl Kind {
             Self::Tryton => "tryton",
             Self::Sql => "sql",
             Self::Smartbill => "smartbill",
+            Self::Oblio => "oblio",
         }
     }
 }

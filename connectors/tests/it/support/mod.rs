@@ -2,6 +2,7 @@
 
 pub(crate) mod fake;
 pub(crate) mod mariadb;
+pub(crate) mod oblio;
 pub(crate) mod postgres;
 mod server;
 pub(crate) mod smartbill;
