@@ -43,6 +43,19 @@ pub struct Rate {
     pub per: Duration,
 }
 
+/// How a vendor answers whom it has blocked for asking too much, and for how long it does. Whoever is answered so leaves it
+/// alone until then: asking on makes it worse. 429 always is such an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// The other statuses that may mean it…
+    pub statuses: &'static [u16],
+    /// …if the body has one of these words in it, given in lower case, that the request's parameters do not have: else who
+    /// asks for "blocked" would block everybody.
+    pub words: &'static [&'static str],
+    /// How long it lasts, unless the answer says.
+    pub lasts: Duration,
+}
+
 /// A request, relative to the client's base URL. Path, query and body are encoded by construction.
 #[derive(Clone)]
 pub struct Request {
@@ -112,6 +125,20 @@ impl Request {
         self
     }
 
+    /// A body as a form sends it, `application/x-www-form-urlencoded`.
+    #[must_use]
+    pub fn form(mut self, fields: &[(&str, &str)]) -> Self {
+        self.headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/x-www-form-urlencoded"),
+        );
+        let body = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(fields)
+            .finish();
+        self.body = Some(Bytes::from(body));
+        self
+    }
+
     /// Whether carrying it out twice does no harm.
     #[must_use]
     pub const fn repeatable(mut self, repeatable: bool) -> Self {
@@ -164,6 +191,7 @@ pub struct ApiClientBuilder {
     base: Url,
     remedy: &'static str,
     rate: Option<Rate>,
+    block: Option<Block>,
     concurrency: usize,
     timeout: Duration,
     deadline: Duration,
@@ -184,6 +212,13 @@ impl ApiClientBuilder {
     #[must_use]
     pub const fn rate(mut self, rate: Rate) -> Self {
         self.rate = Some(rate);
+        self
+    }
+
+    /// How the vendor blocks who exceeds it. Default: not at all.
+    #[must_use]
+    pub const fn block(mut self, block: Block) -> Self {
+        self.block = Some(block);
         self
     }
 
@@ -276,6 +311,7 @@ impl ApiClientBuilder {
                 http,
                 base: self.base,
                 ceiling: self.rate.map(Ceiling::new),
+                block: self.block,
                 slots: Semaphore::new(self.concurrency.max(1)),
                 timeout: self.timeout,
                 deadline: self.deadline,
@@ -308,6 +344,7 @@ struct Inner {
     http: reqwest::Client,
     base: Url,
     ceiling: Option<Ceiling>,
+    block: Option<Block>,
     slots: Semaphore,
     timeout: Duration,
     deadline: Duration,
@@ -391,6 +428,7 @@ impl ApiClient {
             base,
             remedy: "the credentials",
             rate: None,
+            block: None,
             concurrency: 4,
             timeout: Duration::from_secs(10),
             deadline: Duration::from_secs(30),
@@ -424,7 +462,8 @@ impl ApiClient {
     }
 
     /// Sends `request`, and returns what `read` makes of a successful answer. If it makes an error of it that is worth
-    /// repeating, or [`Error::Unreadable`], a repeatable request is sent again.
+    /// repeating, or [`Error::Unreadable`], a repeatable request is sent again; [`Error::RateLimited`] with a delay holds for
+    /// everybody, as 429 does.
     pub async fn send_and_read<T>(
         &self,
         request: &Request,
@@ -436,11 +475,18 @@ impl ApiClient {
         loop {
             attempts += 1;
             let outcome = match self.attempt(request, ends).await {
-                Ok(answer) => read(answer).map_err(|error| Setback {
-                    again: request.repeatable
-                        && (error.is_worth_repeating() || matches!(error, Error::Unreadable { .. })),
-                    error,
-                    at_least: None,
+                Ok(answer) => read(answer).map_err(|error| {
+                    let asked = match &error {
+                        Error::RateLimited { retry_after, .. } => *retry_after,
+                        _ => None,
+                    };
+                    self.keep_silent(asked);
+                    Setback {
+                        again: request.repeatable
+                            && (error.is_worth_repeating() || matches!(error, Error::Unreadable { .. })),
+                        error,
+                        at_least: asked,
+                    }
                 }),
                 Err(setback) => Err(setback),
             };
@@ -547,7 +593,8 @@ impl ApiClient {
                 .store((date - now()).num_milliseconds(), Ordering::Relaxed);
         }
         if !status.is_success() {
-            return Err(self.refused(request, status, &headers));
+            let blocked = self.is_block(request, status, response).await;
+            return Err(self.refused(request, status, &headers, blocked));
         }
         match self.body(response).await {
             Ok(Some(body)) => Ok(Answer { headers, body }),
@@ -557,6 +604,29 @@ impl ApiClient {
                 problem: format!("it is larger than {} bytes", inner.max_body),
             })),
             Err(error) => Err(self.unanswered(request, error)),
+        }
+    }
+
+    /// Whether an answer that is not a success says that the vendor has blocked us.
+    async fn is_block(&self, request: &Request, status: StatusCode, response: reqwest::Response) -> bool {
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            return true;
+        }
+        match &self.inner.block {
+            Some(block) if block.statuses.contains(&status.as_u16()) => {
+                let Ok(Some(body)) = self.body(response).await else {
+                    return false;
+                };
+                let body = String::from_utf8_lossy(&body).to_lowercase();
+                let is_asked = |word: &str| {
+                    request
+                        .query
+                        .iter()
+                        .any(|(_, value)| value.to_lowercase().contains(word))
+                };
+                block.words.iter().any(|word| body.contains(word) && !is_asked(word))
+            }
+            _ => false,
         }
     }
 
@@ -594,13 +664,25 @@ impl ApiClient {
     }
 
     /// What a status that is not a success means.
-    fn refused(&self, request: &Request, status: StatusCode, headers: &HeaderMap) -> Setback {
+    fn refused(&self, request: &Request, status: StatusCode, headers: &HeaderMap, blocked: bool) -> Setback {
         let inner = &*self.inner;
         let (system, doing) = (inner.system, request.doing.clone());
         let message = format!("status {}", status.as_u16());
         let asked = headers
             .get(RETRY_AFTER)
             .and_then(|value| retry_after(value.to_str().ok()?, self.server_now()));
+        if blocked {
+            let wait = asked.or(inner.block.map(|block| block.lasts));
+            self.keep_silent(wait);
+            return Setback {
+                error: Error::RateLimited {
+                    system,
+                    retry_after: wait,
+                },
+                again: true,
+                at_least: wait,
+            };
+        }
         let error = match status {
             StatusCode::UNAUTHORIZED => Error::Auth {
                 system,
@@ -620,17 +702,6 @@ impl ApiClient {
                 system,
                 doing: format!("{doing} ({message})"),
             },
-            StatusCode::TOO_MANY_REQUESTS => {
-                self.keep_silent(asked);
-                return Setback {
-                    error: Error::RateLimited {
-                        system,
-                        retry_after: asked,
-                    },
-                    again: true,
-                    at_least: asked,
-                };
-            }
             status if status.is_redirection() => Error::Rejected {
                 system,
                 field: Some("url".to_owned()),

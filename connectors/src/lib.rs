@@ -14,11 +14,17 @@
 //! Add a folder with a configuration (serde, unknown keys refused) and a type that implements [`Connector`] and one of the
 //! other two; name it in [`Kind`]; pass the conformance suite in `tests/`. `docs/connectors.md` has it at length.
 
+mod catalogue;
 mod error;
 pub mod http;
+mod lenient;
+pub mod oblio;
 mod records;
+mod settings;
+pub mod smartbill;
 pub mod sql;
 mod time;
+mod together;
 pub mod tryton;
 
 use std::fmt;

@@ -16,6 +16,10 @@ pub enum Kind {
     Tryton,
     /// A database of one's own, by SQL.
     Sql,
+    /// SmartBill, invoicing and stock.
+    Smartbill,
+    /// Oblio, invoicing and stock.
+    Oblio,
 }
 
 impl Kind {
@@ -24,6 +28,8 @@ impl Kind {
         match self {
             Self::Tryton => "tryton",
             Self::Sql => "sql",
+            Self::Smartbill => "smartbill",
+            Self::Oblio => "oblio",
         }
     }
 }

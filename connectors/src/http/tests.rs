@@ -255,6 +255,67 @@ async fn retry_after_is_waited_for_by_everybody_and_never_past_the_deadline() {
     assert_eq!(server.seen().len(), 1);
 }
 
+#[tokio::test]
+async fn who_is_blocked_asks_no_more_until_it_is_over() {
+    let block = Block {
+        statuses: &[403],
+        words: &["blocat"],
+        lasts: Duration::from_mins(10),
+    };
+    for (status, body) in [(429, ""), (403, "{\"errorText\": \"Cont BLOCAT temporar\"}")] {
+        let server = Server::start(move |_| answer(status, "", body)).await;
+        let client = server.client().block(block).build().unwrap();
+        for _ in 0..3 {
+            let error = client.send(&read()).await.unwrap_err();
+            let Error::RateLimited {
+                retry_after: Some(wait),
+                ..
+            } = error
+            else {
+                panic!("{error:?}");
+            };
+            assert!(wait > Duration::from_secs(590), "{wait:?}");
+        }
+        assert_eq!(server.seen().len(), 1, "{status}");
+    }
+    let server = Server::start(|_| answer(403, "", "no product Blocat")).await;
+    let request = read().query("code", "BLOCAT");
+    let error = server
+        .client()
+        .block(block)
+        .build()
+        .unwrap()
+        .send(&request)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Forbidden { .. }), "{error:?}");
+    for (status, body) in [(403, "{\"errorText\": \"no right\"}"), (401, "blocat")] {
+        let server = Server::start(move |_| answer(status, "", body)).await;
+        let error = server
+            .client()
+            .block(block)
+            .build()
+            .unwrap()
+            .send(&read())
+            .await
+            .unwrap_err();
+        assert!(!matches!(error, Error::RateLimited { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn forms_are_encoded_by_construction() {
+    let server = Server::start(|_| answer(200, "", "{}")).await;
+    let request = Request::new(Method::POST, "log in").form(&[("name", "a&b=c"), ("key", "ă +%")]);
+    server.client().build().unwrap().send(&request).await.unwrap();
+    let head = &server.seen()[0].head;
+    assert!(
+        head.contains("content-type: application/x-www-form-urlencoded\r\n"),
+        "{head}"
+    );
+    assert_eq!(request.body.as_deref(), Some(&b"name=a%26b%3Dc&key=%C4%83+%2B%25"[..]));
+}
+
 #[test]
 fn retry_after_is_read_as_seconds_and_as_a_date() {
     let now = DateTime::parse_from_rfc3339("2026-01-19T10:00:00Z").unwrap().to_utc();

@@ -1,8 +1,11 @@
-//! The integration tests: real systems, installed and started by the tests themselves.
+//! The integration tests: real systems, installed and started by the tests themselves; hosted ones are played by fakes that keep
+//! to what is documented of them, and block as they do.
 
 #![expect(clippy::unwrap_used, reason = "a harness that cannot go on ends its test")]
 
 mod conformance;
+mod oblio;
+mod smartbill;
 mod sql;
 mod support;
 mod tryton;

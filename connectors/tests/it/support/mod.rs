@@ -1,6 +1,9 @@
 //! What the tests run against.
 
+pub(crate) mod fake;
 pub(crate) mod mariadb;
+pub(crate) mod oblio;
 pub(crate) mod postgres;
 mod server;
+pub(crate) mod smartbill;
 pub(crate) mod tryton;
