@@ -110,6 +110,8 @@ pub(crate) fn thirty() -> Rate {
 pub(crate) struct Gate {
     limits: Vec<Rate>,
     seen: VecDeque<Instant>,
+    /// How many came before the connector that asks now.
+    before: usize,
     blocked: bool,
 }
 
@@ -118,15 +120,22 @@ impl Gate {
         Self {
             limits: limits.to_vec(),
             seen: VecDeque::new(),
+            before: 0,
             blocked: false,
         }
+    }
+
+    /// Another connector begins, which knows nothing of the requests of those before it.
+    pub(crate) fn begin_anew(&mut self) {
+        self.before = self.seen.len();
     }
 
     /// Counts a request, and says whether it is let through.
     pub(crate) fn lets_through(&mut self, at: Instant) -> bool {
         self.seen.push_back(at);
         for limit in &self.limits {
-            let recent = self.seen.iter().filter(|seen| at.duration_since(**seen) < limit.per);
+            let of_one = self.seen.iter().skip(self.before);
+            let recent = of_one.filter(|seen| at.duration_since(**seen) < limit.per);
             self.blocked |= recent.count() > limit.requests.get() as usize;
         }
         !self.blocked

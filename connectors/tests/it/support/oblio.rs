@@ -114,6 +114,7 @@ impl Fake {
     }
 
     pub(crate) fn connector(&self, more: &Value) -> Oblio {
+        self.state().gate.begin_anew();
         Oblio::with_rate(self.config(more), fake::short()).unwrap()
     }
 

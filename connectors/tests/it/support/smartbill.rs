@@ -89,6 +89,7 @@ impl Fake {
     }
 
     pub(crate) fn connector(&self, more: &Value) -> Smartbill {
+        self.state().gate.begin_anew();
         Smartbill::with_rate(self.config(more), fake::short()).unwrap()
     }
 
