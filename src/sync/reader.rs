@@ -64,7 +64,7 @@ impl Reader<'_> {
             }
             let page = self
                 .run
-                .unless_cancelled(pages.page(request, sweep, store.pages))
+                .unless_cancelled(pages.page(request, sweep, store.at_stake(sweep)))
                 .await??;
             if pages.is_outdated(&page) {
                 continue;
@@ -185,10 +185,13 @@ impl Reader<'_> {
     }
 }
 
+/// After so many pages, those without a checkpoint are many, and told by the time they took.
+const FEW: u64 = 128;
+
 /// How many pages that change nothing may go without a checkpoint, however fast they come. Each checkpoint is written to
 /// disk, where a long list of which nothing changed should leave little: some 35 for 2,000 pages.
 fn unclaimed_allowed(pages: u64) -> usize {
-    let allowed = if pages < 128 { pages / 8 } else { pages / 2 };
+    let allowed = if pages < FEW { pages / 8 } else { pages / 2 };
     usize::try_from(allowed).map_or(usize::MAX, |allowed| allowed.max(2))
 }
 
@@ -237,6 +240,13 @@ impl<'a> Store<'a> {
         self.room() == 0 || self.writer.is_waited_for()
     }
 
+    /// How many pages a run that is killed would fetch again, beside those on their way and the two that may be without a
+    /// checkpoint anyway.
+    fn at_stake(&self, sweep: &Sweep) -> usize {
+        let unclaimed = if sweep.pages() < FEW { self.unclaimed } else { 0 };
+        self.pages + unclaimed.saturating_sub(2)
+    }
+
     /// How many pages may be taken together.
     fn room(&self) -> usize {
         let allowed = if self.is_among_others {
@@ -262,7 +272,7 @@ impl<'a> Store<'a> {
                 asked_at: Some(page.asked_at),
             })
             .collect();
-        let unstored = self.pages + taken.len();
+        let unstored = self.at_stake(sweep) + taken.len();
         let outcomes = pages
             .meanwhile(sweep, unstored, self.writer.store_all(&commits))
             .await?;
@@ -292,6 +302,7 @@ impl<'a> Store<'a> {
             return Ok(());
         }
         let now = self.reader.run.job.clock.monotonic();
+        let at_stake = self.at_stake(sweep);
         self.unclaimed += self.pages;
         let is_over = sweep.next().is_none();
         let is_due = self.writer.is_open()
@@ -300,7 +311,7 @@ impl<'a> Store<'a> {
         let checkpoint = (self.reader.checkpointed && !is_over && is_due).then(|| sweep.checkpoint());
         self.is_among_others = self.writer.is_waited_for();
         let work = self.writer.commit(checkpoint.as_deref());
-        pages.meanwhile(sweep, self.pages, work).await?;
+        pages.meanwhile(sweep, at_stake, work).await?;
         self.pages = 0;
         if checkpoint.is_some() {
             self.saved_at = now;
