@@ -72,6 +72,34 @@ pub struct Check {
     pub found: Found,
 }
 
+impl Check {
+    /// All is well; what was seen.
+    pub(crate) fn good(what: impl Into<String>, seen: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            found: Found::Good(seen.into()),
+        }
+    }
+
+    /// It does not work, and what to do about it.
+    pub(crate) fn bad(what: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            found: Found::bad(problem, remedy),
+        }
+    }
+}
+
+impl Found {
+    /// It does not work, and what to do about it.
+    pub(crate) fn bad(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Bad {
+            problem: problem.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
 /// What a check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {

@@ -5,23 +5,6 @@ use super::answer::{CompanyRow, ManagementRow, read};
 use crate::error::Error;
 use crate::records::{Check, Found};
 
-fn good(what: &str, seen: impl Into<String>) -> Check {
-    Check {
-        what: what.to_owned(),
-        found: Found::Good(seen.into()),
-    }
-}
-
-fn bad(what: &str, problem: impl Into<String>, remedy: &str) -> Check {
-    Check {
-        what: what.to_owned(),
-        found: Found::Bad {
-            problem: problem.into(),
-            remedy: remedy.to_owned(),
-        },
-    }
-}
-
 /// What to do about an error that anything may have.
 fn remedy(error: &Error) -> &'static str {
     match error {
@@ -50,16 +33,19 @@ fn digits(cif: &str) -> &str {
 impl Oblio {
     /// Every check, until one fails without which the others make no sense.
     pub(super) async fn checks(&self) -> Vec<Check> {
-        let reached = good("reached", self.config.url.origin().ascii_serialization());
+        let reached = Check::good("reached", self.config.url.origin().ascii_serialization());
         if let Err(error) = self.session.log_in().await {
             let what = match error {
                 Error::Auth { .. } => "credentials",
                 Error::RateLimited { .. } => "limit",
-                _ => return vec![bad("reached", error.to_string(), remedy(&error))],
+                _ => return vec![Check::bad("reached", error.to_string(), remedy(&error))],
             };
-            return vec![reached, bad(what, error.to_string(), remedy(&error))];
+            return vec![reached, Check::bad(what, error.to_string(), remedy(&error))];
         }
-        let mut checks = vec![reached, good("credentials", format!("user {}", self.config.client_id))];
+        let mut checks = vec![
+            reached,
+            Check::good("credentials", format!("user {}", self.config.client_id)),
+        ];
         let company = self.check_company().await;
         let is_there = matches!(company.found, Found::Good(_));
         checks.push(company);
@@ -79,12 +65,12 @@ impl Oblio {
             .await;
         let companies = match companies {
             Ok(companies) => companies,
-            Err(error) => return bad("company", error.to_string(), remedy(&error)),
+            Err(error) => return Check::bad("company", error.to_string(), remedy(&error)),
         };
         let wanted = digits(&self.config.cif);
         let is_it = |row: &&CompanyRow| row.cif.as_deref().is_some_and(|cif| digits(cif) == wanted);
         if let Some(row) = companies.iter().find(is_it) {
-            return good("company", row.company.as_deref().unwrap_or(&self.config.cif));
+            return Check::good("company", row.company.as_deref().unwrap_or(&self.config.cif));
         }
         let known: Vec<&str> = companies.iter().filter_map(|row| row.cif.as_deref()).collect();
         let known = if known.is_empty() {
@@ -92,7 +78,7 @@ impl Oblio {
         } else {
             known.join(", ")
         };
-        bad(
+        Check::bad(
             "company",
             format!("the account has no company {}; it has {known}", self.config.cif),
             "correct cif, or client_id",
@@ -110,12 +96,12 @@ impl Oblio {
             .await;
         let activate = "activate stock in Oblio, under Setari > Stocuri: without it there is none to tell";
         let there = match there {
-            Ok(there) if there.is_empty() => return bad(what, "the company has no warehouse", activate),
+            Ok(there) if there.is_empty() => return Check::bad(what, "the company has no warehouse", activate),
             Ok(there) => there,
             Err(error @ (Error::Rejected { .. } | Error::NotFound { .. })) => {
-                return bad(what, error.to_string(), activate);
+                return Check::bad(what, error.to_string(), activate);
             }
-            Err(error) => return bad(what, error.to_string(), remedy(&error)),
+            Err(error) => return Check::bad(what, error.to_string(), remedy(&error)),
         };
         let name = |row: &ManagementRow| {
             let management = row.management.as_deref().unwrap_or("?");
@@ -132,35 +118,35 @@ impl Oblio {
             .collect();
         if counting.is_empty() {
             let all: Vec<String> = there.iter().map(name).collect();
-            return bad(
+            return Check::bad(
                 what,
                 format!("none is the one that counts; there are {}", all.join(", ")),
                 "correct management and workstation: names exactly as in Oblio",
             );
         }
-        good(what, counting.join(", "))
+        Check::good(what, counting.join(", "))
     }
 
     async fn check_products(&self) -> Check {
         match self.page(None, 0).await {
-            Ok(rows) if rows.is_empty() => bad(
+            Ok(rows) if rows.is_empty() => Check::bad(
                 "products",
                 "the company has no products",
                 "see in Oblio whether there are any, and whether cif is that company's",
             ),
-            Ok(rows) if rows.iter().all(|row| row.code.is_none()) => bad(
+            Ok(rows) if rows.iter().all(|row| row.code.is_none()) => Check::bad(
                 "products",
                 "none of the first products has a code",
                 "give the products codes in Oblio: products are asked for by them",
             ),
             Ok(rows) => {
                 let without = rows.iter().filter(|row| row.code.is_none()).count();
-                good(
+                Check::good(
                     "products",
                     format!("of the first {}, {without} have no code and are not found", rows.len()),
                 )
             }
-            Err(error) => bad("products", error.to_string(), remedy(&error)),
+            Err(error) => Check::bad("products", error.to_string(), remedy(&error)),
         }
     }
 }

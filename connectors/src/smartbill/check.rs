@@ -3,33 +3,16 @@
 use super::Smartbill;
 use super::answer::Lines;
 use crate::error::Error;
-use crate::records::{Check, Found};
-
-fn good(what: &str, seen: impl Into<String>) -> Check {
-    Check {
-        what: what.to_owned(),
-        found: Found::Good(seen.into()),
-    }
-}
-
-fn bad(what: &str, problem: impl Into<String>, remedy: &str) -> Check {
-    Check {
-        what: what.to_owned(),
-        found: Found::Bad {
-            problem: problem.into(),
-            remedy: remedy.to_owned(),
-        },
-    }
-}
+use crate::records::Check;
 
 impl Smartbill {
     /// Every check, until one fails without which the others make no sense.
     pub(super) async fn checks(&self) -> Vec<Check> {
-        let reached = good("reached", self.config.url.origin().ascii_serialization());
-        let credentials = good("credentials", format!("user {}", self.config.username));
+        let reached = Check::good("reached", self.config.url.origin().ascii_serialization());
+        let credentials = Check::good("credentials", format!("user {}", self.config.username));
         let error = match self.lines(None, None).await {
             Ok(lines) => {
-                let mut checks = vec![reached, credentials, good("company", &self.config.cif)];
+                let mut checks = vec![reached, credentials, Check::good("company", &self.config.cif)];
                 checks.extend(self.check_lines(&lines));
                 return checks;
             }
@@ -39,28 +22,28 @@ impl Smartbill {
         match error {
             Error::Auth { .. } => {
                 let remedy = "correct username and token: they are in SmartBill under Contul meu > Integrari";
-                vec![reached, bad("credentials", problem, remedy)]
+                vec![reached, Check::bad("credentials", problem, remedy)]
             }
             Error::RateLimited { .. } => {
                 let remedy = "wait 10 minutes, and see that no other program asks much with this token";
-                vec![reached, bad("limit", problem, remedy)]
+                vec![reached, Check::bad("limit", problem, remedy)]
             }
             Error::Forbidden { .. } | Error::Unsupported { .. } => {
                 let remedy = "see that the subscription has stock (SmartBill Gestiune) and the API";
-                vec![reached, bad("permission to read stock", problem, remedy)]
+                vec![reached, Check::bad("permission to read stock", problem, remedy)]
             }
             Error::Rejected { field: Some(field), .. } if field == "url" => {
-                vec![bad("reached", problem, "correct url, or leave it out")]
+                vec![Check::bad("reached", problem, "correct url, or leave it out")]
             }
-            Error::NotFound { .. } => vec![bad("reached", problem, "correct url, or leave it out")],
+            Error::NotFound { .. } => vec![Check::bad("reached", problem, "correct url, or leave it out")],
             Error::Rejected { .. } | Error::Conflict { .. } => {
                 let remedy = "correct cif: as SmartBill has it, under Configurare > Date firma; and see that the subscription \
                               has stock (SmartBill Gestiune) and the API";
-                vec![reached, bad("company", problem, remedy)]
+                vec![reached, Check::bad("company", problem, remedy)]
             }
             Error::Transient { .. } | Error::Unreadable { .. } => {
                 let remedy = "see that url is right and that no firewall or proxy is between, then check again";
-                vec![bad("reached", problem, remedy)]
+                vec![Check::bad("reached", problem, remedy)]
             }
         }
     }
@@ -76,31 +59,31 @@ impl Smartbill {
             .map(|name| name.trim())
             .collect();
         let warehouses = if !missing.is_empty() {
-            bad(
+            Check::bad(
                 "warehouses",
                 format!("no stock is listed in {}", missing.join(", ")),
                 "correct warehouses: names exactly as in SmartBill, under Gestiuni",
             )
         } else if there.is_empty() {
-            bad(
+            Check::bad(
                 "warehouses",
                 "no stock is listed at all",
                 "see in SmartBill whether there is any, and whether the cif is that company's",
             )
         } else {
-            good("warehouses", there.join(", "))
+            Check::good("warehouses", there.join(", "))
         };
         let (with, without): (Vec<_>, Vec<_>) = lines.lines.iter().partition(|line| line.code.is_some());
         let codes = if with.is_empty() && !without.is_empty() {
-            bad(
+            Check::bad(
                 "product codes",
                 "no product has a code",
                 "give the products codes in SmartBill: products are asked for by them",
             )
         } else if without.is_empty() {
-            good("product codes", format!("{} lines of stock", with.len()))
+            Check::good("product codes", format!("{} lines of stock", with.len()))
         } else {
-            good(
+            Check::good(
                 "product codes",
                 format!(
                     "{} lines of stock; {} have no code and are not found",

@@ -23,13 +23,13 @@ impl Sql {
         let mut checks = Vec::new();
         match self.tell(version).await {
             Ok(version) => {
-                checks.push(good("connection", "it is reached"));
-                checks.push(good("credentials", "they are accepted"));
-                checks.push(good("version", format!("version {version}")));
+                checks.push(Check::good("connection", "it is reached"));
+                checks.push(Check::good("credentials", "they are accepted"));
+                checks.push(Check::good("version", format!("version {version}")));
             }
             // Somebody was there to refuse them.
             Err(error @ Error::Auth { .. }) => {
-                checks.push(good("connection", "it is reached"));
+                checks.push(Check::good("connection", "it is reached"));
                 checks.push(bad("credentials", &error));
                 return checks;
             }
@@ -40,7 +40,7 @@ impl Sql {
         }
         checks.push(match self.tell(read_only).await {
             Ok(value) if ["1", "on", "ON"].contains(&value.as_str()) => {
-                good("read only", "the database refuses to write for us")
+                Check::good("read only", "the database refuses to write for us")
             }
             Ok(_) => Check {
                 what: "read only".to_owned(),
@@ -116,13 +116,6 @@ impl Sql {
     }
 }
 
-fn good(what: &str, seen: impl Into<String>) -> Check {
-    Check {
-        what: what.to_owned(),
-        found: Found::Good(seen.into()),
-    }
-}
-
 fn bad(what: &str, error: &Error) -> Check {
     let remedy = match error {
         Error::Auth { .. } => "correct user and password in `url`",
@@ -137,11 +130,5 @@ fn bad(what: &str, error: &Error) -> Check {
             "correct what the message names"
         }
     };
-    Check {
-        what: what.to_owned(),
-        found: Found::Bad {
-            problem: error.to_string(),
-            remedy: remedy.to_owned(),
-        },
-    }
+    Check::bad(what, error.to_string(), remedy)
 }

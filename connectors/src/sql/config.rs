@@ -7,6 +7,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de};
 
+use crate::settings;
+
 /// A company's own database, and how to ask it. The module's page says what the queries are given and are to answer.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,7 +25,7 @@ pub struct Config {
     #[serde(default)]
     pub search_query: Option<String>,
     /// How long a lookup may take, connecting included: `3s`, `500ms`; from 10 ms to 10 minutes.
-    #[serde(default = "three_seconds", deserialize_with = "duration")]
+    #[serde(default = "three_seconds", deserialize_with = "timeout")]
     pub timeout: Duration,
     /// How many rows a query may return.
     #[serde(default = "thousand", deserialize_with = "number")]
@@ -55,25 +57,10 @@ const fn two() -> NonZeroUsize {
     NonZeroUsize::new(2).expect("not zero")
 }
 
-/// A whole number with its unit, as durations are written everywhere in the configuration.
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    millis_of(&text)
-        .map(Duration::from_millis)
+fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    Some(settings::duration(deserializer)?)
         .filter(|duration| (Duration::from_millis(10)..=Duration::from_mins(10)).contains(duration))
-        .ok_or_else(|| de::Error::custom("expected a duration from 10ms to 10m with its unit, such as \"3s\""))
-}
-
-fn millis_of(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
-    let unit = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(unit)
+        .ok_or_else(|| de::Error::custom("expected a duration from 10ms to 10m"))
 }
 
 /// A number, also as a text: in the environment, everything is one.

@@ -28,13 +28,6 @@ fn check(what: impl Into<String>, found: Found) -> Check {
     }
 }
 
-fn bad(problem: impl Into<String>, remedy: impl Into<String>) -> Found {
-    Found::Bad {
-        problem: problem.into(),
-        remedy: remedy.into(),
-    }
-}
-
 fn is_supported(version: &str) -> bool {
     let mut numbers = version.split('.').map_while(|part| part.parse::<u32>().ok());
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= OLDEST
@@ -54,7 +47,7 @@ impl Tryton {
             }
             Err(error) => {
                 let remedy = "see that url is right, that trytond runs, and that no firewall is between";
-                checks.push(check("reached", bad(error.to_string(), remedy)));
+                checks.push(check("reached", Found::bad(error.to_string(), remedy)));
                 return checks;
             }
         }
@@ -65,7 +58,10 @@ impl Tryton {
             .call("res.user", "get_preferences", json!([true, {}]), Effect::Reads)
             .await;
         if let Err(error) = login {
-            checks.push(check("credentials", bad(error.to_string(), login_remedy(&error))));
+            checks.push(check(
+                "credentials",
+                Found::bad(error.to_string(), login_remedy(&error)),
+            ));
             return checks;
         }
         checks.push(check(
@@ -82,15 +78,15 @@ impl Tryton {
             let what = format!("permission to {right} {model}");
             let found = match self.has_right(model, right).await {
                 Ok(true) => Found::Good(format!("for {purpose}")),
-                Ok(false) => bad(
+                Ok(false) => Found::bad(
                     format!("the user may not {right} {model}, which {purpose} need"),
                     "add the user to a group that may, in Administration > Users",
                 ),
-                Err(Error::Unsupported { .. }) => bad(
+                Err(Error::Unsupported { .. }) => Found::bad(
                     format!("there is no {model}, which {purpose} need"),
                     "activate its module, in Administration > Modules, if that is wanted",
                 ),
-                Err(error) => bad(error.to_string(), "see the server's log"),
+                Err(error) => Found::bad(error.to_string(), "see the server's log"),
             };
             checks.push(check(what, found));
         }
@@ -121,7 +117,7 @@ impl Tryton {
             Ok(setup) => setup,
             Err(error) => {
                 let remedy = "correct company, or give the user a company in Administration > Users";
-                checks.push(check("company", bad(error.to_string(), remedy)));
+                checks.push(check("company", Found::bad(error.to_string(), remedy)));
                 return;
             }
         };
@@ -132,12 +128,12 @@ impl Tryton {
         ));
         let codes: Vec<String> = setup.warehouses.iter().map(WarehouseRow::code).collect();
         let found = if !setup.missing.is_empty() {
-            bad(
+            Found::bad(
                 format!("there is no warehouse {}", setup.missing.join(", ")),
                 "correct warehouses: codes or names, as under Inventory & Stock > Locations",
             )
         } else if codes.is_empty() {
-            bad(
+            Found::bad(
                 "the user sees no warehouse",
                 "create one, or let the user read locations",
             )
@@ -153,7 +149,7 @@ impl Tryton {
             match self.checked_reference_field(entity).await {
                 Ok(field) => checks.push(check(key, Found::Good(field.to_owned()))),
                 Err(error @ Error::Rejected { .. }) => {
-                    checks.push(check(key, bad(error.to_string(), format!("correct {key}"))));
+                    checks.push(check(key, Found::bad(error.to_string(), format!("correct {key}"))));
                 }
                 // The permissions have said why.
                 Err(_) => {}
@@ -162,7 +158,7 @@ impl Tryton {
         if let Some(name) = &self.config.price_list {
             let found = match self.price_list(&setup, name).await {
                 Ok(_) => Found::Good(name.clone()),
-                Err(error) => bad(error.to_string(), "correct price_list"),
+                Err(error) => Found::bad(error.to_string(), "correct price_list"),
             };
             checks.push(check("price list", found));
         }
@@ -173,7 +169,7 @@ fn version_found(version: &str) -> Found {
     if is_supported(version) {
         Found::Good(format!("version {version}"))
     } else {
-        bad(
+        Found::bad(
             format!("version {version} is older than {}.{}", OLDEST.0, OLDEST.1),
             "upgrade Tryton",
         )

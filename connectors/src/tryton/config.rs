@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use url::Url;
 
 use super::SYSTEM;
 use crate::error::Error;
+use crate::settings::{duration, ten_seconds};
 
 /// How to reach a Tryton database, and what of it counts.
 #[derive(Clone, Debug, Deserialize)]
@@ -86,29 +87,6 @@ impl TrytonConfig {
 
 fn reference() -> String {
     "reference".to_owned()
-}
-
-const fn ten_seconds() -> Duration {
-    Duration::from_secs(10)
-}
-
-/// A whole number with its unit (ms, s or m).
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let number = text[..digits].parse::<u32>().ok();
-    let unit = match &text[digits..] {
-        "ms" => Some(1),
-        "s" => Some(1_000),
-        "m" => Some(60_000),
-        _ => None,
-    };
-    match (number, unit) {
-        (Some(number), Some(unit)) => Ok(Duration::from_millis(u64::from(number) * unit)),
-        _ => Err(serde::de::Error::custom(
-            "expected a duration with its unit (ms, s or m), such as \"10s\"",
-        )),
-    }
 }
 
 #[cfg(test)]
