@@ -12,9 +12,11 @@
 //! - No redirect is followed: it might lead to another host, and would be a request that the limit does not know of.
 //! - Every call ends within its deadline, whatever the server does.
 
+mod address;
+mod ceiling;
+mod request;
+
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
-use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,25 +25,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::header::{ACCEPT, AUTHORIZATION, DATE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use rand::RngExt as _;
 use serde::de::DeserializeOwned;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use url::{Host, Url};
+use tokio::sync::Semaphore;
+use url::Url;
+
+use address::{is_nearby, redirected};
+use ceiling::Ceiling;
+pub use ceiling::Rate;
+pub use request::{Answer, Request};
 
 use crate::error::Error;
 use crate::time::{monotonic, now, sleep};
-
-/// How many requests a vendor allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// So many requests…
-    pub requests: NonZeroU32,
-    /// …in any period of this length.
-    pub per: Duration,
-}
 
 /// How a vendor answers whom it has blocked for asking too much, and for how long it does. Whoever is answered so leaves it
 /// alone until then: asking on makes it worse. 429 always is such an answer.
@@ -54,134 +51,6 @@ pub struct Block {
     pub words: &'static [&'static str],
     /// How long it lasts, unless the answer says.
     pub lasts: Duration,
-}
-
-/// A request, relative to the client's base URL. Path, query and body are encoded by construction.
-#[derive(Clone)]
-pub struct Request {
-    method: Method,
-    doing: String,
-    segments: Vec<String>,
-    query: Vec<(String, String)>,
-    headers: HeaderMap,
-    body: Option<Bytes>,
-    repeatable: bool,
-}
-
-impl fmt::Debug for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Request")
-            .field("method", &self.method)
-            .field("doing", &self.doing)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Request {
-    /// A request with this method. `doing` says in errors and logs what it is for, e.g. `read product.product`; it holds
-    /// nothing that comes from a chat. What is sent with GET, HEAD, PUT or DELETE is repeatable, until
-    /// [`repeatable`](Self::repeatable) says otherwise.
-    pub fn new(method: Method, doing: impl Into<String>) -> Self {
-        let repeatable = method.is_idempotent();
-        Self {
-            method,
-            doing: doing.into(),
-            segments: Vec::new(),
-            query: Vec::new(),
-            headers: HeaderMap::new(),
-            body: None,
-            repeatable,
-        }
-    }
-
-    /// The segments of the path below the base URL; each is percent-encoded. An empty one at the end is a slash at the end.
-    #[must_use]
-    pub fn path<S: Into<String>>(mut self, segments: impl IntoIterator<Item = S>) -> Self {
-        self.segments = segments.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// One more parameter of the query.
-    #[must_use]
-    pub fn query(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.query.push((name.into(), value.into()));
-        self
-    }
-
-    /// A header. Its value is never logged.
-    #[must_use]
-    pub fn header(mut self, name: HeaderName, mut value: HeaderValue) -> Self {
-        value.set_sensitive(true);
-        self.headers.insert(name, value);
-        self
-    }
-
-    /// A JSON body.
-    #[must_use]
-    pub fn json(mut self, body: &serde_json::Value) -> Self {
-        self.headers
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        self.body = Some(Bytes::from(body.to_string()));
-        self
-    }
-
-    /// A body as a form sends it, `application/x-www-form-urlencoded`.
-    #[must_use]
-    pub fn form(mut self, fields: &[(&str, &str)]) -> Self {
-        self.headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/x-www-form-urlencoded"),
-        );
-        let body = url::form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(fields)
-            .finish();
-        self.body = Some(Bytes::from(body));
-        self
-    }
-
-    /// Whether carrying it out twice does no harm.
-    #[must_use]
-    pub const fn repeatable(mut self, repeatable: bool) -> Self {
-        self.repeatable = repeatable;
-        self
-    }
-}
-
-/// A successful answer.
-#[derive(Clone)]
-pub struct Answer {
-    /// Its headers.
-    pub headers: HeaderMap,
-    /// Its body, decompressed.
-    pub body: Bytes,
-}
-
-impl fmt::Debug for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer")
-            .field("bytes", &self.body.len())
-            .finish_non_exhaustive()
-    }
-}
-
-impl Answer {
-    /// The body as JSON; else what is wrong with it, without quoting it.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, String> {
-        let start = self.body.iter().find(|byte| !byte.is_ascii_whitespace());
-        match start {
-            None => Err("the answer is empty".to_owned()),
-            Some(b'<') => Err("an HTML or XML page".to_owned()),
-            // The error's own text may quote a value.
-            Some(_) => serde_json::from_slice(&self.body).map_err(|error| {
-                let what = match error.classify() {
-                    serde_json::error::Category::Data => "not the expected JSON",
-                    serde_json::error::Category::Eof => "JSON that breaks off",
-                    _ => "no JSON",
-                };
-                format!("{what} (line {}, column {})", error.line(), error.column())
-            }),
-        }
-    }
 }
 
 /// Puts an [`ApiClient`] together.
@@ -354,51 +223,6 @@ struct Inner {
     silent_until: Mutex<Option<Instant>>,
     /// The server's clock minus ours, in milliseconds.
     clock_offset: AtomicI64,
-}
-
-/// What the vendor allows.
-struct Ceiling {
-    pace: DefaultDirectRateLimiter,
-    places: Arc<Semaphore>,
-    per: Duration,
-}
-
-impl Ceiling {
-    fn new(rate: Rate) -> Self {
-        let interval = (rate.per / rate.requests.get()).max(Duration::from_nanos(1));
-        // An interval that is not zero is always a quota.
-        let quota = Quota::with_period(interval).unwrap_or_else(|| Quota::per_second(rate.requests));
-        Self {
-            pace: RateLimiter::direct(quota.allow_burst(NonZeroU32::MIN)),
-            places: Arc::new(Semaphore::new(rate.requests.get() as usize)),
-            per: rate.per,
-        }
-    }
-
-    async fn enter(&self) -> Place {
-        let permit = Arc::clone(&self.places).acquire_owned().await.ok();
-        let place = Place { permit, per: self.per };
-        self.pace.until_ready().await;
-        place
-    }
-}
-
-/// A request's place among those that the server counts, until a period after it is dropped.
-struct Place {
-    permit: Option<OwnedSemaphorePermit>,
-    per: Duration,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let (permit, per) = (self.permit.take(), self.per);
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                sleep(per).await;
-                drop(permit);
-            });
-        }
-    }
 }
 
 /// An attempt that failed.
@@ -777,22 +601,6 @@ fn http_date(value: &str) -> Option<DateTime<Utc>> {
     Some(DateTime::parse_from_rfc2822(value.trim()).ok()?.to_utc())
 }
 
-/// Where a redirect leads: scheme, host and port only, the rest may hold what was asked for.
-fn redirected(headers: &HeaderMap, base: &Url) -> String {
-    let target = headers.get(LOCATION).and_then(|target| target.to_str().ok());
-    let origin = target.and_then(|target| Some(base.join(target).ok()?.origin()));
-    match origin {
-        Some(origin) if origin == base.origin() => "it redirects to another path of the same host".to_owned(),
-        Some(origin) if origin.is_tuple() => {
-            format!(
-                "it redirects to {}; if that is right, use it",
-                origin.ascii_serialization()
-            )
-        }
-        _ => "it redirects somewhere else".to_owned(),
-    }
-}
-
 /// The text of the last cause: the outer ones only say "error sending request".
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
@@ -800,33 +608,6 @@ fn innermost(error: &dyn std::error::Error) -> String {
         innermost = source;
     }
     innermost.to_string()
-}
-
-/// Whether a URL's host is this machine, or surely in its own network.
-fn is_nearby(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(ip)) => is_private_v4(ip),
-        Some(Host::Ipv6(ip)) => is_private_v6(ip),
-        Some(Host::Domain(name)) => {
-            let name = name.trim_end_matches('.');
-            !name.contains('.')
-                || [".localhost", ".local", ".lan", ".internal", ".home.arpa"]
-                    .iter()
-                    .any(|suffix| name.ends_with(suffix))
-        }
-        None => false,
-    }
-}
-
-const fn is_private_v4(ip: Ipv4Addr) -> bool {
-    ip.is_loopback() || ip.is_private() || ip.is_link_local()
-}
-
-fn is_private_v6(ip: Ipv6Addr) -> bool {
-    ip.to_ipv4_mapped().map_or_else(
-        || ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
-        is_private_v4,
-    )
 }
 
 #[cfg(test)]

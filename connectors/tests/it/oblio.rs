@@ -1,52 +1,16 @@
 //! The Oblio connector, against a fake of what is documented of Oblio.
 
-use std::str::FromStr as _;
 use std::time::Duration;
 
 use allai_connectors::oblio::{FEW, Oblio};
-use allai_connectors::{Check, Connector, Erp, Error, Figures, Found, Price, PriceQuery, Stock};
+use allai_connectors::{Connector, Erp, Error, Price, PriceQuery};
 use futures_util::future::join_all;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use crate::conformance::{self, Shelf, hostile};
 use crate::support::oblio::{Fake, Manner, SECRET, goods, service};
-
-const ODD: [&str; 3] = ["100%_\\", "[\"code\",\"ilike\",\"%\"]", "x'; DROP TABLE products; --"];
-
-fn number(text: &str) -> Option<Decimal> {
-    Decimal::from_str(text).ok()
-}
-
-fn on_hand(text: &str) -> Figures {
-    Figures {
-        on_hand: number(text),
-        available: None,
-    }
-}
-
-fn strings(texts: &[&str]) -> Vec<String> {
-    texts.iter().map(|&text| text.to_owned()).collect()
-}
-
-fn told(stock: &[Stock]) -> Vec<(&str, Option<Decimal>)> {
-    stock
-        .iter()
-        .map(|stock| (stock.asked.as_str(), stock.total.on_hand))
-        .collect()
-}
-
-fn bad<'a>(checks: &'a [Check], what: &str) -> (&'a str, &'a str) {
-    let check = checks.iter().find(|check| check.what == what);
-    match &check.unwrap_or_else(|| panic!("no {what}: {checks:?}")).found {
-        Found::Bad { problem, remedy } => (problem, remedy),
-        good @ Found::Good(_) => panic!("{what}: {good:?}"),
-    }
-}
-
-fn are_good(checks: &[Check]) -> bool {
-    checks.iter().all(|check| matches!(check.found, Found::Good(_)))
-}
+use crate::support::words::{ODD, are_good, bad, number, on_hand, strings, told};
 
 async fn prices(oblio: &Oblio, sku: &str) -> Vec<Price> {
     oblio.prices(&strings(&[sku]), &PriceQuery::default()).await.unwrap()

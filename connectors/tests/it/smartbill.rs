@@ -1,51 +1,14 @@
 //! The SmartBill connector, against a fake of what is known of SmartBill.
 
-use std::str::FromStr as _;
-
 use allai_connectors::smartbill::{FEW, Smartbill};
-use allai_connectors::{Check, Connector, Erp, Error, Figures, Found, Stock};
+use allai_connectors::{Connector, Erp, Error};
 use futures_util::future::join_all;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use crate::conformance::{self, Shelf, hostile};
 use crate::support::smartbill::{Fake, Manner, TOKEN};
-
-const ODD: [&str; 3] = ["100%_\\", "[\"code\",\"ilike\",\"%\"]", "x'; DROP TABLE products; --"];
-
-fn number(text: &str) -> Option<Decimal> {
-    Decimal::from_str(text).ok()
-}
-
-fn on_hand(text: &str) -> Figures {
-    Figures {
-        on_hand: number(text),
-        available: None,
-    }
-}
-
-fn strings(texts: &[&str]) -> Vec<String> {
-    texts.iter().map(|&text| text.to_owned()).collect()
-}
-
-fn told(stock: &[Stock]) -> Vec<(&str, Option<Decimal>)> {
-    stock
-        .iter()
-        .map(|stock| (stock.asked.as_str(), stock.total.on_hand))
-        .collect()
-}
-
-fn bad<'a>(checks: &'a [Check], what: &str) -> (&'a str, &'a str) {
-    let check = checks.iter().find(|check| check.what == what);
-    match &check.unwrap_or_else(|| panic!("no {what}: {checks:?}")).found {
-        Found::Bad { problem, remedy } => (problem, remedy),
-        good @ Found::Good(_) => panic!("{what}: {good:?}"),
-    }
-}
-
-fn are_good(checks: &[Check]) -> bool {
-    checks.iter().all(|check| matches!(check.found, Found::Good(_)))
-}
+use crate::support::words::{ODD, are_good, bad, number, on_hand, strings, told};
 
 async fn company(manner: Manner) -> Fake {
     let fake = Fake::short().await;

@@ -7,3 +7,4 @@ pub(crate) mod postgres;
 mod server;
 pub(crate) mod smartbill;
 pub(crate) mod tryton;
+pub(crate) mod words;
