@@ -126,7 +126,7 @@ pub struct Item {
 }
 
 /// How much there is of a product. `None` is "not known", never "none".
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Figures {
     /// What is in the warehouse.
     pub on_hand: Option<Decimal>,
@@ -152,13 +152,14 @@ pub struct Stock {
 }
 
 /// The stock in one warehouse.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Warehouse {
     /// The system's code for it, or its id.
     pub code: String,
     /// Its name.
     pub name: Option<String>,
     /// What there is.
+    #[serde(flatten)]
     pub figures: Figures,
 }
 
@@ -172,9 +173,10 @@ pub struct PriceQuery {
 }
 
 /// What one unit of a product costs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Price {
     /// The SKU that was asked for, as it was asked for.
+    #[serde(skip)]
     pub asked: String,
     /// Without VAT.
     pub net: Option<Decimal>,

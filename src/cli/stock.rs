@@ -80,8 +80,8 @@ fn table(items: &[Item]) -> String {
             shown(&item.sku),
             shown(item.name.as_deref().unwrap_or_default()),
             "all".to_owned(),
-            figure(item.on_hand),
-            figure(item.available),
+            figure(item.total.on_hand),
+            figure(item.total.available),
             shown(item.uom.as_deref().unwrap_or_default()),
             money(price.and_then(|price| price.net)),
             money(price.and_then(|price| price.gross)),
@@ -92,8 +92,8 @@ fn table(items: &[Item]) -> String {
                 String::new(),
                 String::new(),
                 shown(warehouse.name.as_deref().unwrap_or(&warehouse.code)),
-                figure(warehouse.on_hand),
-                figure(warehouse.available),
+                figure(warehouse.figures.on_hand),
+                figure(warehouse.figures.available),
             ]);
         }
     }

@@ -409,6 +409,10 @@ async fn report(admin: &Admin) -> Result<StatusReport, Problem> {
     Ok(StatusReport::of(Gathered::clone(&gathered), &known))
 }
 
+fn refused(status: StatusCode, text: &str) -> Response {
+    (status, format!("{text}\n")).into_response()
+}
+
 fn unavailable(error: &dyn std::error::Error) -> Response {
     tracing::warn!(%error, "the status page cannot be shown");
     (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response()

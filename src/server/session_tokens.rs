@@ -20,7 +20,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::authorized::Authorized;
-use super::{Admin, PATIENCE, Settings};
+use super::{Admin, PATIENCE, Settings, refused};
 use crate::allai::{self, Client, NewSession, Priority};
 use crate::clock::{Monotonic, SharedClock};
 use crate::listener::Peer;
@@ -217,10 +217,6 @@ fn explained(account: &str, error: &allai::Error) -> Response {
             refused(StatusCode::BAD_GATEWAY, &format!("{error}{remedy}"))
         }
     }
-}
-
-fn refused(status: StatusCode, text: &str) -> Response {
-    (status, format!("{text}\n")).into_response()
 }
 
 fn later(status: StatusCode, text: &str, wait: Duration) -> Response {

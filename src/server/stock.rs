@@ -7,7 +7,7 @@ use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use url::form_urlencoded;
 
-use super::Admin;
+use super::{Admin, refused};
 use crate::stock::{Answer, Failure, MOST_SKUS, Report};
 
 /// After how many seconds it is worth while to ask again.
@@ -73,8 +73,4 @@ fn told(status: StatusCode, answers: &[Answer]) -> Response {
         response.headers_mut().insert(header::RETRY_AFTER, COME_AGAIN.into());
     }
     response
-}
-
-fn refused(status: StatusCode, text: &str) -> Response {
-    (status, format!("{text}\n")).into_response()
 }

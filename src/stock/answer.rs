@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use allai_connectors::{self as connectors, Error};
 use chrono::{DateTime, Utc};
-use rust_decimal::Decimal;
 use serde::Serialize;
 
 use super::Failure;
@@ -89,15 +88,14 @@ pub struct Item {
     /// Whether the SKU was found.
     pub found: bool,
     /// In all warehouses together.
-    pub on_hand: Option<Decimal>,
-    /// What can still be promised.
-    pub available: Option<Decimal>,
+    #[serde(flatten)]
+    pub total: connectors::Figures,
     /// Unit of measure.
     pub uom: Option<String>,
     /// Warehouse by warehouse.
-    pub warehouses: Vec<Warehouse>,
+    pub warehouses: Vec<connectors::Warehouse>,
     /// What one unit costs.
-    pub price: Option<Price>,
+    pub price: Option<connectors::Price>,
     /// When the figures were true.
     pub as_of: Option<DateTime<Utc>>,
     /// Where they come from.
@@ -107,30 +105,6 @@ pub struct Item {
     /// Why they are not known, if something went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-}
-
-/// The stock in one warehouse.
-#[derive(Clone, Debug, Serialize)]
-pub struct Warehouse {
-    /// The system's code for it.
-    pub code: String,
-    /// Its name.
-    pub name: Option<String>,
-    /// What is there.
-    pub on_hand: Option<Decimal>,
-    /// What can still be promised.
-    pub available: Option<Decimal>,
-}
-
-/// What one unit costs.
-#[derive(Clone, Debug, Serialize)]
-pub struct Price {
-    /// Without VAT.
-    pub net: Option<Decimal>,
-    /// With VAT.
-    pub gross: Option<Decimal>,
-    /// ISO 4217.
-    pub currency: Option<String>,
 }
 
 impl From<&[Answer]> for Report {
@@ -147,8 +121,7 @@ impl From<&Answer> for Item {
             sku: answer.sku.clone(),
             name: None,
             found: false,
-            on_hand: None,
-            available: None,
+            total: connectors::Figures::default(),
             uom: None,
             warehouses: Vec::new(),
             price: None,
@@ -163,35 +136,13 @@ impl From<&Answer> for Item {
         let stock = &figure.stock;
         item.name.clone_from(&stock.item.name);
         item.found = true;
-        item.on_hand = stock.total.on_hand;
-        item.available = stock.total.available;
+        item.total = stock.total;
         item.uom.clone_from(&stock.uom);
-        item.warehouses = stock.warehouses.iter().map(Warehouse::from).collect();
-        item.price = figure.price.as_deref().map(Price::from);
+        item.warehouses.clone_from(&stock.warehouses);
+        item.price = figure.price.as_deref().cloned();
         item.as_of = Some(figure.as_of);
         item.source = Some(figure.origin);
         item.connector = Some(figure.connector.clone());
         item
-    }
-}
-
-impl From<&connectors::Warehouse> for Warehouse {
-    fn from(warehouse: &connectors::Warehouse) -> Self {
-        Self {
-            code: warehouse.code.clone(),
-            name: warehouse.name.clone(),
-            on_hand: warehouse.figures.on_hand,
-            available: warehouse.figures.available,
-        }
-    }
-}
-
-impl From<&connectors::Price> for Price {
-    fn from(price: &connectors::Price) -> Self {
-        Self {
-            net: price.net,
-            gross: price.gross,
-            currency: price.currency.clone(),
-        }
     }
 }

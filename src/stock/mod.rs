@@ -18,7 +18,7 @@ use futures_util::stream::{FuturesOrdered, StreamExt as _};
 
 use crate::clock::SharedClock;
 use answer::Told;
-pub use answer::{Answer, Figure, Item, Origin, Price, Report, Warehouse};
+pub use answer::{Answer, Figure, Item, Origin, Report};
 use source::Source;
 
 /// The most SKUs that one call may ask for.
@@ -33,16 +33,6 @@ pub struct Terms {
     pub kept: Duration,
     /// How long the ERP is waited for.
     pub deadline: Duration,
-}
-
-impl Default for Terms {
-    fn default() -> Self {
-        Self {
-            fresh: Duration::from_secs(30),
-            kept: Duration::from_hours(24),
-            deadline: Duration::from_secs(3),
-        }
-    }
 }
 
 /// The connectors that know stock, by name. Clones share what they know.

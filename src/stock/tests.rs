@@ -10,6 +10,12 @@ use futures_util::future::join_all;
 use super::*;
 use crate::clock::{Clock as _, VirtualClock};
 
+const TERMS: Terms = Terms {
+    fresh: Duration::from_secs(30),
+    kept: Duration::from_hours(24),
+    deadline: Duration::from_secs(3),
+};
+
 /// An ERP in memory, that counts how often it is asked.
 #[derive(Debug)]
 struct Shop {
@@ -128,7 +134,7 @@ fn world(skus: usize) -> (VirtualClock, Arc<Shop>, Stocks) {
     let clock = VirtualClock::new(Utc.with_ymd_and_hms(2026, 1, 19, 10, 30, 0).unwrap());
     let shop = Shop::new(&clock.shared(), skus);
     let erp: Arc<dyn Connector> = Arc::<Shop>::clone(&shop);
-    let stocks = Stocks::new([("erp".to_owned(), erp, Terms::default())], &clock.shared());
+    let stocks = Stocks::new([("erp".to_owned(), erp, TERMS)], &clock.shared());
     (clock, shop, stocks)
 }
 
@@ -142,7 +148,7 @@ async fn a_thousand_who_ask_for_fifty_skus_are_few_requests() {
     let skus: Vec<String> = (0..1_000).map(|at| format!("SKU-{}", 1 + at % 50)).collect();
     let asking = skus.iter().map(|sku| one(&stocks, sku));
     for (at, item) in join_all(asking).await.into_iter().enumerate() {
-        assert_eq!(item.on_hand, Some(i64::try_from(1 + at % 50).unwrap().into()));
+        assert_eq!(item.total.on_hand, Some(i64::try_from(1 + at % 50).unwrap().into()));
         assert_ne!(item.source, Some(Origin::Stale));
     }
     assert!(shop.requests() <= 50, "{}", shop.requests());
@@ -152,22 +158,31 @@ async fn a_thousand_who_ask_for_fifty_skus_are_few_requests() {
 async fn a_figure_is_told_again_while_it_is_fresh_and_with_its_age_while_the_erp_is_down() {
     let (clock, shop, stocks) = world(9);
     let live = one(&stocks, "SKU-7").await;
-    assert_eq!((live.source, live.on_hand), (Some(Origin::Live), Some(7.into())));
+    assert_eq!((live.source, live.total.on_hand), (Some(Origin::Live), Some(7.into())));
     shop.stock.lock().unwrap().insert("SKU-7".to_owned(), 6);
     clock.advance(Duration::from_secs(20));
     let cached = one(&stocks, "SKU-7").await;
-    assert_eq!((cached.source, cached.on_hand), (Some(Origin::Cached), Some(7.into())));
+    assert_eq!(
+        (cached.source, cached.total.on_hand),
+        (Some(Origin::Cached), Some(7.into()))
+    );
     assert_eq!((cached.as_of, shop.requests()), (live.as_of, 1));
     clock.advance(Duration::from_secs(20));
     let again = one(&stocks, "SKU-7").await;
-    assert_eq!((again.source, again.on_hand), (Some(Origin::Live), Some(6.into())));
+    assert_eq!(
+        (again.source, again.total.on_hand),
+        (Some(Origin::Live), Some(6.into()))
+    );
     shop.break_down(Some(gone()));
     clock.advance(Duration::from_mins(5));
     let stale = one(&stocks, "SKU-7").await;
-    assert_eq!((stale.source, stale.on_hand), (Some(Origin::Stale), Some(6.into())));
+    assert_eq!(
+        (stale.source, stale.total.on_hand),
+        (Some(Origin::Stale), Some(6.into()))
+    );
     assert_eq!(stale.as_of, again.as_of);
     let unknown = one(&stocks, "SKU-8").await;
-    assert_eq!((unknown.found, unknown.on_hand), (false, None));
+    assert_eq!((unknown.found, unknown.total.on_hand), (false, None));
     assert_eq!(unknown.error.as_deref(), Some("erp: sql is not reached"));
 }
 
@@ -180,8 +195,8 @@ async fn an_erp_that_hangs_holds_nobody_up_and_is_then_left_alone() {
         clock.advance(Duration::from_secs(31));
         let began = clock.monotonic();
         let item = one(&stocks, "SKU-1").await;
-        assert!(clock.monotonic() <= began + Terms::default().deadline);
-        assert_eq!((item.source, item.on_hand), (Some(Origin::Stale), Some(1.into())));
+        assert!(clock.monotonic() <= began + TERMS.deadline);
+        assert_eq!((item.source, item.total.on_hand), (Some(Origin::Stale), Some(1.into())));
         let item = one(&stocks, "SKU-2").await;
         assert!(
             item.error
