@@ -5,6 +5,7 @@ use sqlx::{AssertSqlSafe, Connection as _};
 
 use super::*;
 use crate::allai::Listing;
+use crate::allai::Resource;
 use crate::allai::model::Row;
 use crate::clock::SystemClock;
 use crate::warehouse::{Change, PageCommit, PageWriter, RowOutcome, Warehouse};
