@@ -41,7 +41,7 @@
 //! 5. The sweep judges the page ([`sync::sweep::Sweep::offer`]): anchored to the one before, or dropped.
 //! 6. [`warehouse::PageWriter::store_all`] takes the pages that are there by now, looks up what the warehouse has of them and
 //!    writes only what differs, with history and quarantine; [`warehouse::PageWriter::commit`] adds the sweep's checkpoint, in
-//!    one transaction.
+//!    one transaction. Where nothing changes it is noted elsewhere, at no cost to the disk ([`warehouse::Interim`]).
 //! 7. When the sweep is finished and verified, rows it did not see become candidates for deletion, are confirmed, and get
 //!    `deleted_at`.
 //! 8. [`sync::parity`] has an independent look at two pages: is what the columns hold what the API has? It only ever warns.

@@ -13,6 +13,14 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// A text from elsewhere, without what would move the terminal's cursor or turn the text around.
+pub(crate) fn harmless(text: &str) -> String {
+    let is_harmless = |c: &char| {
+        !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().filter(is_harmless).collect()
+}
+
 /// Says what went wrong, with all its causes.
 pub(crate) fn error(error: &anyhow::Error) {
     // `{:#}` joins the chain of causes. If stderr is gone there is nobody left to tell.

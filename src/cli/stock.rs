@@ -36,8 +36,8 @@ impl Options {
         let report = Report::from(&answers[..]);
         for item in &report.items {
             match &item.error {
-                Some(error) => output::complain(&format!("{}: {error}", shown(&item.sku))),
-                None if !item.found => output::complain(&format!("{}: not found", shown(&item.sku))),
+                Some(error) => output::complain(&format!("{}: {error}", output::harmless(&item.sku))),
+                None if !item.found => output::complain(&format!("{}: not found", output::harmless(&item.sku))),
                 None => {}
             }
         }
@@ -77,12 +77,12 @@ fn table(items: &[Item]) -> String {
             None => "?".to_owned(),
         };
         table.add_row([
-            shown(&item.sku),
-            shown(item.name.as_deref().unwrap_or_default()),
+            output::harmless(&item.sku),
+            output::harmless(item.name.as_deref().unwrap_or_default()),
             "all".to_owned(),
             figure(item.total.on_hand),
             figure(item.total.available),
-            shown(item.uom.as_deref().unwrap_or_default()),
+            output::harmless(item.uom.as_deref().unwrap_or_default()),
             money(price.and_then(|price| price.net)),
             money(price.and_then(|price| price.gross)),
             as_of(item.as_of, item.source),
@@ -91,7 +91,7 @@ fn table(items: &[Item]) -> String {
             table.add_row([
                 String::new(),
                 String::new(),
-                shown(warehouse.name.as_deref().unwrap_or(&warehouse.code)),
+                output::harmless(warehouse.name.as_deref().unwrap_or(&warehouse.code)),
                 figure(warehouse.figures.on_hand),
                 figure(warehouse.figures.available),
             ]);
@@ -118,12 +118,4 @@ fn as_of(at: Option<DateTime<Utc>>, origin: Option<Origin>) -> String {
         Some(Origin::Stale) => format!("{at} (stale)"),
         _ => at,
     }
-}
-
-/// A text from elsewhere, without what would move the terminal's cursor or turn the text around.
-fn shown(text: &str) -> String {
-    let is_harmless = |c: &char| {
-        !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().filter(is_harmless).collect()
 }

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::alerts::Alerts;
 use crate::app::{self, App};
 use crate::config::{self, Config};
+use crate::webhooks::KNOWN_EVENTS;
 
 /// The alerts at work; dropped, they stop.
 #[derive(Debug)]
@@ -45,8 +46,8 @@ impl Watching {
 fn receiving(config: &Config) -> Vec<String> {
     let is_told = |account: &config::Account| {
         let wants = |webhook: &config::AccountWebhook| {
-            let is_message = |event: &String| event.starts_with("message.");
-            webhook.events.is_empty() || webhook.events.iter().any(is_message)
+            let mut messages = KNOWN_EVENTS.iter().filter(|event| event.starts_with("message."));
+            webhook.events.is_empty() || messages.all(|event| webhook.events.iter().any(|wanted| wanted == event))
         };
         account.enabled && account.webhook.as_ref().is_some_and(wants)
     };
@@ -57,5 +58,29 @@ fn receiving(config: &Config) -> Vec<String> {
 impl Drop for Watching {
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn silence_counts_only_where_every_message_is_told_of() {
+        let mut text = String::from("[warehouse]\nurl = \"sqlite://w.db\"\n[webhooks]\n");
+        let accounts = [
+            ("all", "[]"),
+            ("some", r#"["message.sent", "lead.created"]"#),
+            ("both", r#"["message.sent", "message.received"]"#),
+            ("none", r#"["lead.created"]"#),
+        ];
+        for (name, events) in accounts {
+            text += &format!("[accounts.{name}]\napi_key = \"ak_test_0123456789\"\n");
+            text += &format!("webhook = {{ secret = \"whsec_0123456789abcdef\", events = {events} }}\n");
+        }
+        let loaded = config::check_text(&text, &BTreeMap::new()).unwrap();
+        assert_eq!(receiving(&loaded.config), ["all", "both"]);
     }
 }

@@ -8,7 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures_util::{TryStreamExt as _, stream};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +20,7 @@ use super::sweep::{Mode, Proof, Sweep, bitmap};
 use super::{Error, Finding, Run};
 use crate::allai::model::ContentHash;
 use crate::allai::{self, Listing, Resource};
-use crate::warehouse::{ConversationToRead, RunStatus, StateUpdate, ToRead, UnseenRow};
+use crate::warehouse::{ConversationToRead, Interim, RunStatus, StateUpdate, ToRead, UnseenRow};
 
 /// Conversations taken from the warehouse at a time.
 const BATCH: u32 = 200;
@@ -118,9 +119,9 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Finding, Error> {
         }
         let row_nums = batch.iter().map(|conversation| conversation.row_num);
         messages.shared().under_way.extend(row_nums);
-        stream::iter(batch.iter().map(Ok))
-            .try_for_each_concurrent(at_once, |conversation| messages.read(conversation))
-            .await?;
+        // In their order: what is done behind one that takes long is not claimed, and read again by a run that was cut short.
+        let readings: Vec<BoxFuture<'_, _>> = batch.iter().map(|one| messages.read(one).boxed()).collect();
+        stream::iter(readings).buffered(at_once).try_collect::<()>().await?;
     }
     if full {
         // What the conversation is, the database cannot hold; what was said in it, it can.
@@ -169,11 +170,20 @@ struct Shared {
     found: Checkpoint,
     /// The row numbers of the conversations that are begun or next.
     under_way: BTreeSet<u64>,
-    saved_at: Duration,
-    /// How many rows the run had written when it was last saved.
-    saved_written: u64,
+    /// How many are done.
+    finished: u64,
     learned: Learned,
     failures_in_a_row: u32,
+}
+
+/// How far the run is saved.
+struct Saved {
+    interim: Interim,
+    /// How many conversations were done.
+    finished: u64,
+    /// When it was last on the disk, and how many rows the run had written.
+    at: Duration,
+    written: u64,
 }
 
 /// What lists have shown of the server, which saves requests for the next ones.
@@ -198,11 +208,13 @@ impl Learned {
 }
 
 impl Shared {
-    /// Conversations are finished out of order; the checkpoint says up to where all are.
-    fn finish(&mut self, row_num: u64) {
+    /// Conversations are finished out of order; the checkpoint says up to where all are. Says how many are.
+    fn finish(&mut self, row_num: u64) -> u64 {
+        self.finished += 1;
         self.under_way.remove(&row_num);
         let reached = self.under_way.first().map_or(row_num, |next| next - 1);
         self.found.after_row_num = self.found.after_row_num.max(reached);
+        self.finished
     }
 }
 
@@ -211,6 +223,8 @@ struct MessagesRun<'a> {
     /// Whether at its end the messages of all conversations are read.
     full: bool,
     shared: Mutex<Shared>,
+    /// Held while it is being saved: others that are done by then wait, and need not.
+    saved: tokio::sync::Mutex<Saved>,
 }
 
 impl<'a> MessagesRun<'a> {
@@ -221,10 +235,15 @@ impl<'a> MessagesRun<'a> {
             shared: Mutex::new(Shared {
                 found,
                 under_way: BTreeSet::new(),
-                saved_at: run.job.clock.monotonic(),
-                saved_written: 0,
+                finished: 0,
                 learned,
                 failures_in_a_row: 0,
+            }),
+            saved: tokio::sync::Mutex::new(Saved {
+                interim: Interim::new(run.job.warehouse, run.account(), Resource::Messages),
+                finished: 0,
+                at: run.job.clock.monotonic(),
+                written: 0,
             }),
         }
     }
@@ -373,27 +392,41 @@ impl<'a> MessagesRun<'a> {
         Ok(sweep)
     }
 
-    /// Counts a conversation as done; in a full run saves how far the run is: now and then, and whenever rows were
-    /// written, so that an abrupt death does not undo what was stored.
+    /// Counts a conversation as done; in a full run saves how far the run is, for all that are done by then. That is on the
+    /// disk now and then, and whenever rows were written, so that an abrupt death does not undo what was stored.
     async fn finish(&self, conversation: &ConversationToRead) -> Result<(), Error> {
         let job = self.run.job;
         job.progress.advance(1);
+        let number = self.shared().finish(conversation.row_num);
+        if !self.full {
+            return Ok(());
+        }
+        let mut saved = self.saved.lock().await;
+        if saved.finished >= number {
+            return Ok(());
+        }
         let now = job.clock.monotonic();
         let written = self.run.tally().written();
-        let checkpoint = {
-            let mut shared = self.shared();
-            shared.finish(conversation.row_num);
-            let is_due = written != shared.saved_written || now.saturating_sub(shared.saved_at) >= CHECKPOINT_EVERY;
-            if !self.full || !is_due {
-                return Ok(());
-            }
-            shared.saved_at = now;
-            shared.saved_written = written;
-            serde_json::to_string(&shared.found).unwrap_or_default()
+        let (finished, checkpoint) = {
+            let shared = self.shared();
+            (
+                shared.finished,
+                serde_json::to_string(&shared.found).unwrap_or_default(),
+            )
         };
-        job.warehouse
-            .save_checkpoint(self.run.account(), Resource::Messages, Some(&checkpoint))
-            .await?;
+        let is_due = written != saved.written
+            || now.saturating_sub(saved.at) >= CHECKPOINT_EVERY
+            || !saved.interim.has_checkpoint();
+        if !is_due {
+            saved.interim.note(&checkpoint).await;
+        } else {
+            job.warehouse
+                .save_checkpoint(self.run.account(), Resource::Messages, Some(&checkpoint))
+                .await?;
+            saved.interim.continue_from(&checkpoint);
+            (saved.at, saved.written) = (now, written);
+        }
+        saved.finished = finished;
         Ok(())
     }
 

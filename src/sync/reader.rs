@@ -14,7 +14,8 @@ use crate::allai::model::Row;
 use crate::allai::{ListQuery, Listing, Page, Resource};
 use crate::warehouse::{Change, PageCommit, PageWriter};
 
-/// How long pages that change nothing may go without a checkpoint. Those that change something carry one.
+/// How long pages that change nothing may go without a checkpoint on the disk; until then it is noted elsewhere how far the
+/// reading is (see [`Interim`](crate::warehouse::Interim)). Pages that change something carry one.
 pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 
 /// At most so many pages are stored in one transaction: enough to spread its cost, and soon enough over for others that
@@ -64,7 +65,7 @@ impl Reader<'_> {
             }
             let page = self
                 .run
-                .unless_cancelled(pages.page(request, sweep, store.at_stake(sweep)))
+                .unless_cancelled(pages.page(request, sweep, store.pages))
                 .await??;
             if pages.is_outdated(&page) {
                 continue;
@@ -185,15 +186,8 @@ impl Reader<'_> {
     }
 }
 
-/// After so many pages, those without a checkpoint are many, and told by the time they took.
-const FEW: u64 = 128;
-
-/// How many pages that change nothing may go without a checkpoint, however fast they come. Each checkpoint is written to
-/// disk, where a long list of which nothing changed should leave little: some 35 for 2,000 pages.
-fn unclaimed_allowed(pages: u64) -> usize {
-    let allowed = if pages < FEW { pages / 8 } else { pages / 2 };
-    usize::try_from(allowed).map_or(usize::MAX, |allowed| allowed.max(2))
-}
+/// So many pages that change nothing are read again rather than claimed by the first checkpoint: most lists are that short.
+const UNCLAIMED: usize = 2;
 
 /// Where the pages of one reading go: several to a commit, together with the checkpoint that claims them.
 struct Store<'a> {
@@ -203,7 +197,7 @@ struct Store<'a> {
     pages: usize,
     /// Whether somebody waited for the last commit.
     is_among_others: bool,
-    /// Pages that were committed after the last checkpoint.
+    /// Pages that were taken after the last checkpoint or note.
     unclaimed: usize,
     counted: Tally,
     saved_at: Duration,
@@ -240,13 +234,6 @@ impl<'a> Store<'a> {
         self.room() == 0 || self.writer.is_waited_for()
     }
 
-    /// How many pages a run that is killed would fetch again, beside those on their way and the two that may be without a
-    /// checkpoint anyway.
-    fn at_stake(&self, sweep: &Sweep) -> usize {
-        let unclaimed = if sweep.pages() < FEW { self.unclaimed } else { 0 };
-        self.pages + unclaimed.saturating_sub(2)
-    }
-
     /// How many pages may be taken together.
     fn room(&self) -> usize {
         let allowed = if self.is_among_others {
@@ -272,7 +259,7 @@ impl<'a> Store<'a> {
                 asked_at: Some(page.asked_at),
             })
             .collect();
-        let unstored = self.at_stake(sweep) + taken.len();
+        let unstored = self.pages + taken.len();
         let outcomes = pages
             .meanwhile(sweep, unstored, self.writer.store_all(&commits))
             .await?;
@@ -302,22 +289,31 @@ impl<'a> Store<'a> {
             return Ok(());
         }
         let now = self.reader.run.job.clock.monotonic();
-        let at_stake = self.at_stake(sweep);
         self.unclaimed += self.pages;
         let is_over = sweep.next().is_none();
+        let continues = self.writer.interim().has_checkpoint();
         let is_due = self.writer.is_open()
             || now.saturating_sub(self.saved_at) >= CHECKPOINT_EVERY
-            || self.unclaimed >= unclaimed_allowed(sweep.pages());
-        let checkpoint = (self.reader.checkpointed && !is_over && is_due).then(|| sweep.checkpoint());
+            || !continues && self.unclaimed > UNCLAIMED;
+        let claims = self.reader.checkpointed && !is_over && (is_due || continues);
+        let checkpoint = claims.then(|| sweep.checkpoint());
         self.is_among_others = self.writer.is_waited_for();
-        let work = self.writer.commit(checkpoint.as_deref());
-        pages.meanwhile(sweep, at_stake, work).await?;
+        let writer = &mut self.writer;
+        let work = async {
+            match &checkpoint {
+                Some(checkpoint) if !is_due => Ok(writer.interim().note(checkpoint).await),
+                checkpoint => writer.commit(checkpoint.as_deref()).await.map(|()| claims),
+            }
+        };
+        let is_claimed = pages.meanwhile(sweep, self.pages, work).await?;
         self.pages = 0;
-        if checkpoint.is_some() {
-            self.saved_at = now;
+        if is_claimed {
             self.unclaimed = 0;
         }
-        if checkpoint.is_some() || is_over || !self.reader.checkpointed {
+        if claims && is_due {
+            self.saved_at = now;
+        }
+        if is_claimed || is_over || !self.reader.checkpointed {
             self.report(sweep);
         }
         Ok(())

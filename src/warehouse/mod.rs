@@ -24,6 +24,7 @@ mod freshness;
 mod held;
 mod inbox;
 mod incidents;
+mod interim;
 mod jobs;
 mod keepers;
 mod look_up;
@@ -64,6 +65,7 @@ pub use inbox::{
     ClaimedEntity, ClaimedEvent, Ended, Ending, Entity, EventRow, EventStatus, InboxStanding, InboxSummary, NewEvent,
 };
 pub use incidents::{Condition, Incident, IncidentKind, TELLING, Told, Way};
+pub use interim::Interim;
 pub use jobs::{Claim, Holding, JobProblem, JobState, Release};
 pub use keepers::Keeper;
 pub use message_state::{ConversationToRead, ToRead};
@@ -307,6 +309,7 @@ pub fn statements() -> Vec<Statement> {
         conversations::STATEMENTS,
         held::STATEMENTS,
         incidents::STATEMENTS,
+        interim::STATEMENTS,
         jobs::STATEMENTS,
         keepers::STATEMENTS,
         message_state::STATEMENTS,

@@ -20,6 +20,7 @@ use sqlx::sqlite::{
 };
 
 use super::error::{Doing as _, Error, explain};
+use super::interim::Beside;
 use super::jobs::Fence;
 use super::migrations;
 use crate::clock::SharedClock;
@@ -60,6 +61,8 @@ pub struct Sqlite {
     /// How the file was when it was opened as one that nobody writes.
     at_rest: Option<AtRest>,
     turns: Arc<Turns>,
+    /// What is noted beside the file; nothing where it is only read.
+    beside: Option<Beside>,
     pub(super) fence: Option<Arc<Fence>>,
     pub(super) clock: SharedClock,
 }
@@ -170,6 +173,7 @@ impl Sqlite {
             path: path.to_owned(),
             at_rest: None,
             turns: Arc::default(),
+            beside: Some(Beside::of(path)),
             fence: None,
             clock,
         })
@@ -232,6 +236,7 @@ impl Sqlite {
             path: file,
             at_rest,
             turns: Arc::default(),
+            beside: None,
             fence: None,
             clock,
         }))
@@ -247,6 +252,11 @@ impl Sqlite {
     /// The file, as configured.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What is noted beside the file.
+    pub(super) const fn beside(&self) -> Option<&Beside> {
+        self.beside.as_ref()
     }
 
     pub(super) fn readers(&self) -> &SqlitePool {
@@ -330,6 +340,9 @@ impl Sqlite {
     }
 
     pub(super) async fn close(&self) {
+        if let Some(beside) = &self.beside {
+            beside.close().await;
+        }
         self.readers.close().await;
         self.writer.close().await;
     }
@@ -439,6 +452,11 @@ fn is_busy(error: &dyn sqlx::error::DatabaseError) -> bool {
 
 fn is_read_only(error: &dyn sqlx::error::DatabaseError) -> bool {
     primary_code(error) == Some(8)
+}
+
+/// Whether the file is none of SQLite's, or not whole.
+pub(super) fn is_damaged(error: &dyn sqlx::error::DatabaseError) -> bool {
+    matches!(primary_code(error), Some(11 | 26))
 }
 
 /// The primary result code, the low byte of the extended one: <https://sqlite.org/rescode.html>.

@@ -160,17 +160,22 @@ impl Warehouse {
             .fetch_optional(pool)
             .await)
         .doing("reading the state")?;
-        Ok(row.map(
-            |(order, checkpoint, watermark, settled_at, last_complete_at, last_verified_at, rows)| SyncState {
-                order,
-                checkpoint,
-                watermark: from_db(watermark),
-                settled_at,
-                last_complete_at,
-                last_verified_at,
-                rows: from_db(rows),
-            },
-        ))
+        let Some((order, checkpoint, watermark, settled_at, last_complete_at, last_verified_at, rows)) = row else {
+            return Ok(None);
+        };
+        let noted = match &checkpoint {
+            Some(checkpoint) => self.noted(account, resource, checkpoint).await,
+            None => None,
+        };
+        Ok(Some(SyncState {
+            order,
+            checkpoint: noted.or(checkpoint),
+            watermark: from_db(watermark),
+            settled_at,
+            last_complete_at,
+            last_verified_at,
+            rows: from_db(rows),
+        }))
     }
 
     /// Where each resource of each account stands, with the resource's name.

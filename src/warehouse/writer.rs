@@ -10,6 +10,7 @@
 
 use super::difference::{Difference, Written};
 use super::error::Error;
+use super::interim::Interim;
 use super::mirrored::{self, Write};
 use super::page::{PageCommit, RowOutcome};
 use super::sqlite::Seen;
@@ -41,6 +42,7 @@ pub struct PageWriter {
     /// How SQLite's last transaction, that was committed, found the file, and what it left.
     last: Option<Last>,
     quarantine_is_empty: bool,
+    interim: Interim,
 }
 
 /// A transaction that was committed.
@@ -91,6 +93,7 @@ impl Warehouse {
             last_written: Vec::new(),
             last: None,
             quarantine_is_empty,
+            interim: Interim::new(self, account, resource),
         })
     }
 }
@@ -168,10 +171,11 @@ impl PageWriter {
         self.check_not_lost()?;
         let (account, resource) = (self.account.as_str(), self.resource);
         let Some(mut open) = self.open.take() else {
-            return match checkpoint {
-                Some(_) => self.warehouse.save_checkpoint(account, resource, checkpoint).await,
-                None => Ok(()),
-            };
+            if let Some(text) = checkpoint {
+                self.warehouse.save_checkpoint(account, resource, checkpoint).await?;
+                self.interim.continue_from(text);
+            }
+            return Ok(());
         };
         self.lost = true;
         if checkpoint.is_some() {
@@ -184,7 +188,15 @@ impl PageWriter {
         });
         open.tx.commit().await?;
         self.lost = false;
+        if let Some(checkpoint) = checkpoint {
+            self.interim.continue_from(checkpoint);
+        }
         Ok(())
+    }
+
+    /// Notes how far pages that changed nothing were read since the last checkpoint; see [`Interim`].
+    pub const fn interim(&self) -> &Interim {
+        &self.interim
     }
 
     fn check_not_lost(&self) -> Result<(), Error> {

@@ -16,6 +16,7 @@ use comfy_table::presets::NOTHING;
 
 use super::check::impatient;
 use super::{Context, Outcome, Usage};
+use crate::cli::output;
 
 /// Registers the webhooks at AllAI; shows and replays the events that have come
 #[derive(Args, Debug)]
@@ -93,7 +94,7 @@ fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(header);
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.iter().map(|cell| output::harmless(cell)));
     }
     let table = table.to_string();
     let lines: Vec<&str> = table.lines().map(str::trim_end).collect();

@@ -91,17 +91,20 @@ const RECOVER: Statement = Statement::shared(
     "UPDATE webhook_events SET status = 'pending', due_at = $2, crashes = crashes + 1, \
      attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END WHERE account = $1 AND status = 'processing'",
 );
-// The condition of the partial index, as it is there, and then what is wanted.
+// The condition of the partial index, as it is there, and then what is wanted. Bodies are held in memory: of what there is
+// about one entity, and can be thousands, the rest is claimed the next time.
 macro_rules! claim {
     ($which:literal) => {
         concat!(
             "UPDATE webhook_events SET status = 'processing', \
              attempts = attempts + CASE WHEN due_at <= $2 THEN 1 ELSE 0 END \
+             WHERE account = $1 AND id IN (SELECT id FROM webhook_events \
              WHERE account = $1 AND status IN ('pending', 'processing') AND status = 'pending' AND entity IN (\
              SELECT entity FROM (SELECT entity FROM webhook_events WHERE account = $1 AND status = 'pending' \
              AND due_at <= $2 AND ",
             $which,
             " ORDER BY received_at LIMIT $4) due) \
+             ORDER BY CASE WHEN due_at <= $2 THEN 0 ELSE 1 END, received_at LIMIT 1000) \
              RETURNING id, event, entity, occurred_at, received_at, body, attempts, crashes, due_at"
         )
     };
@@ -267,8 +270,8 @@ impl Warehouse {
         Ok(recovered)
     }
 
-    /// Claims the open events of up to `most` entities that have a due one, the longest waiting first, leaving out the
-    /// entities that are `busy`.
+    /// Claims the open events, a thousand at most, of up to `most` entities that have a due one, the longest waiting first,
+    /// leaving out the entities that are `busy`.
     pub async fn claim_events(&self, account: &str, busy: &[Entity], most: u32) -> Result<Vec<ClaimedEntity>, Error> {
         self.claim_by(CLAIM, account, busy, most).await
     }

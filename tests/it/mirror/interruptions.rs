@@ -1,5 +1,6 @@
 //! Killed at any moment, the program leaves the warehouse whole, goes on where it was, and is exact in the end.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use allai_sync::allai::Resource;
@@ -15,6 +16,7 @@ use crate::support::{eventually, on_both_databases};
 on_both_databases!(
     killed_dozens_of_times_the_mirror_is_exact_and_nothing_is_read_twice,
     killed_where_nothing_changed_it_goes_on_where_it_was,
+    killed_where_nothing_was_said_it_goes_on_with_the_conversation_it_was_at,
     killed_in_full_syncs_of_a_changing_account_the_mirror_is_exact,
     an_incremental_sync_cut_short_is_caught_up_with,
     an_interrupted_sync_stops_at_once_and_the_next_goes_on,
@@ -116,7 +118,7 @@ async fn an_incremental_sync_cut_short_is_caught_up_with(database: Database) {
 }
 
 async fn killed_where_nothing_changed_it_goes_on_where_it_was(database: Database) {
-    let mut options = Options::for_tests(600, 0);
+    let mut options = Options::for_tests(3_000, 0);
     options.faults.latency = Duration::from_millis(2);
     options.faults.jitter = Duration::from_millis(4);
     let mirror = Mirror::start(database, options).await;
@@ -126,7 +128,7 @@ async fn killed_where_nothing_changed_it_goes_on_where_it_was(database: Database
     let (mut kills, mut reached) = (0, 0);
     while kills < 12 {
         let arguments = ["sync", "contacts", "--full", "-q"];
-        let Some(log) = kill_after(&mirror, &arguments, rng.random_range(8..40)).await else {
+        let Some(log) = kill_after(&mirror, &arguments, rng.random_range(8..250)).await else {
             reached = 0;
             continue;
         };
@@ -134,12 +136,40 @@ async fn killed_where_nothing_changed_it_goes_on_where_it_was(database: Database
         let offsets = offsets_of(&log, "/v2/contacts");
         let again = offsets.iter().filter(|offset| **offset < reached).count();
         assert!(again <= WINDOW + 2, "it had reached {reached}: {offsets:?}");
-        let over = offsets.iter().any(|offset| *offset >= 590);
+        let over = offsets.iter().any(|offset| *offset >= 2_990);
         reached = if over {
             0
         } else {
             reached.max(offsets.iter().copied().max().unwrap_or(0))
         };
+    }
+    mirror.say(&["sync", "--full"]).expect(0);
+    mirror.assert_exact().await;
+    mirror.database.assert_sound().await;
+}
+
+async fn killed_where_nothing_was_said_it_goes_on_with_the_conversation_it_was_at(database: Database) {
+    let mut options = Options::for_tests(10, 900);
+    options.faults.latency = Duration::from_millis(2);
+    options.faults.jitter = Duration::from_millis(4);
+    let mirror = Mirror::start(database, options).await;
+    mirror.say(&["sync"]).expect(0);
+    let mut rng = StdRng::seed_from_u64(0x6b69_6c6c);
+    let (mut kills, mut lists) = (0, HashSet::new());
+    while kills < 8 {
+        let arguments = ["sync", "messages", "--full", "-q"];
+        let Some(log) = kill_after(&mirror, &arguments, rng.random_range(20..200)).await else {
+            lists.clear();
+            continue;
+        };
+        kills += 1;
+        let asked: HashSet<String> = log.into_iter().map(|entry| entry.path).collect();
+        let again = asked.iter().filter(|path| lists.contains(*path)).count();
+        assert!(again <= WINDOW + 2, "{again} of {} lists were read before", asked.len());
+        lists.extend(asked);
+        if lists.len() >= 900 {
+            lists.clear();
+        }
     }
     mirror.say(&["sync", "--full"]).expect(0);
     mirror.assert_exact().await;

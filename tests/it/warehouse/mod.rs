@@ -5,6 +5,7 @@ mod audits;
 mod claims;
 mod failing;
 mod harness;
+mod interim;
 mod pages;
 mod presence;
 mod refusals;

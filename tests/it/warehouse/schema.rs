@@ -46,7 +46,9 @@ async fn columns(place: &Place) -> Vec<String> {
 #[tokio::test]
 async fn both_databases_have_the_same_tables_views_and_columns() {
     let sqlite = columns(&Place::sqlite()).await;
-    let postgres = columns(&Place::postgres()).await;
+    let mut postgres = columns(&Place::postgres()).await;
+    // SQLite has this in a file beside the warehouse, where it does not wait for the disk.
+    postgres.retain(|column| !column.starts_with("interim_checkpoints."));
     assert_eq!(sqlite, postgres);
     for (view, _) in VIEWS {
         assert!(
