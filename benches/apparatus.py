@@ -225,7 +225,7 @@ class PeakMemory:
 
 def drop_files(path):
     """Removes a SQLite file and what belongs to it."""
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("", "-wal", "-shm", "-interim"):
         Path(str(path) + suffix).unlink(missing_ok=True)
 
 

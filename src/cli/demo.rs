@@ -135,7 +135,7 @@ fn prepare(data_dir: &Path, sandbox: &Sandbox, listen: SocketAddr) -> anyhow::Re
         ))
         .into());
     }
-    for suffix in ["", "-wal", "-shm"] {
+    for suffix in ["", "-wal", "-shm", "-interim"] {
         let file = data_dir.join(format!("warehouse.db{suffix}"));
         match std::fs::remove_file(&file) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
