@@ -13,6 +13,7 @@
 //! - Every call ends within its deadline, whatever the server does.
 
 mod address;
+mod budget;
 mod ceiling;
 mod request;
 
@@ -33,6 +34,8 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use address::{is_nearby, redirected};
+pub use budget::Allowance;
+use budget::Budget;
 use ceiling::Ceiling;
 pub use ceiling::Rate;
 pub use request::{Answer, Request};
@@ -53,6 +56,24 @@ pub struct Block {
     pub lasts: Duration,
 }
 
+/// An answer that is not a success, for who knows the vendor's own format of errors.
+#[derive(Debug)]
+pub struct Refusal<'a> {
+    /// What the request was for.
+    pub doing: &'a str,
+    /// The answer's status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// Its `Retry-After`.
+    pub retry_after: Option<Duration>,
+    /// Its body, as far as it is of a sensible size.
+    pub body: &'a [u8],
+}
+
+/// What a vendor's refusal means; `None` leaves it to the status.
+pub type Explain = fn(&Refusal<'_>) -> Option<Error>;
+
 /// Puts an [`ApiClient`] together.
 #[derive(Debug)]
 pub struct ApiClientBuilder {
@@ -60,7 +81,10 @@ pub struct ApiClientBuilder {
     base: Url,
     remedy: &'static str,
     rate: Option<Rate>,
+    narrow: Option<Rate>,
+    allowance: Option<Allowance>,
     block: Option<Block>,
+    explain: Option<Explain>,
     concurrency: usize,
     timeout: Duration,
     deadline: Duration,
@@ -81,6 +105,29 @@ impl ApiClientBuilder {
     #[must_use]
     pub const fn rate(mut self, rate: Rate) -> Self {
         self.rate = Some(rate);
+        self
+    }
+
+    /// The vendor's narrower limit for requests of one kind, those that are [`Request::narrow`]; they count to the other, too.
+    /// Default: none.
+    #[must_use]
+    pub const fn narrow(mut self, rate: Rate) -> Self {
+        self.narrow = Some(rate);
+        self
+    }
+
+    /// What all requests together may cost, see [`Request::cost`]. Default: anything.
+    #[must_use]
+    pub const fn allowance(mut self, allowance: Allowance) -> Self {
+        self.allowance = Some(allowance);
+        self
+    }
+
+    /// Reads the vendor's format of errors. What it says takes the place of what the status alone means; whether a request is
+    /// repeated does not depend on it, except that [`Error::RateLimited`] is treated as 429 is. Default: none.
+    #[must_use]
+    pub const fn explain(mut self, explain: Explain) -> Self {
+        self.explain = Some(explain);
         self
     }
 
@@ -180,7 +227,10 @@ impl ApiClientBuilder {
                 http,
                 base: self.base,
                 ceiling: self.rate.map(Ceiling::new),
+                narrow: self.narrow.map(Ceiling::new),
+                budget: self.allowance.map(Budget::new),
                 block: self.block,
+                explain: self.explain,
                 slots: Semaphore::new(self.concurrency.max(1)),
                 timeout: self.timeout,
                 deadline: self.deadline,
@@ -213,7 +263,10 @@ struct Inner {
     http: reqwest::Client,
     base: Url,
     ceiling: Option<Ceiling>,
+    narrow: Option<Ceiling>,
+    budget: Option<Budget>,
     block: Option<Block>,
+    explain: Option<Explain>,
     slots: Semaphore,
     timeout: Duration,
     deadline: Duration,
@@ -252,7 +305,10 @@ impl ApiClient {
             base,
             remedy: "the credentials",
             rate: None,
+            narrow: None,
+            allowance: None,
             block: None,
+            explain: None,
             concurrency: 4,
             timeout: Duration::from_secs(10),
             deadline: Duration::from_secs(30),
@@ -351,20 +407,33 @@ impl ApiClient {
             sleep(pause).await;
         }
         let turn = async {
+            // Who waits for the narrow limit is in nobody's way.
+            let narrow = match &inner.narrow {
+                Some(narrow) if request.narrow => Some(narrow.enter().await),
+                _ => None,
+            };
             let slot = inner.slots.acquire().await.ok();
             let place = match &inner.ceiling {
                 Some(ceiling) => Some(ceiling.enter().await),
                 None => None,
             };
-            (slot, place)
+            (narrow, slot, place)
         };
         let left = ends.saturating_duration_since(monotonic());
-        let Ok((_slot, _place)) = tokio::time::timeout(left, turn).await else {
+        let Ok((_narrow, _slot, _place)) = tokio::time::timeout(left, turn).await else {
             return Err(Setback::last(unsent(format!(
                 "has no request to spare within {} s: others wait for its limit too",
                 inner.deadline.as_secs_f32()
             ))));
         };
+        if let Some(budget) = &inner.budget
+            && let Err(wait) = budget.spend(request.cost)
+        {
+            return Err(Setback::last(Error::RateLimited {
+                system: inner.system,
+                retry_after: Some(wait),
+            }));
+        }
         let left = ends.saturating_duration_since(monotonic()).min(inner.timeout);
         let built = self.built(request).map_err(|error| Setback {
             error: unsent(format!("cannot be asked: {}", innermost(&error.without_url()))),
@@ -417,8 +486,7 @@ impl ApiClient {
                 .store((date - now()).num_milliseconds(), Ordering::Relaxed);
         }
         if !status.is_success() {
-            let blocked = self.is_block(request, status, response).await;
-            return Err(self.refused(request, status, &headers, blocked));
+            return Err(self.setback(request, status, &headers, response).await);
         }
         match self.body(response).await {
             Ok(Some(body)) => Ok(Answer { headers, body }),
@@ -431,17 +499,51 @@ impl ApiClient {
         }
     }
 
+    /// What an answer that is not a success means.
+    async fn setback(
+        &self,
+        request: &Request,
+        status: StatusCode,
+        headers: &HeaderMap,
+        response: reqwest::Response,
+    ) -> Setback {
+        let inner = &*self.inner;
+        let may_tell_a_block = inner
+            .block
+            .is_some_and(|block| block.statuses.contains(&status.as_u16()));
+        let body = if may_tell_a_block || inner.explain.is_some() {
+            self.body(response).await.ok().flatten().unwrap_or_default()
+        } else {
+            Bytes::new()
+        };
+        let blocked = self.is_block(request, status, &body);
+        let mut setback = self.refused(request, status, headers, blocked);
+        let refusal = Refusal {
+            doing: &request.doing,
+            status,
+            headers,
+            retry_after: self.asked_to_wait(headers),
+            body: &body,
+        };
+        if let Some(error) = inner.explain.and_then(|explain| explain(&refusal)) {
+            if let Error::RateLimited { retry_after, .. } = &error {
+                self.keep_silent(*retry_after);
+                setback.again = true;
+                setback.at_least = *retry_after;
+            }
+            setback.error = error;
+        }
+        setback
+    }
+
     /// Whether an answer that is not a success says that the vendor has blocked us.
-    async fn is_block(&self, request: &Request, status: StatusCode, response: reqwest::Response) -> bool {
+    fn is_block(&self, request: &Request, status: StatusCode, body: &[u8]) -> bool {
         if status == StatusCode::TOO_MANY_REQUESTS {
             return true;
         }
         match &self.inner.block {
             Some(block) if block.statuses.contains(&status.as_u16()) => {
-                let Ok(Some(body)) = self.body(response).await else {
-                    return false;
-                };
-                let body = String::from_utf8_lossy(&body).to_lowercase();
+                let body = String::from_utf8_lossy(body).to_lowercase();
                 let is_asked = |word: &str| {
                     request
                         .query
@@ -492,9 +594,7 @@ impl ApiClient {
         let inner = &*self.inner;
         let (system, doing) = (inner.system, request.doing.clone());
         let message = format!("status {}", status.as_u16());
-        let asked = headers
-            .get(RETRY_AFTER)
-            .and_then(|value| retry_after(value.to_str().ok()?, self.server_now()));
+        let asked = self.asked_to_wait(headers);
         if blocked {
             let wait = asked.or(inner.block.map(|block| block.lasts));
             self.keep_silent(wait);
@@ -554,6 +654,10 @@ impl ApiClient {
             },
         };
         Setback::last(error)
+    }
+
+    fn asked_to_wait(&self, headers: &HeaderMap) -> Option<Duration> {
+        retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, self.server_now())
     }
 
     fn keep_silent(&self, asked: Option<Duration>) {

@@ -17,6 +17,8 @@ pub struct Request {
     pub(super) headers: HeaderMap,
     pub(super) body: Option<Bytes>,
     pub(super) repeatable: bool,
+    pub(super) narrow: bool,
+    pub(super) cost: u32,
 }
 
 impl fmt::Debug for Request {
@@ -42,6 +44,8 @@ impl Request {
             headers: HeaderMap::new(),
             body: None,
             repeatable,
+            narrow: false,
+            cost: 1,
         }
     }
 
@@ -87,6 +91,20 @@ impl Request {
             .extend_pairs(fields)
             .finish();
         self.body = Some(Bytes::from(body));
+        self
+    }
+
+    /// It is of the kind for which the vendor has a limit of its own.
+    #[must_use]
+    pub const fn narrow(mut self) -> Self {
+        self.narrow = true;
+        self
+    }
+
+    /// What it costs of the vendor's allowance, if that counts otherwise than in requests.
+    #[must_use]
+    pub const fn cost(mut self, cost: u32) -> Self {
+        self.cost = cost;
         self
     }
 

@@ -486,3 +486,98 @@ fn plain_http_reaches_only_what_is_near_unless_allowed() {
         assert!(build(wrong, true).is_err(), "{wrong}");
     }
 }
+
+#[tokio::test]
+async fn a_vendors_format_of_errors_says_more_than_the_status() {
+    fn explain(refusal: &Refusal<'_>) -> Option<Error> {
+        let body: Value = serde_json::from_slice(refusal.body).ok()?;
+        match body["wait"].as_u64() {
+            Some(wait) => Some(Error::RateLimited {
+                system: "test",
+                retry_after: Some(Duration::from_millis(wait)),
+            }),
+            None => Some(Error::Rejected {
+                system: "test",
+                field: body["field"].as_str().map(str::to_owned),
+                message: refusal.doing.to_owned(),
+            }),
+        }
+    }
+    let server = Server::start(|number| match number {
+        0 => answer(400, "", r#"{"field": "email"}"#),
+        1 => answer(400, "", "no JSON"),
+        2 => answer(403, "", r#"{"wait": 150}"#),
+        _ => answer(200, "", "{}"),
+    })
+    .await;
+    let client = server.client().explain(explain).build().unwrap();
+    let error = client.send(&write()).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::Rejected { field: Some(field), message, .. } if field == "email" && message == "create a thing"),
+        "{error:?}"
+    );
+    let error = client.send(&write()).await.unwrap_err();
+    assert!(matches!(&error, Error::Rejected { field: None, .. }), "{error:?}");
+    // Who is to wait has done nothing yet, and waits.
+    client.send(&write()).await.unwrap();
+    let seen = server.seen();
+    assert!(seen[3].at - seen[2].at >= Duration::from_millis(150));
+}
+
+#[tokio::test]
+async fn a_narrow_limit_holds_some_up_and_not_the_others() {
+    let rate = |requests, per| Rate {
+        requests: NonZeroU32::new(requests).unwrap(),
+        per: Duration::from_millis(per),
+    };
+    let server = Server::start(|_| answer(200, "", "{}")).await;
+    let client = server
+        .client()
+        .concurrency(1)
+        .rate(rate(1_000, 100))
+        .narrow(rate(2, 200))
+        .build()
+        .unwrap();
+    let narrow = Request::new(Method::GET, "search").path(["narrow"]).narrow();
+    let other = read();
+    let began = monotonic();
+    let searches = futures_util::future::join_all((0..5).map(|_| client.send(&narrow)));
+    let others = async {
+        futures_util::future::join_all((0..20).map(|_| client.send(&other))).await;
+        began.elapsed()
+    };
+    let (searches, took) = tokio::join!(searches, others);
+    assert!(searches.iter().all(Result::is_ok));
+    assert!(took < Duration::from_millis(200), "{took:?}");
+    let at: Vec<Instant> = server
+        .seen()
+        .iter()
+        .filter(|seen| seen.head.contains("narrow"))
+        .map(|seen| seen.at)
+        .collect();
+    assert_eq!(at.len(), 5);
+    assert!(
+        at.windows(3)
+            .all(|three| three[2] - three[0] >= Duration::from_millis(200))
+    );
+}
+
+#[tokio::test]
+async fn what_costs_more_than_is_left_is_not_sent() {
+    let server = Server::start(|_| answer(200, "", "{}")).await;
+    let allowance = Allowance {
+        units: 45,
+        per: Duration::from_hours(24),
+    };
+    let client = server.client().allowance(allowance).build().unwrap();
+    let search = read().cost(20);
+    client.send(&search).await.unwrap();
+    client.send(&search).await.unwrap();
+    let error = client.send(&search).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::RateLimited { retry_after: Some(wait), .. } if wait.as_secs() > 86_000),
+        "{error:?}"
+    );
+    client.send(&read().cost(5)).await.unwrap();
+    assert_eq!(server.seen().len(), 3);
+}
