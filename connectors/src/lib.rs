@@ -17,6 +17,7 @@
 mod catalogue;
 mod error;
 pub mod http;
+pub mod hubspot;
 mod keys;
 mod lenient;
 pub mod oblio;

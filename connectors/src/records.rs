@@ -20,6 +20,8 @@ pub enum Kind {
     Smartbill,
     /// Oblio, invoicing and stock.
     Oblio,
+    /// HubSpot, a CRM.
+    Hubspot,
 }
 
 impl Kind {
@@ -30,6 +32,7 @@ impl Kind {
             Self::Sql => "sql",
             Self::Smartbill => "smartbill",
             Self::Oblio => "oblio",
+            Self::Hubspot => "hubspot",
         }
     }
 }
@@ -91,6 +94,11 @@ impl Check {
 }
 
 impl Found {
+    /// Whether all is well.
+    pub(crate) const fn is_good(&self) -> bool {
+        matches!(self, Self::Good(_))
+    }
+
     /// It does not work, and what to do about it.
     pub(crate) fn bad(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::Bad {
@@ -187,7 +195,7 @@ pub struct Price {
 }
 
 /// What a CRM keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Entity {
     /// A person or a company.

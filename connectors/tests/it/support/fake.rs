@@ -45,8 +45,21 @@ impl Asked {
 /// What is answered: a status and a body.
 pub(crate) type Answer = (u16, String);
 
+/// What is answered with headers of its own; or nothing, the connection is closed.
+#[derive(Clone, Debug)]
+pub(crate) enum Reply {
+    Answer(Answer),
+    WithHeaders(Answer, Vec<(&'static str, String)>),
+    Nothing,
+}
+
 /// Starts a server, below `/api`, that answers so.
 pub(crate) async fn start(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Url {
+    start_replying(move |asked| Reply::Answer(answer(asked))).await
+}
+
+/// Starts a server, below `/api`, that answers so, or does not.
+pub(crate) async fn start_replying(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Url {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/api", listener.local_addr().unwrap());
     let answer = Arc::new(answer);
@@ -59,7 +72,7 @@ pub(crate) async fn start(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'sta
     url.parse().unwrap()
 }
 
-async fn serve(mut stream: TcpStream, answer: impl FnOnce(&Asked) -> Answer) -> std::io::Result<()> {
+async fn serve(mut stream: TcpStream, answer: impl FnOnce(&Asked) -> Reply) -> std::io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await?);
@@ -80,10 +93,18 @@ async fn serve(mut stream: TcpStream, answer: impl FnOnce(&Asked) -> Answer) -> 
     let mut body = vec![0; length.unwrap_or(0)];
     stream.read_exact(&mut body).await?;
     asked.body = String::from_utf8_lossy(&body).into_owned();
-    let (status, body) = answer(&asked);
+    let ((status, body), headers) = match answer(&asked) {
+        Reply::Answer(answer) => (answer, Vec::new()),
+        Reply::WithHeaders(answer, headers) => (answer, headers),
+        Reply::Nothing => return Ok(()),
+    };
     let length = body.len();
+    let headers: String = headers
+        .iter()
+        .flat_map(|(name, value)| [name, ": ", value, "\r\n"])
+        .collect();
     let head = format!(
-        "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n{headers}\r\n"
     );
     stream.write_all(format!("{head}{body}").as_bytes()).await?;
     stream.shutdown().await

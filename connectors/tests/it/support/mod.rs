@@ -1,6 +1,7 @@
 //! What the tests run against.
 
 pub(crate) mod fake;
+pub(crate) mod hubspot;
 pub(crate) mod mariadb;
 pub(crate) mod oblio;
 pub(crate) mod postgres;
