@@ -21,6 +21,7 @@ pub mod hubspot;
 mod keys;
 mod lenient;
 pub mod oblio;
+pub mod pipedrive;
 mod records;
 mod settings;
 pub mod smartbill;

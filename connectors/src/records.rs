@@ -22,6 +22,8 @@ pub enum Kind {
     Oblio,
     /// HubSpot, a CRM.
     Hubspot,
+    /// Pipedrive, a CRM.
+    Pipedrive,
 }
 
 impl Kind {
@@ -33,6 +35,7 @@ impl Kind {
             Self::Smartbill => "smartbill",
             Self::Oblio => "oblio",
             Self::Hubspot => "hubspot",
+            Self::Pipedrive => "pipedrive",
         }
     }
 }

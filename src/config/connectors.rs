@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use allai_connectors::{self as connectors, hubspot, oblio, smartbill, sql, tryton};
+use allai_connectors::{self as connectors, hubspot, oblio, pipedrive, smartbill, sql, tryton};
 use figment::error::Kind;
 use figment::providers::Serialized;
 use figment::{Error, Figment};
@@ -114,6 +114,7 @@ impl Connector {
         Some(match self.kind {
             ConnectorKind::Hubspot => self.make_of(hubspot::Hubspot::new),
             ConnectorKind::Oblio => self.make_of(oblio::Oblio::new),
+            ConnectorKind::Pipedrive => self.make_of(pipedrive::Pipedrive::new),
             ConnectorKind::Smartbill => self.make_of(smartbill::Smartbill::new),
             ConnectorKind::Sql => self.make_of(|options: sql::Config| sql::Sql::new(&options)),
             ConnectorKind::Tryton => self.make_of(tryton::Tryton::new),

@@ -6,6 +6,7 @@
 mod conformance;
 mod hubspot;
 mod oblio;
+mod pipedrive;
 mod smartbill;
 mod sql;
 mod support;

@@ -4,6 +4,7 @@ pub(crate) mod fake;
 pub(crate) mod hubspot;
 pub(crate) mod mariadb;
 pub(crate) mod oblio;
+pub(crate) mod pipedrive;
 pub(crate) mod postgres;
 mod server;
 pub(crate) mod smartbill;
