@@ -101,10 +101,40 @@ impl Lately {
         self.lag.checked_sub(since.elapsed()).filter(|wait| !wait.is_zero())
     }
 
-    /// Notes what came of an attempt to create something under the key.
-    pub(crate) fn note(&self, entity: Entity, key: &Key, outcome: &Result<String, Error>) {
-        let id = match outcome {
-            Ok(id) => Some(id.clone()),
+    /// Creates something under the key, and notes what came of it; also if whoever waits for it gives up.
+    pub(crate) async fn create(
+        &self,
+        entity: Entity,
+        key: &Key,
+        create: impl Future<Output = Result<String, Error>>,
+    ) -> Result<String, Error> {
+        let attempt = Attempt {
+            lately: self,
+            of: Some((entity, folded(key))),
+        };
+        let outcome = create.await;
+        attempt.ended(&outcome);
+        outcome
+    }
+
+    fn note(&self, of: (Entity, String), id: Option<String>) {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.retain(|_, made| made.at.elapsed() < self.lag);
+        made.insert(of, Made { at: monotonic(), id });
+    }
+}
+
+/// An attempt to create something. Dropped before its end, it may have succeeded.
+struct Attempt<'a> {
+    lately: &'a Lately,
+    of: Option<(Entity, String)>,
+}
+
+impl Attempt<'_> {
+    fn ended(mut self, outcome: &Result<String, Error>) {
+        let Some(of) = self.of.take() else { return };
+        match outcome {
+            Ok(id) => self.lately.note(of, Some(id.clone())),
             // An answer that cannot be read is one to something that was done.
             Err(
                 Error::Transient {
@@ -112,13 +142,17 @@ impl Lately {
                     ..
                 }
                 | Error::Unreadable { .. },
-            ) => None,
-            Err(_) => return,
-        };
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.retain(|_, made| made.at.elapsed() < self.lag);
-        let at = monotonic();
-        made.insert((entity, folded(key)), Made { at, id });
+            ) => self.lately.note(of, None),
+            Err(_) => {}
+        }
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if let Some(of) = self.of.take() {
+            self.lately.note(of, None);
+        }
     }
 }
 
@@ -157,34 +191,41 @@ mod tests {
         assert_eq!(problem(&Key::Phone("+40722123456".to_owned())), None);
     }
 
-    #[test]
-    fn a_lost_answer_unsettles_its_key_and_a_refusal_does_not() {
-        let lately = Lately::new(Duration::from_hours(1));
-        let settled = Lately {
+    #[tokio::test]
+    async fn a_lost_answer_unsettles_its_key_and_a_refusal_does_not() {
+        let settled = || Lately {
             began: monotonic().checked_sub(Duration::from_hours(2)).unwrap(),
             ..Lately::new(Duration::from_hours(1))
         };
         let key = Key::Phone("+40 722 123 456".to_owned());
-        assert!(
-            lately.unsettled(Entity::Contact, &key).is_some(),
-            "what was before is not known"
-        );
-        assert_eq!(settled.unsettled(Entity::Contact, &key), None);
-        let failed = |may_have_happened| {
+        let same = Key::Phone("0040722123456".to_owned());
+        let (contact, lead) = (Entity::Contact, Entity::Lead);
+        let new = Lately::new(Duration::from_hours(1));
+        assert!(new.unsettled(contact, &key).is_some(), "what was before is not known");
+        let failed = |may_have_happened| async move {
             Err(Error::Transient {
                 system: "test",
                 message: "broke off".to_owned(),
                 may_have_happened,
             })
         };
-        settled.note(Entity::Contact, &key, &failed(false));
-        assert_eq!(settled.unsettled(Entity::Contact, &key), None);
-        settled.note(Entity::Contact, &key, &failed(true));
-        let same = Key::Phone("0040722123456".to_owned());
-        assert!(settled.unsettled(Entity::Contact, &same).is_some());
-        assert_eq!(settled.unsettled(Entity::Lead, &same), None);
-        assert_eq!(settled.created(Entity::Contact, &same), None);
-        settled.note(Entity::Contact, &key, &Ok("7".to_owned()));
-        assert_eq!(settled.created(Entity::Contact, &same).as_deref(), Some("7"));
+        let lately = settled();
+        assert_eq!(lately.unsettled(contact, &key), None);
+        lately.create(contact, &key, failed(false)).await.unwrap_err();
+        assert_eq!(lately.unsettled(contact, &key), None);
+        lately.create(contact, &key, failed(true)).await.unwrap_err();
+        assert!(lately.unsettled(contact, &same).is_some());
+        assert_eq!(lately.unsettled(lead, &same), None);
+        assert_eq!(lately.created(contact, &same), None);
+        lately
+            .create(contact, &key, async { Ok("7".to_owned()) })
+            .await
+            .unwrap();
+        assert_eq!(lately.created(contact, &same).as_deref(), Some("7"));
+        // Nobody waited for the answer.
+        let lately = settled();
+        let never = lately.create(contact, &key, std::future::pending());
+        tokio::time::timeout(Duration::from_millis(1), never).await.unwrap_err();
+        assert!(lately.unsettled(contact, &same).is_some());
     }
 }

@@ -230,9 +230,8 @@ impl Hubspot {
                 _ => return Err(several("contacts")),
             },
         };
-        let outcome = self.api.create(entity, &values, contact.as_deref()).await;
-        self.lately.note(entity, key, &outcome);
-        Ok((outcome?, true))
+        let created = self.api.create(entity, &values, contact.as_deref());
+        Ok((self.lately.create(entity, key, created).await?, true))
     }
 
     /// Changes what differs; nothing, if nothing does.

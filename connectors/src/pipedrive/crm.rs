@@ -273,9 +273,7 @@ impl Pipedrive {
             values.insert("name".to_owned(), json!(text.trim()));
         }
         let body = body(object, values, metas, None)?;
-        let outcome = self.api.create(object, &body).await;
-        self.lately.note(entity, key, &outcome);
-        outcome
+        self.lately.create(entity, key, self.api.create(object, &body)).await
     }
 
     /// Changes what differs; nothing, if nothing does.

@@ -19,8 +19,9 @@
 //!
 //! 20 requests in 2 s on the plan Lite (Growth 40, Premium 80, Ultimate 120), searches 10 in 2 s, which are taken to count to
 //! both. A day's budget of tokens is the company's: 30,000 times the plan's factor and the seats; a search costs 20, a list 10
-//! (v1: 20), a record 1 (v1: 2), a change 5 (v1: 10). All three are kept from here; how much others have spent is read from
-//! `x-daily-ratelimit-token-remaining`, where it is told. Who goes on after 429 is blocked: nobody does.
+//! (v1: 20), a record 1 (v1: 2), a change 5 (v1: 10). All three are kept from here, the tokens in any 24 hours since the start;
+//! how much others have spent, or a process before, is read from `x-daily-ratelimit-token-remaining`, where it is told. Who goes
+//! on after 429 is blocked: nobody does.
 
 mod api;
 mod changes;
