@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use allai_connectors::hubspot::{Hubspot, SEARCH_RATE};
 use allai_connectors::{Connector, Crm, Entity, Error, FieldType, Fields, Key};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
@@ -339,18 +339,18 @@ async fn more_changes_than_can_be_paged_through_all_come_once_and_in_their_order
 async fn what_the_search_learns_late_comes_all_the_same() {
     let fake = Fake::short().await;
     let hubspot = fake.connector(&json!({}));
-    let late = fake.put("contacts", json!({"firstname": "Late"}), None);
-    fake.state().lag = Duration::from_millis(150);
-    wait(Duration::from_millis(20)).await;
-    let (ids, cursor) = drained(&hubspot, Entity::Contact, None).await;
-    assert!(ids.is_empty(), "not indexed yet");
-    fake.state().lag = Duration::ZERO;
-    let newer = fake.put("contacts", json!({"firstname": "Newer"}), None);
-    let (ids, cursor) = drained(&hubspot, Entity::Contact, Some(&cursor)).await;
-    assert_eq!(ids, [late, newer]);
+    let first = fake.put("contacts", json!({"firstname": "First"}), None);
+    let changes = hubspot.changes_since(Entity::Contact, None).await.unwrap();
+    assert_eq!(changes.records[0].id, first);
+    let before = changes.records[0].changed_at.unwrap() - TimeDelta::milliseconds(50);
+    // Changed before what was read, and not in the index then.
+    let late = fake.put("contacts", json!({"firstname": "Late"}), Some(before));
+    let (ids, cursor) = drained(&hubspot, Entity::Contact, Some(&changes.cursor)).await;
+    assert_eq!(ids, [late, first], "what is young comes again");
     wait(short().search_lag * 5).await;
     let (_, cursor) = drained(&hubspot, Entity::Contact, Some(&cursor)).await;
     assert!(drained(&hubspot, Entity::Contact, Some(&cursor)).await.0.is_empty());
+    fake.unblocked();
 }
 
 #[tokio::test]

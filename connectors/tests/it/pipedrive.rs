@@ -6,7 +6,7 @@ use std::time::Duration;
 use allai_connectors::http::Allowance;
 use allai_connectors::pipedrive::{Limits, Pipedrive};
 use allai_connectors::{Connector, Crm, Entity, Error, FieldType, Fields, Key};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
@@ -373,6 +373,23 @@ async fn all_changes_come_page_by_page_and_what_is_old_does_not_come_again() {
             .unwrap();
         let (after, _) = drained(&pipedrive, entity, Some(&cursor)).await;
         assert_eq!(after, [ids[7].clone()], "{object}");
+        fake.unblocked();
+    }
+}
+
+#[tokio::test]
+async fn what_is_seen_late_comes_all_the_same() {
+    for (object, entity) in [("persons", Entity::Contact), ("leads", Entity::Lead)] {
+        let fake = Fake::short().await;
+        let search_lag = Duration::from_secs(1);
+        let pipedrive = fake.connector_with(&json!({}), Limits { search_lag, ..short() });
+        let first = fake.put(object, &json!({"name": "First", "title": "First"}), None);
+        let changes = pipedrive.changes_since(entity, None).await.unwrap();
+        assert_eq!(changes.records[0].id, first);
+        let before = changes.records[0].changed_at.unwrap() - TimeDelta::seconds(2);
+        let late = fake.put(object, &json!({"name": "Late", "title": "Late"}), Some(before));
+        let (ids, _) = drained(&pipedrive, entity, Some(&changes.cursor)).await;
+        assert_eq!(ids, [late, first], "what is young comes again");
         fake.unblocked();
     }
 }
