@@ -77,8 +77,17 @@ mod tests {
             ("none", r#"["lead.created"]"#),
         ];
         for (name, events) in accounts {
-            text += &format!("[accounts.{name}]\napi_key = \"ak_test_0123456789\"\n");
-            text += &format!("webhook = {{ secret = \"whsec_0123456789abcdef\", events = {events} }}\n");
+            let webhook = format!("{{ secret = \"whsec_0123456789abcdef\", events = {events} }}");
+            text.push_str(
+                &[
+                    "[accounts.",
+                    name,
+                    "]\napi_key = \"ak_test_0123456789\"\nwebhook = ",
+                    &webhook,
+                    "\n",
+                ]
+                .concat(),
+            );
         }
         let loaded = config::check_text(&text, &BTreeMap::new()).unwrap();
         assert_eq!(receiving(&loaded.config), ["all", "both"]);

@@ -417,14 +417,14 @@ impl<'a> MessagesRun<'a> {
         let is_due = written != saved.written
             || now.saturating_sub(saved.at) >= CHECKPOINT_EVERY
             || !saved.interim.has_checkpoint();
-        if !is_due {
-            saved.interim.note(&checkpoint).await;
-        } else {
+        if is_due {
             job.warehouse
                 .save_checkpoint(self.run.account(), Resource::Messages, Some(&checkpoint))
                 .await?;
             saved.interim.continue_from(&checkpoint);
             (saved.at, saved.written) = (now, written);
+        } else {
+            saved.interim.note(&checkpoint).await;
         }
         saved.finished = finished;
         Ok(())
