@@ -1,7 +1,8 @@
 //! The server's rate window, as its answers tell of it.
 //!
 //! A window is known by its end R and by what remains. An answer with a later end opens a new window; one with the same
-//! end lowers what remains (answers overtake each other, so the least is right); an earlier end is old news. Once the
+//! end lowers what remains (answers overtake each other, so the least is right); an earlier end is old news, or that of a
+//! clock that was set. Once the
 //! end has passed nothing is known, and one request, the *probe*, asks while the others wait; its answer is the truth.
 //!
 //! Servers differ in what a window is: tiles of fixed length, a stretch that begins with the first request, or a
@@ -317,6 +318,8 @@ impl Window {
                 }
                 self.state = State::Open(open);
             }
+            // Who was asked after the window began tells of an earlier end only if the clock it is stated on was set.
+            Relation::Older if seen.sent > open.first_seen => self.state = State::Open(fresh),
             Relation::Older => {}
         }
     }

@@ -200,6 +200,30 @@ fn a_window_longer_than_usual_costs_a_few_refusals_until_its_end_is_believed() {
     }
 }
 
+#[test]
+fn a_window_is_counted_down_whichever_way_its_clock_is_set_while_it_runs() {
+    for by in [-120, 120] {
+        let clock = EventClock::default();
+        let budget = Budget::new(Limits::default(), Arc::new(clock.clone())).seeded(7);
+        let server = Server::new(tiled());
+        let set = async {
+            while server.borrow().served.len() < 150 {
+                clock.sleep(Duration::from_millis(5)).await;
+            }
+            server.borrow_mut().set_clock(by);
+            std::future::pending().await
+        };
+        let mut workers: Vec<LocalBoxFuture<'_, ()>> = vec![Box::pin(set)];
+        for n in 0..12 {
+            workers.push(Box::pin(work(&budget, &clock, &server, Priority::Full, n)));
+        }
+        clock.run(workers, Duration::from_mins(10));
+        let server = server.borrow();
+        assert_eq!(server.refused, 0, "{by}");
+        assert!(server.share() > 0.97, "{by}: {}", server.share());
+    }
+}
+
 fn tiled() -> Model {
     Model {
         kind: Kind::Tiled,

@@ -71,6 +71,11 @@ impl Server {
         START * 1_000_000 + 350_000 + self.model.skew * 1_000_000 + micros(now)
     }
 
+    /// Somebody sets the server's clock.
+    pub(super) const fn set_clock(&mut self, by: i64) {
+        self.model.skew += by;
+    }
+
     pub(super) fn answer(&mut self, now: Duration) -> (StatusCode, HeaderMap) {
         let model = self.model;
         let window = micros(model.window);
