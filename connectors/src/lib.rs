@@ -23,6 +23,7 @@ mod lenient;
 pub mod oblio;
 pub mod pipedrive;
 mod records;
+pub mod rest;
 mod settings;
 pub mod smartbill;
 pub mod sql;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use allai_connectors::{self as connectors, hubspot, oblio, pipedrive, smartbill, sql, tryton};
+use allai_connectors::{self as connectors, hubspot, oblio, pipedrive, rest, smartbill, sql, tryton};
 use figment::error::Kind;
 use figment::providers::Serialized;
 use figment::{Error, Figment};
@@ -115,6 +115,7 @@ impl Connector {
             ConnectorKind::Hubspot => self.make_of(hubspot::Hubspot::new),
             ConnectorKind::Oblio => self.make_of(oblio::Oblio::new),
             ConnectorKind::Pipedrive => self.make_of(pipedrive::Pipedrive::new),
+            ConnectorKind::Rest => self.make_of(rest::Rest::new),
             ConnectorKind::Smartbill => self.make_of(smartbill::Smartbill::new),
             ConnectorKind::Sql => self.make_of(|options: sql::Config| sql::Sql::new(&options)),
             ConnectorKind::Tryton => self.make_of(tryton::Tryton::new),

@@ -7,6 +7,7 @@ mod conformance;
 mod hubspot;
 mod oblio;
 mod pipedrive;
+mod rest;
 mod smartbill;
 mod sql;
 mod support;

@@ -33,6 +33,28 @@ impl Asked {
         self.query.iter().map(|(key, _)| key.as_str()).collect()
     }
 
+    /// The segments of the path below `/api`, decoded.
+    pub(crate) fn segments(&self) -> Vec<String> {
+        let below = self.path.strip_prefix("/api").unwrap_or(&self.path);
+        let decoded = |segment: &str| {
+            let pair = format!("x={}", segment.replace('+', "%2B").replace('&', "%26"));
+            let (_, value) = url::form_urlencoded::parse(pair.as_bytes()).next().unwrap();
+            value.into_owned()
+        };
+        below.trim_start_matches('/').split('/').map(decoded).collect()
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_default()
+    }
+
+    /// A field of a body that is a form.
+    pub(crate) fn field(&self, name: &str) -> Option<String> {
+        let mut fields = url::form_urlencoded::parse(self.body.as_bytes());
+        fields.find_map(|(key, value)| (key == name).then(|| value.into_owned()))
+    }
+
     /// A header's value.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
@@ -53,6 +75,12 @@ pub(crate) enum Reply {
     Nothing,
 }
 
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        Self::Answer(answer)
+    }
+}
+
 /// Starts a server, below `/api`, that answers so.
 pub(crate) async fn start(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Url {
     start_replying(move |asked| Reply::Answer(answer(asked))).await
@@ -66,7 +94,7 @@ pub(crate) async fn start_replying(answer: impl Fn(&Asked) -> Reply + Send + Syn
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let answer = Arc::clone(&answer);
-            tokio::spawn(async move { serve(stream, |asked| answer(asked)).await });
+            tokio::spawn(async move { serve(stream, |asked| answer(asked).into()).await });
         }
     });
     url.parse().unwrap()
