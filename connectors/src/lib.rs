@@ -16,6 +16,7 @@
 
 mod catalogue;
 mod error;
+pub mod files;
 pub mod http;
 pub mod hubspot;
 mod keys;

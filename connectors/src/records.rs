@@ -26,6 +26,8 @@ pub enum Kind {
     Pipedrive,
     /// Any JSON API, as the configuration describes it.
     Rest,
+    /// Exports in a folder.
+    Files,
 }
 
 impl Kind {
@@ -39,6 +41,7 @@ impl Kind {
             Self::Hubspot => "hubspot",
             Self::Pipedrive => "pipedrive",
             Self::Rest => "rest",
+            Self::Files => "files",
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use allai_connectors::{self as connectors, hubspot, oblio, pipedrive, rest, smartbill, sql, tryton};
+use allai_connectors::{self as connectors, files, hubspot, oblio, pipedrive, rest, smartbill, sql, tryton};
 use figment::error::Kind;
 use figment::providers::Serialized;
 use figment::{Error, Figment};
@@ -113,6 +113,7 @@ impl Connector {
     fn make(&self) -> Option<Result<Arc<dyn connectors::Connector>, Misfit>> {
         Some(match self.kind {
             ConnectorKind::Hubspot => self.make_of(hubspot::Hubspot::new),
+            ConnectorKind::Files => self.make_of(|options: files::FilesConfig| files::Files::new(&options)),
             ConnectorKind::Oblio => self.make_of(oblio::Oblio::new),
             ConnectorKind::Pipedrive => self.make_of(pipedrive::Pipedrive::new),
             ConnectorKind::Rest => self.make_of(rest::Rest::new),

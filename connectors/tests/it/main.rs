@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a harness that cannot go on ends its test")]
 
 mod conformance;
+mod files;
 mod hubspot;
 mod oblio;
 mod pipedrive;

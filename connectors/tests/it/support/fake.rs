@@ -94,7 +94,7 @@ pub(crate) async fn start_replying(answer: impl Fn(&Asked) -> Reply + Send + Syn
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let answer = Arc::clone(&answer);
-            tokio::spawn(async move { serve(stream, |asked| answer(asked).into()).await });
+            tokio::spawn(async move { serve(stream, |asked| answer(asked)).await });
         }
     });
     url.parse().unwrap()
