@@ -211,7 +211,9 @@ pub(super) fn validate(connectors: &BTreeMap<String, Connector>, at: &KeyPath, r
                 }
             }
             Some(Err(Misfit::Value { key, problem })) => {
-                let key = key.map_or_else(|| at.clone(), |key| at.join(key));
+                // A key of a table within the options is told by its path.
+                let path = key.iter().flat_map(|key| key.split('.'));
+                let key = path.fold(at.clone(), |key, part| key.join(part));
                 report.wrong(&key, problem, "");
             }
         }
