@@ -112,8 +112,8 @@ impl Connector {
 
     fn make(&self) -> Option<Result<Arc<dyn connectors::Connector>, Misfit>> {
         Some(match self.kind {
-            ConnectorKind::Hubspot => self.make_of(hubspot::Hubspot::new),
             ConnectorKind::Files => self.make_of(|options: files::FilesConfig| files::Files::new(&options)),
+            ConnectorKind::Hubspot => self.make_of(hubspot::Hubspot::new),
             ConnectorKind::Oblio => self.make_of(oblio::Oblio::new),
             ConnectorKind::Pipedrive => self.make_of(pipedrive::Pipedrive::new),
             ConnectorKind::Rest => self.make_of(rest::Rest::new),
