@@ -120,7 +120,7 @@ impl Connector {
             ConnectorKind::Smartbill => self.make_of(smartbill::Smartbill::new),
             ConnectorKind::Sql => self.make_of(|options: sql::Config| sql::Sql::new(&options)),
             ConnectorKind::Tryton => self.make_of(tryton::Tryton::new),
-            _ => return None,
+            ConnectorKind::Odoo => return None,
         })
     }
 
