@@ -83,6 +83,11 @@ impl Catalogue {
         }
     }
 
+    /// How many products there are.
+    pub(crate) fn len(&self) -> usize {
+        self.products.len()
+    }
+
     /// The products with this code: written so, or else the same but for the case of letters.
     pub(crate) fn find(&self, sku: &str) -> Vec<&Product> {
         let alike = self.by_code.get(&folded(sku)).map_or(&[][..], Vec::as_slice);

@@ -318,6 +318,11 @@ impl ApiClient {
         }
     }
 
+    /// The URL that everything is below.
+    pub fn base(&self) -> &Url {
+        &self.inner.base
+    }
+
     /// The server's clock, as well as it is known from the `Date` of its last answer, which has whole seconds.
     pub fn server_now(&self) -> DateTime<Utc> {
         now() + chrono::TimeDelta::milliseconds(self.inner.clock_offset.load(Ordering::Relaxed))
@@ -397,6 +402,15 @@ impl ApiClient {
             message,
             may_have_happened: false,
         };
+        if let Some(url) = &request.elsewhere
+            && url.origin() != inner.base.origin()
+        {
+            return Err(Setback::last(Error::Unreadable {
+                system: inner.system,
+                expected: "a URL of its own",
+                problem: "it leads to another server".to_owned(),
+            }));
+        }
         if let Some(pause) = self.pause() {
             if monotonic() + pause >= ends {
                 return Err(Setback::last(Error::RateLimited {
@@ -455,17 +469,10 @@ impl ApiClient {
     }
 
     fn built(&self, request: &Request) -> Result<reqwest::Request, reqwest::Error> {
-        let mut url = self.inner.base.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(&request.segments);
-        }
-        if !request.query.is_empty() {
-            url.query_pairs_mut().extend_pairs(&request.query);
-        }
         let mut builder = self
             .inner
             .http
-            .request(request.method.clone(), url)
+            .request(request.method.clone(), request.url(&self.inner.base))
             .header(ACCEPT, "application/json")
             .headers(request.headers.clone());
         if let Some(body) = &request.body {

@@ -78,7 +78,8 @@ fn text_of(raw: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-fn decimal_of(text: &str) -> Option<Decimal> {
+/// The number that a text is; `None` if it is none, or cannot be held exactly.
+pub(crate) fn decimal_of(text: &str) -> Option<Decimal> {
     let is_plain = text
         .bytes()
         .all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e' | b'E'));

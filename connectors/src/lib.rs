@@ -16,6 +16,7 @@
 
 mod catalogue;
 mod error;
+pub mod files;
 pub mod http;
 pub mod hubspot;
 mod keys;
@@ -23,6 +24,7 @@ mod lenient;
 pub mod oblio;
 pub mod pipedrive;
 mod records;
+pub mod rest;
 mod settings;
 pub mod smartbill;
 pub mod sql;

@@ -24,6 +24,10 @@ pub enum Kind {
     Hubspot,
     /// Pipedrive, a CRM.
     Pipedrive,
+    /// Any JSON API, as the configuration describes it.
+    Rest,
+    /// Exports in a folder.
+    Files,
 }
 
 impl Kind {
@@ -36,6 +40,8 @@ impl Kind {
             Self::Oblio => "oblio",
             Self::Hubspot => "hubspot",
             Self::Pipedrive => "pipedrive",
+            Self::Rest => "rest",
+            Self::Files => "files",
         }
     }
 }
@@ -126,7 +132,7 @@ pub enum Found {
 }
 
 /// A product, as a search finds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Item {
     /// The system's code for it.
     pub sku: String,

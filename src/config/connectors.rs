@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use allai_connectors::{self as connectors, hubspot, oblio, pipedrive, smartbill, sql, tryton};
+use allai_connectors::{self as connectors, files, hubspot, oblio, pipedrive, rest, smartbill, sql, tryton};
 use figment::error::Kind;
 use figment::providers::Serialized;
 use figment::{Error, Figment};
@@ -112,13 +112,15 @@ impl Connector {
 
     fn make(&self) -> Option<Result<Arc<dyn connectors::Connector>, Misfit>> {
         Some(match self.kind {
+            ConnectorKind::Files => self.make_of(|options: files::FilesConfig| files::Files::new(&options)),
             ConnectorKind::Hubspot => self.make_of(hubspot::Hubspot::new),
             ConnectorKind::Oblio => self.make_of(oblio::Oblio::new),
             ConnectorKind::Pipedrive => self.make_of(pipedrive::Pipedrive::new),
+            ConnectorKind::Rest => self.make_of(rest::Rest::new),
             ConnectorKind::Smartbill => self.make_of(smartbill::Smartbill::new),
             ConnectorKind::Sql => self.make_of(|options: sql::Config| sql::Sql::new(&options)),
             ConnectorKind::Tryton => self.make_of(tryton::Tryton::new),
-            _ => return None,
+            ConnectorKind::Odoo => return None,
         })
     }
 
@@ -209,7 +211,9 @@ pub(super) fn validate(connectors: &BTreeMap<String, Connector>, at: &KeyPath, r
                 }
             }
             Some(Err(Misfit::Value { key, problem })) => {
-                let key = key.map_or_else(|| at.clone(), |key| at.join(key));
+                // A key of a table within the options is told by its path.
+                let path = key.iter().flat_map(|key| key.split('.'));
+                let key = path.fold(at.clone(), |key, part| key.join(part));
                 report.wrong(&key, problem, "");
             }
         }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::de::DeserializeOwned;
+use url::Url;
 
 /// A request, relative to the client's base URL. Path, query and body are encoded by construction.
 #[derive(Clone)]
@@ -14,6 +15,7 @@ pub struct Request {
     pub(super) doing: String,
     pub(super) segments: Vec<String>,
     pub(super) query: Vec<(String, String)>,
+    pub(super) elsewhere: Option<Url>,
     pub(super) headers: HeaderMap,
     pub(super) body: Option<Bytes>,
     pub(super) repeatable: bool,
@@ -41,6 +43,7 @@ impl Request {
             doing: doing.into(),
             segments: Vec::new(),
             query: Vec::new(),
+            elsewhere: None,
             headers: HeaderMap::new(),
             body: None,
             repeatable,
@@ -61,6 +64,29 @@ impl Request {
     pub fn query(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.query.push((name.into(), value.into()));
         self
+    }
+
+    /// Goes to this URL, which the server itself named, instead of path and query. One of another origin than the client's is
+    /// refused when it is to be sent: it would get the credentials.
+    #[must_use]
+    pub fn elsewhere(mut self, url: Url) -> Self {
+        self.elsewhere = Some(url);
+        self
+    }
+
+    /// Where it goes, if everything is below `base`.
+    pub fn url(&self, base: &Url) -> Url {
+        if let Some(elsewhere) = &self.elsewhere {
+            return elsewhere.clone();
+        }
+        let mut url = base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(&self.segments);
+        }
+        if !self.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&self.query);
+        }
+        url
     }
 
     /// A header. Its value is never logged.

@@ -72,7 +72,9 @@ use secrecy::ExposeSecret as _;
 
 pub use config::Config;
 use database::Database;
-use query::{Dialect, Purpose, Query, Values, nearest};
+pub(crate) use query::nearest;
+use query::{Dialect, Purpose, Query, Values};
+pub(crate) use value::time as time_of;
 
 use crate::time;
 use crate::{Capabilities, Check, Connector, Erp, Error, Item, Kind, Price, PriceQuery, Stock};

@@ -489,7 +489,7 @@ fn is_word(character: char) -> bool {
 }
 
 /// The name that is most like another, if one is.
-pub(super) fn nearest<'a>(name: &str, among: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, among: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_ascii_lowercase();
     among
         .map(|one| (strsim::jaro_winkler(&name, one), one))

@@ -98,7 +98,8 @@ fn decimal(text: &str) -> Option<Decimal> {
     text.parse().ok()
 }
 
-fn time(text: &str) -> Option<DateTime<Utc>> {
+/// A time; one that names no zone is taken to be UTC.
+pub(crate) fn time(text: &str) -> Option<DateTime<Utc>> {
     let text = text.trim();
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Some(time.to_utc());

@@ -4,9 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "a harness that cannot go on ends its test")]
 
 mod conformance;
+mod files;
 mod hubspot;
 mod oblio;
 mod pipedrive;
+mod rest;
 mod smartbill;
 mod sql;
 mod support;

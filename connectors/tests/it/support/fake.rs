@@ -33,6 +33,28 @@ impl Asked {
         self.query.iter().map(|(key, _)| key.as_str()).collect()
     }
 
+    /// The segments of the path below `/api`, decoded.
+    pub(crate) fn segments(&self) -> Vec<String> {
+        let below = self.path.strip_prefix("/api").unwrap_or(&self.path);
+        let decoded = |segment: &str| {
+            let pair = format!("x={}", segment.replace('+', "%2B").replace('&', "%26"));
+            let (_, value) = url::form_urlencoded::parse(pair.as_bytes()).next().unwrap();
+            value.into_owned()
+        };
+        below.trim_start_matches('/').split('/').map(decoded).collect()
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_default()
+    }
+
+    /// A field of a body that is a form.
+    pub(crate) fn field(&self, name: &str) -> Option<String> {
+        let mut fields = url::form_urlencoded::parse(self.body.as_bytes());
+        fields.find_map(|(key, value)| (key == name).then(|| value.into_owned()))
+    }
+
     /// A header's value.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
@@ -51,6 +73,12 @@ pub(crate) enum Reply {
     Answer(Answer),
     WithHeaders(Answer, Vec<(&'static str, String)>),
     Nothing,
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        Self::Answer(answer)
+    }
 }
 
 /// Starts a server, below `/api`, that answers so.

@@ -3,9 +3,12 @@
 pub(crate) mod fake;
 pub(crate) mod hubspot;
 pub(crate) mod mariadb;
+pub(crate) mod nextup;
+pub(crate) mod nexus;
 pub(crate) mod oblio;
 pub(crate) mod pipedrive;
 pub(crate) mod postgres;
+pub(crate) mod rest;
 mod server;
 pub(crate) mod smartbill;
 pub(crate) mod tryton;
