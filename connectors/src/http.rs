@@ -53,6 +53,22 @@ pub struct Block {
     pub lasts: Duration,
 }
 
+/// An answer that is not a success, for who knows the vendor's own format of errors.
+#[derive(Debug)]
+pub struct Refusal<'a> {
+    /// What the request was for.
+    pub doing: &'a str,
+    /// The answer's status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// Its body, as far as it is of a sensible size.
+    pub body: &'a [u8],
+}
+
+/// What a vendor's refusal means; `None` leaves it to the status.
+pub type Explain = fn(&Refusal<'_>) -> Option<Error>;
+
 /// Puts an [`ApiClient`] together.
 #[derive(Debug)]
 pub struct ApiClientBuilder {
@@ -61,6 +77,7 @@ pub struct ApiClientBuilder {
     remedy: &'static str,
     rate: Option<Rate>,
     block: Option<Block>,
+    explain: Option<Explain>,
     concurrency: usize,
     timeout: Duration,
     deadline: Duration,
@@ -81,6 +98,14 @@ impl ApiClientBuilder {
     #[must_use]
     pub const fn rate(mut self, rate: Rate) -> Self {
         self.rate = Some(rate);
+        self
+    }
+
+    /// Reads the vendor's format of errors. What it says takes the place of what the status alone means; whether a request is
+    /// repeated does not depend on it, except that [`Error::RateLimited`] is treated as 429 is. Default: none.
+    #[must_use]
+    pub const fn explain(mut self, explain: Explain) -> Self {
+        self.explain = Some(explain);
         self
     }
 
@@ -181,6 +206,7 @@ impl ApiClientBuilder {
                 base: self.base,
                 ceiling: self.rate.map(Ceiling::new),
                 block: self.block,
+                explain: self.explain,
                 slots: Semaphore::new(self.concurrency.max(1)),
                 timeout: self.timeout,
                 deadline: self.deadline,
@@ -214,6 +240,7 @@ struct Inner {
     base: Url,
     ceiling: Option<Ceiling>,
     block: Option<Block>,
+    explain: Option<Explain>,
     slots: Semaphore,
     timeout: Duration,
     deadline: Duration,
@@ -253,6 +280,7 @@ impl ApiClient {
             remedy: "the credentials",
             rate: None,
             block: None,
+            explain: None,
             concurrency: 4,
             timeout: Duration::from_secs(10),
             deadline: Duration::from_secs(30),
@@ -417,8 +445,7 @@ impl ApiClient {
                 .store((date - now()).num_milliseconds(), Ordering::Relaxed);
         }
         if !status.is_success() {
-            let blocked = self.is_block(request, status, response).await;
-            return Err(self.refused(request, status, &headers, blocked));
+            return Err(self.setback(request, status, &headers, response).await);
         }
         match self.body(response).await {
             Ok(Some(body)) => Ok(Answer { headers, body }),
@@ -431,17 +458,50 @@ impl ApiClient {
         }
     }
 
+    /// What an answer that is not a success means.
+    async fn setback(
+        &self,
+        request: &Request,
+        status: StatusCode,
+        headers: &HeaderMap,
+        response: reqwest::Response,
+    ) -> Setback {
+        let inner = &*self.inner;
+        let may_tell_a_block = inner
+            .block
+            .is_some_and(|block| block.statuses.contains(&status.as_u16()));
+        let body = if may_tell_a_block || inner.explain.is_some() {
+            self.body(response).await.ok().flatten().unwrap_or_default()
+        } else {
+            Bytes::new()
+        };
+        let blocked = self.is_block(request, status, &body);
+        let mut setback = self.refused(request, status, headers, blocked);
+        let refusal = Refusal {
+            doing: &request.doing,
+            status,
+            headers,
+            body: &body,
+        };
+        if let Some(error) = inner.explain.and_then(|explain| explain(&refusal)) {
+            if let Error::RateLimited { retry_after, .. } = &error {
+                self.keep_silent(*retry_after);
+                setback.again = true;
+                setback.at_least = *retry_after;
+            }
+            setback.error = error;
+        }
+        setback
+    }
+
     /// Whether an answer that is not a success says that the vendor has blocked us.
-    async fn is_block(&self, request: &Request, status: StatusCode, response: reqwest::Response) -> bool {
+    fn is_block(&self, request: &Request, status: StatusCode, body: &[u8]) -> bool {
         if status == StatusCode::TOO_MANY_REQUESTS {
             return true;
         }
         match &self.inner.block {
             Some(block) if block.statuses.contains(&status.as_u16()) => {
-                let Ok(Some(body)) = self.body(response).await else {
-                    return false;
-                };
-                let body = String::from_utf8_lossy(&body).to_lowercase();
+                let body = String::from_utf8_lossy(body).to_lowercase();
                 let is_asked = |word: &str| {
                     request
                         .query

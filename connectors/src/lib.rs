@@ -17,12 +17,15 @@
 mod catalogue;
 mod error;
 pub mod http;
+mod keys;
 mod lenient;
 pub mod oblio;
+pub mod odoo;
 mod records;
 mod settings;
 pub mod smartbill;
 pub mod sql;
+mod stored;
 mod time;
 mod together;
 pub mod tryton;

@@ -20,6 +20,8 @@ pub enum Kind {
     Smartbill,
     /// Oblio, invoicing and stock.
     Oblio,
+    /// Odoo, from 11.
+    Odoo,
 }
 
 impl Kind {
@@ -30,6 +32,7 @@ impl Kind {
             Self::Sql => "sql",
             Self::Smartbill => "smartbill",
             Self::Oblio => "oblio",
+            Self::Odoo => "odoo",
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod conformance;
 mod oblio;
+mod odoo;
 mod smartbill;
 mod sql;
 mod support;
