@@ -410,6 +410,13 @@ impl Crm for Odoo {
         if let Some((field, problem)) = keys::problem(key) {
             return Err(rejected(field, problem));
         }
+        if !metas.may_be_set() {
+            return Err(Error::Forbidden {
+                system: SYSTEM,
+                doing: format!("change {}", model_of(entity)),
+                message: "it may only read all of its fields".to_owned(),
+            });
+        }
         self.put(entity, key, fields, &metas, &setup)
             .await
             .map_err(|error| match error {

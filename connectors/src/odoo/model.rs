@@ -135,6 +135,11 @@ impl Metas {
         self.by_name.iter()
     }
 
+    /// Whether the user may set any: to one who may not write, Odoo describes all as read only.
+    pub(super) fn may_be_set(&self) -> bool {
+        self.by_name.values().any(|meta| !meta.read_only)
+    }
+
     /// The names that this version has for all of them, each once.
     pub(super) fn names_there(&self) -> Vec<&str> {
         let names = self.by_name.values().filter(|meta| meta.kind != Kind::RelatedName);

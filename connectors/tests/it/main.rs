@@ -6,6 +6,7 @@
 mod conformance;
 mod oblio;
 mod odoo;
+mod odoo19;
 mod smartbill;
 mod sql;
 mod support;

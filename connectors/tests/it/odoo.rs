@@ -437,7 +437,7 @@ async fn who_may_not_is_told_so() {
     let fields = Fields::from([("name".to_owned(), json!("X"))]);
     let error = odoo.upsert(Entity::Contact, &key, &fields).await.unwrap_err();
     assert!(
-        matches!(&error, Error::Forbidden { doing, .. } if doing == "res.partner.create"),
+        matches!(&error, Error::Forbidden { doing, .. } if doing == "change res.partner"),
         "{error:?}"
     );
     let wrong = Database::shared().connector(&json!({"password": "wrong"}));

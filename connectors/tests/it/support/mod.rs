@@ -5,6 +5,7 @@ pub(crate) mod lossy;
 pub(crate) mod mariadb;
 pub(crate) mod oblio;
 pub(crate) mod odoo;
+pub(crate) mod odoo19;
 pub(crate) mod postgres;
 mod server;
 pub(crate) mod smartbill;
