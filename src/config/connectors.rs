@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use allai_connectors::{self as connectors, oblio, smartbill, sql, tryton};
+use allai_connectors::{self as connectors, oblio, odoo, smartbill, sql, tryton};
 use figment::error::Kind;
 use figment::providers::Serialized;
 use figment::{Error, Figment};
@@ -113,6 +113,7 @@ impl Connector {
     fn make(&self) -> Option<Result<Arc<dyn connectors::Connector>, Misfit>> {
         Some(match self.kind {
             ConnectorKind::Oblio => self.make_of(oblio::Oblio::new),
+            ConnectorKind::Odoo => self.make_of(odoo::Odoo::new),
             ConnectorKind::Smartbill => self.make_of(smartbill::Smartbill::new),
             ConnectorKind::Sql => self.make_of(|options: sql::Config| sql::Sql::new(&options)),
             ConnectorKind::Tryton => self.make_of(tryton::Tryton::new),

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use allai_connectors::sql::Sql;
 use allai_connectors::{Connector as _, Crm as _, Entity, Erp as _, Error, Fields, Figures, Found, Key, PriceQuery};
 use rust_decimal::Decimal;
 use serde_json::json;
@@ -458,4 +459,42 @@ async fn a_page_with_status_500_is_no_answer() {
     proxy.stall(Duration::from_secs(5));
     let error = impatient.stock(&strings(&["PH-1000"])).await.unwrap_err();
     assert!(error.is_worth_repeating(), "{error:?}");
+}
+
+/// `sql/odoo_stock.sql` for the tables of 11, where names are no JSON and locations are nested sets.
+const STOCK_QUERY: &str = "
+SELECT p.default_code AS sku, t.name AS name, p.barcode AS barcode, w.code AS warehouse, w.name AS warehouse_name,
+       COALESCE(sum(q.quantity), 0) AS on_hand, COALESCE(sum(q.quantity - q.reserved_quantity), 0) AS available
+  FROM product_product p
+  JOIN product_template t ON t.id = p.product_tmpl_id AND t.type = 'product'
+  JOIN stock_warehouse w ON w.active
+  JOIN stock_location view ON view.id = w.view_location_id
+  LEFT JOIN stock_location l ON l.usage = 'internal' AND l.parent_left BETWEEN view.parent_left AND view.parent_right
+  LEFT JOIN stock_quant q ON q.location_id = l.id AND q.product_id = p.id
+ WHERE p.active AND p.default_code IN (:skus)
+ GROUP BY p.id, p.default_code, p.barcode, t.name, w.id, w.code, w.name
+ ORDER BY w.code";
+
+#[tokio::test]
+#[ignore = "needs a real Odoo: scripts/test --odoo"]
+async fn its_own_database_tells_the_same_stock_by_sql() {
+    let database = Database::shared();
+    let config = json!({"url": database.postgres_url(), "stock_query": STOCK_QUERY});
+    let sql = Sql::new(&serde_json::from_value(config).unwrap()).unwrap();
+    let skus = strings(&["PH-1000", "FT-200", "CZ-24", "CU-1", ODD[0], ODD[2], "not-there"]);
+    let told = |stock: Vec<allai_connectors::Stock>| -> Vec<_> {
+        let of = |stock: allai_connectors::Stock| {
+            let warehouses: Vec<_> = stock
+                .warehouses
+                .into_iter()
+                .map(|warehouse| (warehouse.code, warehouse.name, warehouse.figures.on_hand))
+                .collect();
+            (stock.asked, stock.item, stock.total.on_hand, warehouses)
+        };
+        stock.into_iter().map(of).collect()
+    };
+    let by_sql = told(sql.stock(&skus).await.unwrap());
+    let by_rpc = told(database.connector(&json!({})).stock(&skus).await.unwrap());
+    assert_eq!(by_sql.len(), 6);
+    assert_eq!(by_sql, by_rpc);
 }
