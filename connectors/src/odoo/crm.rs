@@ -46,7 +46,7 @@ fn gone(entity: Entity) -> Error {
 }
 
 /// The fields for telephone numbers that there are.
-fn phones<'a>(metas: &'a Metas) -> impl Iterator<Item = &'static str> + 'a {
+fn phones(metas: &Metas) -> impl Iterator<Item = &'static str> {
     PHONES.into_iter().filter(|name| metas.get(name).is_some())
 }
 
@@ -211,7 +211,10 @@ impl Odoo {
             Key::Reference(reference) => {
                 let field = self.reference_field(entity, metas)?;
                 let mut values = values;
-                values.insert(field.to_owned(), json!(reference));
+                let given = values.insert(field.to_owned(), json!(reference));
+                if given.is_some_and(|given| given.as_str() != Some(reference)) {
+                    return Err(rejected(metas.name_here(field).unwrap_or(field), NOT_THE_KEY));
+                }
                 values
             }
             Key::Email(_) | Key::Phone(_) => keyed(entity, key, values, metas)?,
@@ -260,6 +263,15 @@ impl Odoo {
             return Ok(());
         }
         keeps_key(entity, key, &different, current, metas)?;
+        if let Key::Reference(reference) = key {
+            let field = self.reference_field(entity, metas)?;
+            if different
+                .get(field)
+                .is_some_and(|value| value.as_str() != Some(reference))
+            {
+                return Err(rejected(metas.name_here(field).unwrap_or(field), NOT_THE_KEY));
+            }
+        }
         let call = Call::new(model_of(entity), "write")
             .on(vec![id])
             .argument("vals", Value::Object(different))
@@ -341,12 +353,12 @@ const NOT_THE_KEY: &str =
 fn keeps_key(
     entity: Entity,
     key: &Key,
-    changes: &Map<String, Value>,
+    different: &Map<String, Value>,
     current: &Value,
     metas: &Metas,
 ) -> Result<(), Error> {
     let after = |field: &str| {
-        changes
+        different
             .get(field)
             .unwrap_or(&current[field])
             .as_str()
@@ -360,13 +372,13 @@ fn keeps_key(
                 let (given, email) = (given.to_lowercase(), stripped(email).to_lowercase());
                 stripped(&given) == email || given.ends_with(&format!("<{email}>"))
             };
-            if changes.contains_key(field) && !is_key(&after(field)) {
+            if different.contains_key(field) && !is_key(&after(field)) {
                 return Err(rejected(field, NOT_THE_KEY));
             }
         }
         Key::Phone(phone) => {
-            let changed: Vec<&str> = phones(metas).filter(|field| changes.contains_key(*field)).collect();
-            if let Some(field) = changed.first()
+            let changed = phones(metas).find(|field| different.contains_key(*field));
+            if let Some(field) = changed
                 && !phones(metas).any(|field| is_same_number(&after(field), phone))
             {
                 return Err(rejected(field, NOT_THE_KEY));

@@ -116,6 +116,51 @@ async fn what_odoo_reads_into_numbers_and_addresses_is_used() {
 }
 
 #[tokio::test]
+async fn nothing_is_changed_so_that_its_key_finds_it_no_more() {
+    let fake = Odoo19::start().await;
+    let odoo = fake.connector(&json!({}));
+    for (entity, key, field, other) in [
+        (
+            Entity::Contact,
+            Key::Email("ana@example.ro".to_owned()),
+            "email",
+            "other@example.ro",
+        ),
+        (
+            Entity::Contact,
+            Key::Phone("+40733111222".to_owned()),
+            "phone",
+            "+40733111333",
+        ),
+        (
+            Entity::Lead,
+            Key::Reference("allai:1".to_owned()),
+            "referred",
+            "allai:2",
+        ),
+    ] {
+        let named = Fields::from([("name".to_owned(), json!("Ana"))]);
+        let mut away = named.clone();
+        away.insert(field.to_owned(), json!(other));
+        for _ in 0..2 {
+            // Once there is nothing yet, once there is.
+            let error = odoo.upsert(entity, &key, &away).await.unwrap_err();
+            assert!(
+                matches!(&error, Error::Rejected { field: Some(named), .. } if named == field),
+                "{key:?}: {error:?}"
+            );
+            odoo.upsert(entity, &key, &named).await.unwrap();
+        }
+        let id = odoo.find(entity, &key).await.unwrap().remove(0).id;
+        odoo.upsert(entity, &Key::Id(id), &away).await.unwrap();
+        assert!(
+            odoo.find(entity, &key).await.unwrap().is_empty(),
+            "by its id, it may be"
+        );
+    }
+}
+
+#[tokio::test]
 async fn all_changes_come_however_many_share_a_second() {
     let fake = Odoo19::start().await;
     let odoo = fake.connector(&json!({}));

@@ -34,7 +34,7 @@ struct State {
     asked: Vec<Asked>,
 }
 
-fn row(values: Value) -> Row {
+fn row(values: &Value) -> Row {
     values.as_object().unwrap().clone()
 }
 
@@ -157,7 +157,7 @@ impl State {
         *clock
     }
 
-    fn add(&mut self, model: &'static str, values: Value) -> i64 {
+    fn add(&mut self, model: &'static str, values: Row) -> i64 {
         let rows = self.models.entry(model).or_default();
         let id = rows.keys().next_back().map_or(1, |last| last + 1);
         // Every field has a value; an empty one is false.
@@ -173,7 +173,7 @@ impl State {
             whole.insert("expected_revenue".to_owned(), json!(0.0));
         }
         whole.insert("id".to_owned(), json!(id));
-        whole.extend(row(values));
+        whole.extend(values);
         let stamp = json!(self.stamp());
         whole.insert("create_date".to_owned(), stamp.clone());
         whole.insert("write_date".to_owned(), stamp);
@@ -183,18 +183,22 @@ impl State {
     }
 
     fn seed(&mut self) {
+        let put = |state: &mut Self, model, values: Value| state.add(model, row(&values));
         let (company, lei, unit) = (json!([1, "AllAI Demo SRL"]), json!([1, "RON"]), json!([1, "Units"]));
-        self.add("res.company", json!({"name": "AllAI Demo SRL"}));
-        self.add("res.users", json!({"name": "allai", "company_id": company}));
-        self.add(
+        put(self, "res.company", json!({"name": "AllAI Demo SRL"}));
+        put(self, "res.users", json!({"name": "allai", "company_id": company}));
+        put(
+            self,
             "stock.warehouse",
             json!({"name": "Depozit central", "code": "WH", "company_id": company}),
         );
-        self.add(
+        put(
+            self,
             "stock.warehouse",
             json!({"name": "Depozit Cluj", "code": "CLJ", "company_id": company}),
         );
-        self.add(
+        put(
+            self,
             "account.tax",
             json!({"amount": 21.0, "amount_type": "percent", "price_include": false, "company_id": company}),
         );
@@ -221,7 +225,8 @@ impl State {
         ];
         for (code, name, price, storable, stock) in products {
             let taxes = if code == "PH-1000" { json!([1]) } else { json!([]) };
-            let id = self.add(
+            let id = put(
+                self,
                 "product.product",
                 json!({"default_code": code, "name": name, "lst_price": price, "is_storable": storable, "taxes_id": taxes,
                     "type": if storable { "consu" } else { "service" }, "uom_id": unit, "currency_id": lei}),
@@ -231,12 +236,16 @@ impl State {
             }
         }
         for name in ["Dublu Unu", "Dublu Doi"] {
-            self.add("res.partner", json!({"name": name, "email": "dublu@example.ro"}));
+            put(self, "res.partner", json!({"name": name, "email": "dublu@example.ro"}));
         }
-        self.add("res.partner", json!({"name": "National", "phone": "0722 000 111"}));
+        put(
+            self,
+            "res.partner",
+            json!({"name": "National", "phone": "0722 000 111"}),
+        );
         self.models.get_mut("res.partner").unwrap().get_mut(&3).unwrap()["phone_sanitized"] = json!("+40722000111");
         for number in 0..230 {
-            self.add("res.partner", json!({"name": format!("Mass {number}")}));
+            put(self, "res.partner", json!({"name": format!("Mass {number}")}));
         }
         // Most of them within one second, later ones first.
         let second = (now() - 2 * MONTH) / 1_000_000 * 1_000_000;
@@ -384,17 +393,17 @@ impl State {
         let invalid = |message: &str| (422, "odoo.exceptions.ValidationError", message.to_owned());
         let mut ids = Vec::new();
         for values in body["vals_list"].as_array().unwrap() {
-            check(model, row(values.clone()).keys())?;
+            check(model, row(values).keys())?;
             if values["name"].as_str().is_none_or(str::is_empty) {
                 return Err(invalid("Missing required value for the field 'Name' (name)."));
             }
-            ids.push(self.add(model, values.clone()));
+            ids.push(self.add(model, row(values)));
         }
         Ok(json!(ids))
     }
 
     fn write(&mut self, model: &'static str, body: &Row) -> Result<Value, (u16, &'static str, String)> {
-        let values = row(body["vals"].clone());
+        let values = row(&body["vals"]);
         check(model, values.keys())?;
         for id in body["ids"].as_array().unwrap() {
             let stamp = json!(self.stamp());
