@@ -32,7 +32,7 @@ pub struct OdooConfig {
     /// The user's API key, from 19 on.
     #[serde(default)]
     pub api_key: Option<SecretString>,
-    /// The company whose stock and prices count. Default: the user's.
+    /// The company that counts. Default: for stock and prices the user's, for contacts and leads all that the user may see.
     #[serde(default)]
     pub company: Option<Company>,
     /// Codes or names of the warehouses that count. Default: all.

@@ -203,7 +203,7 @@ impl Odoo {
         };
         let in_warehouse = |warehouse: &WarehouseRow| {
             // The one up to 17, the other from 18 on.
-            setup.context(&[
+            setup.product_context(&[
                 ("warehouse", json!(warehouse.id)),
                 ("warehouse_id", json!(warehouse.id)),
             ])
@@ -268,7 +268,7 @@ impl Odoo {
         }
         let call = Call::search_read("product.pricelist", json!([["name", "=", name]]), &["currency_id"])
             .with("limit", json!(2))
-            .context(setup.context(&[]));
+            .context(setup.product_context(&[]));
         let rows: Vec<PriceListRow> = self.rpc.call(call).await?;
         match <[PriceListRow; 1]>::try_from(rows) {
             Ok([row]) => Ok(row),
@@ -290,7 +290,7 @@ impl Odoo {
             domain.push(json!(["company_id", "=", company]));
         }
         let fields = ["amount", "amount_type", "price_include", "include_base_amount"];
-        let call = Call::search_read("account.tax", Value::Array(domain), &fields).context(setup.context(&[]));
+        let call = Call::search_read("account.tax", Value::Array(domain), &fields).context(setup.product_context(&[]));
         let rows: Vec<TaxRow> = self.rpc.call(call).await?;
         Ok(rows.into_iter().map(|row| (row.id, row)).collect())
     }
@@ -324,8 +324,8 @@ impl Erp for Odoo {
             .collect();
         let fields = Self::item_fields(&setup);
         let (exact, named) = tokio::try_join!(
-            self.products(Value::Array(exact), Some(limit), &fields, setup.context(&[])),
-            self.products(Value::Array(named), Some(limit), &fields, setup.context(&[])),
+            self.products(Value::Array(exact), Some(limit), &fields, setup.product_context(&[])),
+            self.products(Value::Array(named), Some(limit), &fields, setup.product_context(&[])),
         )?;
         let mut seen = BTreeSet::new();
         let rows = exact.into_iter().chain(named).filter(|row| seen.insert(row.id));
@@ -380,9 +380,9 @@ impl Erp for Odoo {
                 let quantity = query.quantity.unwrap_or(Decimal::ONE);
                 // As a number, which JSON has no other of.
                 let quantity: f64 = quantity.to_string().parse().unwrap_or(1.0);
-                setup.context(&[("pricelist", json!(list.id)), ("quantity", json!(quantity))])
+                setup.product_context(&[("pricelist", json!(list.id)), ("quantity", json!(quantity))])
             }
-            None => setup.context(&[]),
+            None => setup.product_context(&[]),
         };
         let mut prices = Vec::new();
         for skus in askable(skus).chunks(SKUS) {

@@ -42,6 +42,8 @@ pub(super) struct Setup {
     language: Option<String>,
     /// The company whose stock and prices count: its number and name.
     pub(super) company: Option<(i64, String)>,
+    /// Whether the configuration names it; else it is the user's.
+    is_company_named: bool,
     /// Which of [`PRODUCT_FIELDS`] there are; none without products.
     product: BTreeSet<String>,
     /// The warehouses that count, by code.
@@ -84,13 +86,23 @@ impl Setup {
         self.has("qty_available")
     }
 
-    /// The context of a question, with these members besides.
+    /// The context of a question about contacts or leads, with these members besides. They are of all companies that the user
+    /// may see, unless the configuration names one.
     pub(super) fn context(&self, more: &[(&str, Value)]) -> Value {
+        self.context_of(self.company.as_ref().filter(|_| self.is_company_named), more)
+    }
+
+    /// The context of a question about products, which are one company's.
+    pub(super) fn product_context(&self, more: &[(&str, Value)]) -> Value {
+        self.context_of(self.company.as_ref(), more)
+    }
+
+    fn context_of(&self, company: Option<&(i64, String)>, more: &[(&str, Value)]) -> Value {
         let mut context = Map::new();
         if let Some(language) = &self.language {
             context.insert("lang".to_owned(), json!(language));
         }
-        if let Some((company, _)) = &self.company {
+        if let Some((company, _)) = company {
             // The one up to 12, the other from 13 on.
             context.insert("force_company".to_owned(), json!(company));
             context.insert("allowed_company_ids".to_owned(), json!([company]));
@@ -124,6 +136,7 @@ impl Odoo {
         let mut setup = Setup {
             language: values::text(&user["lang"]).map(str::to_owned),
             company: self.read_company(&user).await?,
+            is_company_named: self.config.company.is_some(),
             product: BTreeSet::new(),
             warehouses: Vec::new(),
             missing: Vec::new(),
@@ -184,7 +197,7 @@ impl Odoo {
             Some((company, _)) => json!([["company_id", "=", company]]),
             None => json!([]),
         };
-        let call = Call::search_read(WAREHOUSE, domain, &["code", "name"]).context(setup.context(&[]));
+        let call = Call::search_read(WAREHOUSE, domain, &["code", "name"]).context(setup.product_context(&[]));
         let all: Result<Vec<WarehouseRow>, Error> = self.rpc.call(call).await;
         let mut all = match all {
             // Whoever may not see the stock may still see contacts: stock will say so.
