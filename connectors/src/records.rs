@@ -28,6 +28,8 @@ pub enum Kind {
     Rest,
     /// Exports in a folder.
     Files,
+    /// Odoo, from 11.
+    Odoo,
 }
 
 impl Kind {
@@ -42,6 +44,7 @@ impl Kind {
             Self::Pipedrive => "pipedrive",
             Self::Rest => "rest",
             Self::Files => "files",
+            Self::Odoo => "odoo",
         }
     }
 }

@@ -4,6 +4,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
+/// A company, by its number or its name.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Company {
+    /// Its number in the database.
+    Id(i64),
+    /// Its name.
+    Name(String),
+}
+
 pub(crate) const fn ten_seconds() -> Duration {
     Duration::from_secs(10)
 }

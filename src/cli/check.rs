@@ -99,16 +99,9 @@ pub(super) fn impatient() -> RetryPolicy {
 
 /// Has every connector verify what it needs.
 async fn connectors(config: &Config, findings: &mut Findings) {
-    let connectors = app::connectors(config);
-    for (name, options) in &config.connectors {
-        let what = format!("connector {name}");
-        let Some(connector) = connectors.get(name) else {
-            let kind = options.kind;
-            findings.doubtful(&what, &format!("this version does not connect to {kind:?} yet"));
-            continue;
-        };
+    for (name, connector) in app::connectors(config) {
         for check in connector.check().await {
-            let what = format!("{what}, {}", check.what);
+            let what = format!("connector {name}, {}", check.what);
             match check.found {
                 Found::Good(how) => findings.good(&what, &how),
                 Found::Bad { problem, remedy } => findings.bad(&what, &format!("{problem}; {remedy}")),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use allai_connectors::{self as connectors, files, hubspot, oblio, pipedrive, rest, smartbill, sql, tryton};
+use allai_connectors::{self as connectors, files, hubspot, oblio, odoo, pipedrive, rest, smartbill, sql, tryton};
 use figment::error::Kind;
 use figment::providers::Serialized;
 use figment::{Error, Figment};
@@ -105,23 +105,23 @@ impl From<connectors::Error> for Misfit {
 }
 
 impl Connector {
-    /// The connector, which has not connected yet; `None` if this version has none of that kind.
+    /// The connector, which has not connected yet; `None` if its options are wrong, which a configuration that was loaded has none of.
     pub fn connect(&self) -> Option<Arc<dyn connectors::Connector>> {
-        self.make()?.ok()
+        self.make().ok()
     }
 
-    fn make(&self) -> Option<Result<Arc<dyn connectors::Connector>, Misfit>> {
-        Some(match self.kind {
+    fn make(&self) -> Result<Arc<dyn connectors::Connector>, Misfit> {
+        match self.kind {
             ConnectorKind::Files => self.make_of(|options: files::FilesConfig| files::Files::new(&options)),
             ConnectorKind::Hubspot => self.make_of(hubspot::Hubspot::new),
             ConnectorKind::Oblio => self.make_of(oblio::Oblio::new),
+            ConnectorKind::Odoo => self.make_of(odoo::Odoo::new),
             ConnectorKind::Pipedrive => self.make_of(pipedrive::Pipedrive::new),
             ConnectorKind::Rest => self.make_of(rest::Rest::new),
             ConnectorKind::Smartbill => self.make_of(smartbill::Smartbill::new),
             ConnectorKind::Sql => self.make_of(|options: sql::Config| sql::Sql::new(&options)),
             ConnectorKind::Tryton => self.make_of(tryton::Tryton::new),
-            ConnectorKind::Odoo => return None,
-        })
+        }
     }
 
     fn make_of<O, C>(
@@ -203,14 +203,14 @@ pub(super) fn validate(connectors: &BTreeMap<String, Connector>, at: &KeyPath, r
             report.wrong(&at.join("deadline"), problem, "write e.g. deadline = \"3s\"");
         }
         match connector.make() {
-            None | Some(Ok(_)) => {}
-            Some(Err(Misfit::Keys(errors))) => {
+            Ok(_) => {}
+            Err(Misfit::Keys(errors)) => {
                 for error in errors {
                     let key = error.path.iter().fold(at.clone(), |key, part| key.join(part));
                     report.refused(&key, &error.kind);
                 }
             }
-            Some(Err(Misfit::Value { key, problem })) => {
+            Err(Misfit::Value { key, problem }) => {
                 // A key of a table within the options is told by its path.
                 let path = key.iter().flat_map(|key| key.split('.'));
                 let key = path.fold(at.clone(), |key, part| key.join(part));

@@ -167,7 +167,14 @@ fn each_kind_of_error_is_found() {
         ),
         ("[admin]\nlisten = \"8781\"", "expected an IP address and a port"),
         ("[admin]\ntoken = \"\"", "admin.token: empty"),
-        ("[connectors.\"a b\"]\nkind = \"odoo\"", "not a name for a connector"),
+        (
+            "[connectors.\"a b\"]\nkind = \"odoo\"\nurl = \"https://erp.example.com\"\napi_key = \"x\"",
+            "not a name for a connector",
+        ),
+        (
+            "[connectors.x]\nkind = \"odoo\"\nurl = \"https://erp.example.com\"",
+            "connectors.x.username: it is missing",
+        ),
         ("[connectors.x]\nkind = 2", "expected a string"),
         (
             "[[warehouse]]",
@@ -365,7 +372,8 @@ fn a_secret_given_where_its_file_belongs_is_not_shown() {
 #[test]
 fn a_connectors_secret_may_be_a_file_too() {
     let setup = Setup::with(&format!(
-        "[connectors.erp]\nkind = \"odoo\"\npassword_file = \"erp\"\nheaders = {{ X-Api-Key = \"{SECRET}\" }}\n{}",
+        "[connectors.erp]\nkind = \"odoo\"\nurl = \"https://erp.example.com\"\ndatabase = \"erp\"\nusername = \"sync\"\n\
+         password_file = \"erp\"\n{}",
         account("")
     ));
     assert_line(
@@ -375,7 +383,7 @@ fn a_connectors_secret_may_be_a_file_too() {
     setup.write("erp", SECRET, 0o600);
     let shown = setup.show();
     assert_line(&shown, &["password_file = \"erp\""]);
-    assert_line(&shown, &["X-Api-Key = \"[redacted]\""]);
+    assert!(!shown.contains(SECRET), "{shown}");
 }
 
 #[test]
@@ -469,7 +477,8 @@ fn what_is_unwise_of_webhooks_is_warned_about() {
 #[test]
 fn what_show_prints_is_a_configuration_that_shows_the_same() {
     let setup = Setup::with(&format!(
-        "{}\n[accounts.main.webhook]\nsecret = \"{SECRET}\"\n[connectors.erp]\nkind = \"odoo\"\nport = 8069\n\
+        "{}\n[accounts.main.webhook]\nsecret = \"{SECRET}\"\n[connectors.erp]\nkind = \"odoo\"\n\
+         url = \"https://erp.example.com\"\ndatabase = \"erp\"\nusername = \"sync\"\npassword = \"{SECRET}\"\ncompany = 2\n\
          [[automations]]\nname = \"greet\"\n",
         account("contacts.fields = [\"id\", \"name\"]")
     ));

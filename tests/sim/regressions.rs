@@ -370,7 +370,7 @@ pub(crate) fn all() -> Vec<(&'static str, Scenario)> {
         (
             "a-window-on-a-clock-that-was-set-back-was-never-counted-down",
             Scenario {
-                seed: 200936,
+                seed: 200_936,
                 database: Sqlite,
                 order: CreatedAsc,
                 contacts: 2,

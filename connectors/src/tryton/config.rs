@@ -8,6 +8,7 @@ use url::Url;
 
 use super::SYSTEM;
 use crate::error::Error;
+pub use crate::settings::Company;
 use crate::settings::{duration, ten_seconds};
 
 /// How to reach a Tryton database, and what of it counts.
@@ -47,16 +48,6 @@ pub struct TrytonConfig {
     /// Whether the password may travel over plain `http://` to a host outside the own network.
     #[serde(default)]
     pub allow_http: bool,
-}
-
-/// A company, by its number or its name.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
-pub enum Company {
-    /// Its number in the database.
-    Id(i64),
-    /// Its party's name.
-    Name(String),
 }
 
 impl TrytonConfig {

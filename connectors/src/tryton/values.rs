@@ -6,27 +6,7 @@ use chrono::{DateTime, Datelike as _, NaiveDate, Timelike as _, Utc};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-/// The characters that stand for others in `ilike`, made to stand for themselves; as Tryton's own `escape_wildcard` does it.
-pub(super) fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len() + 8);
-    for character in text.chars() {
-        if matches!(character, '\\' | '%' | '_') {
-            escaped.push('\\');
-        }
-        escaped.push(character);
-    }
-    escaped
-}
-
-/// What Tryton takes off a text before it stores or compares it (Python's `str.strip`).
-pub(super) fn stripped(text: &str) -> &str {
-    text.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c))
-}
-
-/// Whether a text can be in a Tryton database at all: PostgreSQL stores no NUL.
-pub(super) fn is_storable(text: &str) -> bool {
-    !text.contains('\0')
-}
+pub(super) use crate::stored::{escaped, is_storable, record_id, stripped};
 
 /// A quantity or an amount: a `Decimal`, or a JSON number. `None` if it is null or something else.
 pub(super) fn decimal(value: &Value) -> Option<Decimal> {
@@ -89,22 +69,9 @@ fn date_of(value: &Value) -> Option<NaiveDate> {
     )
 }
 
-/// A record's id as a number, of text that may be anything.
-pub(super) fn record_id(text: &str) -> Option<i64> {
-    // As Tryton prints them; what a database cannot hold is no id.
-    let id: i64 = text.parse().ok()?;
-    (id > 0 && id <= i64::from(i32::MAX) && id.to_string() == text).then_some(id)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn wildcards_stand_for_themselves() {
-        assert_eq!(escaped(r"50%_a\b"), r"50\%\_a\\b");
-        assert_eq!(escaped("pompă"), "pompă");
-    }
 
     #[test]
     fn decimals_are_read_from_both_forms_and_nothing_else() {
@@ -139,23 +106,5 @@ mod tests {
         assert_eq!(date(&encoded_date(day)), Some(day));
         assert_eq!(time(&encoded_date(day)), None);
         assert_eq!(time(&json!({"__class__": "datetime", "year": 2026})), None);
-    }
-
-    #[test]
-    fn ids_are_numbers_as_tryton_prints_them() {
-        assert_eq!(record_id("17"), Some(17));
-        for other in [
-            "0",
-            "-1",
-            "+1",
-            "017",
-            " 1",
-            "1 OR 1=1",
-            "99999999999999999999",
-            "",
-            "1.0",
-        ] {
-            assert_eq!(record_id(other), None, "{other}");
-        }
     }
 }

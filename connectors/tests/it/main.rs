@@ -7,6 +7,8 @@ mod conformance;
 mod files;
 mod hubspot;
 mod oblio;
+mod odoo;
+mod odoo19;
 mod pipedrive;
 mod rest;
 mod smartbill;

@@ -47,7 +47,7 @@ pub(crate) fn port() -> u16 {
                 "MariaDB is not installed here: mariadbd is neither on the PATH nor in /usr/sbin (Debian, Ubuntu: \
                  apt-get install mariadb-server-core mariadb-client-core)",
             );
-            start("mariadb", SCRIPT, &bin)
+            start("mariadb", SCRIPT, &bin, |_| {})
         })
         .port
 }

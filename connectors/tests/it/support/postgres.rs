@@ -32,23 +32,31 @@ stop "$@"
 pub(crate) fn port() -> u16 {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER
-        .get_or_init(|| {
-            let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
-                .into_iter()
-                .flatten()
-                .filter_map(|entry| {
-                    let folder = entry.ok()?.path();
-                    let version = folder.file_name()?.to_str()?.parse().ok()?;
-                    Some((version, folder.join("bin")))
-                })
-                .collect();
-            versions.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
-            let bin = find_bin(&["initdb", "pg_ctl"], versions.into_iter().map(|(_, folder)| folder));
-            let bin = bin.expect(
-                "PostgreSQL is not installed here: initdb and pg_ctl are neither on the PATH nor under \
-                 /usr/lib/postgresql (Debian, Ubuntu: apt-get install postgresql)",
-            );
-            start("postgres", SCRIPT, &bin)
-        })
+        .get_or_init(|| start("postgres", SCRIPT, &bin(&["initdb", "pg_ctl"]), |_| {}))
         .port
+}
+
+/// The folder with these programs of PostgreSQL's.
+///
+/// # Panics
+///
+/// If there is none on this machine.
+pub(super) fn bin(programs: &[&str]) -> PathBuf {
+    let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let folder = entry.ok()?.path();
+            let version = folder.file_name()?.to_str()?.parse().ok()?;
+            Some((version, folder.join("bin")))
+        })
+        .collect();
+    versions.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
+    find_bin(programs, versions.into_iter().map(|(_, folder)| folder)).unwrap_or_else(|| {
+        panic!(
+            "PostgreSQL is not installed here: {} are neither on the PATH nor under /usr/lib/postgresql (Debian, \
+             Ubuntu: apt-get install postgresql)",
+            programs.join(", ")
+        )
+    })
 }

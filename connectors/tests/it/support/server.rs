@@ -13,17 +13,19 @@ use std::process::{ChildStdin, Command, Stdio};
 /// A running server. Dropped, it is stopped and removed.
 pub(super) struct Server {
     pub(super) port: u16,
+    /// Its folder.
+    pub(super) folder: PathBuf,
     /// Its end, when this process ends, is the end of the server.
     _alive: Option<ChildStdin>,
 }
 
 /// Runs a script that is given a folder, the folder of the server's programs, a port and the words that make a command run as
-/// another user; it says `ready` once the server is.
-pub(super) fn start(name: &str, script: &str, bin: &Path) -> Server {
+/// another user; it says `ready` once the server is. `prepare` puts into the folder what the script finds there.
+pub(super) fn start(name: &str, script: &str, bin: &Path, prepare: impl Fn(&Path)) -> Server {
     let mut said = String::new();
     // The free port may be taken by somebody else before the server gets to it.
     for _ in 0..3 {
-        match try_start(name, script, bin) {
+        match try_start(name, script, bin, &prepare) {
             Ok(server) => return server,
             Err(output) => said = output,
         }
@@ -31,12 +33,13 @@ pub(super) fn start(name: &str, script: &str, bin: &Path) -> Server {
     panic!("{name} ({}) did not start:\n{said}", bin.display());
 }
 
-fn try_start(name: &str, script: &str, bin: &Path) -> Result<Server, String> {
+fn try_start(name: &str, script: &str, bin: &Path, prepare: &impl Fn(&Path)) -> Result<Server, String> {
     let folder = tempfile::Builder::new()
         .prefix(&format!("allai-{name}-"))
         .tempdir()
         .expect("a temporary folder")
         .keep();
+    prepare(&folder);
     let port = TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .expect("a free port")
@@ -64,7 +67,11 @@ fn try_start(name: &str, script: &str, bin: &Path) -> Result<Server, String> {
     let mut line = String::new();
     output.read_line(&mut line).expect("a line");
     if line.trim_end() == "ready" {
-        return Ok(Server { port, _alive: stdin });
+        return Ok(Server {
+            port,
+            folder,
+            _alive: stdin,
+        });
     }
     output.read_to_string(&mut line).ok();
     shell.wait().ok();

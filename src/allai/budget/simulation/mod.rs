@@ -211,7 +211,7 @@ fn a_window_is_counted_down_whichever_way_its_clock_is_set_while_it_runs() {
                 clock.sleep(Duration::from_millis(5)).await;
             }
             server.borrow_mut().set_clock(by);
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         let mut workers: Vec<LocalBoxFuture<'_, ()>> = vec![Box::pin(set)];
         for n in 0..12 {
