@@ -208,7 +208,8 @@ async fn status_sees_what_a_writer_has_in_its_wal() {
         })
         .await
         .unwrap();
-    assert_eq!(names(exhibit.folder.path()).len(), 5, "a WAL is there");
+    let names = names(exhibit.folder.path());
+    assert!(names.contains(&"warehouse.db-wal".to_owned()), "{names:?}");
     exhibit.close();
     exhibit.assert_readable();
     let said = exhibit.say(&["status"]).expect(0);
