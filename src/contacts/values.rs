@@ -3,12 +3,12 @@
 use rust_decimal::Decimal;
 use serde_json::Value;
 
-/// Whether a value says nothing: null, an empty text, an empty list.
+/// Whether a value says nothing: null, an empty text, a list of nothing.
 pub(super) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => text.trim().is_empty(),
-        Value::Array(values) => values.is_empty(),
+        Value::Array(values) => values.iter().all(is_empty),
         Value::Object(members) => members.is_empty(),
         Value::Bool(_) | Value::Number(_) => false,
     }
@@ -19,7 +19,7 @@ pub(super) fn is_empty(value: &Value) -> bool {
 pub(super) fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (a, b) if is_empty(a) || is_empty(b) => is_empty(a) && is_empty(b),
-        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && sorted(a) == sorted(b),
+        (Value::Array(a), Value::Array(b)) => sorted(a) == sorted(b),
         (Value::Object(a), Value::Object(b)) => {
             a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| same(a, b)))
         }
@@ -36,7 +36,7 @@ pub(super) fn same(a: &Value, b: &Value) -> bool {
 
 fn sorted(values: &[Value]) -> Vec<String> {
     let text = |value: &Value| text(value).map_or_else(|| value.to_string(), |text| text.trim().to_owned());
-    let mut texts: Vec<String> = values.iter().map(text).collect();
+    let mut texts: Vec<String> = values.iter().filter(|value| !is_empty(value)).map(text).collect();
     texts.sort();
     texts
 }
@@ -62,6 +62,8 @@ mod tests {
         for (a, b) in [
             (json!(null), json!("")),
             (json!([]), json!(" ")),
+            (json!([""]), json!(null)),
+            (json!(["a", ""]), json!(["a"])),
             (json!("Ion"), json!(" Ion ")),
             (json!(5), json!("5.0")),
             (json!(1e3), json!("1000")),

@@ -179,6 +179,7 @@ fn labels(value: &Value, is_changed: bool) -> Result<Option<Vec<String>>, Troubl
         Value::Array(values) => {
             let texts: Option<Vec<String>> = values
                 .iter()
+                .filter(|value| !is_empty(value))
                 .map(|value| text(value).map(|text| text.trim().to_owned()))
                 .collect();
             texts.map(Some).ok_or_else(wrong)
