@@ -81,11 +81,17 @@ impl Sync {
             .map(|section| section.connector.as_str())
             .collect();
         if known.is_empty() {
-            return Err(Usage("there is no [contact_sync.NAME] in the configuration; the example shows one".to_owned()).into());
+            return Err(Usage(
+                "there is no [contact_sync.NAME] in the configuration; the example shows one".to_owned(),
+            )
+            .into());
         }
         if let Some(name) = self.connector.as_deref().filter(|name| !known.contains(name)) {
             let known = known.join(", ");
-            return Err(Usage(format!("no contacts are synced with connector {name}; there are: {known}")).into());
+            return Err(Usage(format!(
+                "no contacts are synced with connector {name}; there are: {known}"
+            ))
+            .into());
         }
         let app = App::open(config, SystemClock::shared()).await?;
         let cancelled = runtime::cancelled_by_signal()?;

@@ -83,27 +83,38 @@ pub(super) fn validate(config: &Config, at: &KeyPath, report: &mut Report) {
     for (name, section) in &config.contact_sync {
         let at = at.join(name);
         if section.connector.is_empty() {
-            report.missing(&at.join("connector"), "missing", "add `connector = \"NAME\"`, one of [connectors.NAME]");
+            report.missing(
+                &at.join("connector"),
+                "missing",
+                "add `connector = \"NAME\"`, one of [connectors.NAME]",
+            );
         } else if !config.connectors.contains_key(&section.connector) {
             let known: Vec<&str> = config.connectors.keys().map(String::as_str).collect();
             let remedy = format!("there are: {}", known.join(", "));
             report.wrong(&at.join("connector"), "there is no connector of this name", remedy);
         }
         match section.account_in(config) {
-            None => report.missing(&at.join("account"), "missing", "there are several accounts: add `account = \"NAME\"`"),
+            None => report.missing(
+                &at.join("account"),
+                "missing",
+                "there are several accounts: add `account = \"NAME\"`",
+            ),
             Some(account) => match config.accounts.get(account) {
                 None => report.wrong(&at.join("account"), "there is no account of this name", ""),
                 Some(options) => {
                     let fields = &options.contacts.fields;
                     let unread = WRITTEN.iter().find(|name| !fields.iter().any(|field| field == *name));
                     if let (false, false, Some(unread)) = (section.back.is_empty(), fields.is_empty(), unread) {
-                        let problem = format!("needs all of a contact, and accounts.{account}.contacts.fields has no {unread}");
+                        let problem =
+                            format!("needs all of a contact, and accounts.{account}.contacts.fields has no {unread}");
                         report.wrong(&at.join("back"), problem, "add it there, or remove that list");
                     }
                     let this = (account, section.connector.as_str(), section.entity);
                     if seen.contains(&this) {
                         let entity = entity_name(section.entity);
-                        let problem = format!("another section syncs this account's contacts with the same connector's {entity}s");
+                        let problem = format!(
+                            "another section syncs this account's contacts with the same connector's {entity}s"
+                        );
                         report.wrong(&at, problem, "make one of both");
                     }
                     seen.push(this);

@@ -119,7 +119,10 @@ impl ToWrite {
 
 /// The contact as templates read it.
 pub(super) fn contact_of(candidate: &Candidate) -> Value {
-    let parsed = |text: &Option<String>| text.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let parsed = |text: &Option<String>| {
+        text.as_deref()
+            .and_then(|text| serde_json::from_str::<Value>(text).ok())
+    };
     let time = |at: Option<DateTime<Utc>>| at.map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true));
     json!({
         "id": candidate.id,
@@ -214,7 +217,9 @@ impl ContactSync {
             // Not every contact can be searched for; then what the mirror has is what is known.
             Ok(Refreshed::Stored | Refreshed::NotFound | Refreshed::NotThere) => {}
             Ok(Refreshed::Unsettled) => {
-                return Err(Trouble::PutOff("others store it faster than it can be asked for".to_owned()));
+                return Err(Trouble::PutOff(
+                    "others store it faster than it can be asked for".to_owned(),
+                ));
             }
             Err(sync::Error::Api(error)) => return Err(Trouble::of_allai(&self.bridge.account, &error)),
             Err(error) => return Err(Trouble::Stop(error.to_string())),
@@ -260,7 +265,9 @@ impl ContactSync {
         let (record, before) = match (own_record, own) {
             (Some(record), _) => (Some(record), before),
             (None, own) => {
-                let record = self.search(crm, candidate, &keys, intent.as_ref(), &mut released).await?;
+                let record = self
+                    .search(crm, candidate, &keys, intent.as_ref(), &mut released)
+                    .await?;
                 if let (Some(own), None) = (own, &record) {
                     let reason = format!("its record {own} is gone from the CRM; nothing is created in its place");
                     return Err(Trouble::Held(reason));

@@ -37,7 +37,9 @@ impl Keys {
         let wants = |kind| kinds.contains(&kind);
         Self {
             email: email.filter(|_| wants(KeyKind::Email)).and_then(self::email),
-            phone: phone.filter(|_| wants(KeyKind::Phone)).and_then(|text| self::phone(text, region)),
+            phone: phone
+                .filter(|_| wants(KeyKind::Phone))
+                .and_then(|text| self::phone(text, region)),
             reference: wants(KeyKind::Reference).then(|| id.to_owned()),
         }
     }
@@ -76,9 +78,7 @@ pub(super) fn phone(text: &str, region: Region) -> Option<String> {
     // The international prefix, as people write it.
     let international = text.strip_prefix("00").map(|rest| format!("+{rest}"));
     let number = phonenumber::parse(Some(region), international.as_deref().unwrap_or(text)).ok()?;
-    number
-        .is_valid()
-        .then(|| number.format().mode(Mode::E164).to_string())
+    number.is_valid().then(|| number.format().mode(Mode::E164).to_string())
 }
 
 #[cfg(test)]

@@ -157,7 +157,10 @@ pub(super) enum Template {
 
 impl Template {
     fn new(source: &str) -> Self {
-        let inner = source.trim().strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
+        let inner = source
+            .trim()
+            .strip_prefix("{{")
+            .and_then(|rest| rest.strip_suffix("}}"));
         match inner {
             Some(inner) if !["{{", "}}", "{%", "{#"].iter().any(|mark| inner.contains(mark)) => {
                 Self::Value(inner.trim_matches(['-', '+']).trim().to_owned())
@@ -225,11 +228,15 @@ impl Mapping {
                 remedy,
             });
         };
-        let region = config.default_region.to_uppercase().parse::<Region>().unwrap_or_else(|_| {
-            let remedy = "write the two letters of a country, e.g. default_region = \"RO\"";
-            wrong(&["default_region"], "not a country".to_owned(), remedy);
-            Region::RO
-        });
+        let region = config
+            .default_region
+            .to_uppercase()
+            .parse::<Region>()
+            .unwrap_or_else(|_| {
+                let remedy = "write the two letters of a country, e.g. default_region = \"RO\"";
+                wrong(&["default_region"], "not a country".to_owned(), remedy);
+                Region::RO
+            });
         if config.key.is_empty() {
             let remedy = "write e.g. key = [\"email\", \"phone\"]";
             wrong(&["key"], "names nothing that contacts are known by".to_owned(), remedy);
@@ -257,7 +264,11 @@ impl Mapping {
         for (name, source) in &config.back {
             let Some(member) = Member::parse(name) else {
                 let remedy = "there are name, email, phone, tags and, in quotes, \"custom_fields.NAME\"";
-                (read.wrong)(&["back", name], "not a member of a contact that can be written".to_owned(), remedy);
+                (read.wrong)(
+                    &["back", name],
+                    "not a member of a contact that can be written".to_owned(),
+                    remedy,
+                );
                 continue;
             };
             let (template, reads) = read.template("back", name, source, "record", &[]);
@@ -282,7 +293,15 @@ impl Mapping {
             return Err(misfits);
         }
         let hash = Sha256::digest(
-            json!([config.fields, config.back, config.filter, config.key, config.default_region, config.winner]).to_string(),
+            json!([
+                config.fields,
+                config.back,
+                config.filter,
+                config.key,
+                config.default_region,
+                config.winner
+            ])
+            .to_string(),
         );
         Ok(Self {
             environment,
@@ -357,7 +376,11 @@ impl Mapping {
         };
         for rule in &self.fields {
             match known.get(rule.name.as_str()) {
-                None => problems.push(format!("fields.{0}: the CRM has no field {0}{1}", rule.name, missing(&rule.name))),
+                None => problems.push(format!(
+                    "fields.{0}: the CRM has no field {0}{1}",
+                    rule.name,
+                    missing(&rule.name)
+                )),
                 Some(field) if field.read_only => {
                     problems.push(format!("fields.{}: the field can only be read; remove it", rule.name));
                 }
@@ -369,7 +392,11 @@ impl Mapping {
             for read in reads.unwrap_or_default() {
                 let name = read.split('.').nth(1).unwrap_or_default();
                 if !name.is_empty() && !known.contains_key(name) {
-                    problems.push(format!("back.{}: the CRM has no field {name}{}", back.name, missing(name)));
+                    problems.push(format!(
+                        "back.{}: the CRM has no field {name}{}",
+                        back.name,
+                        missing(name)
+                    ));
                 }
             }
         }
@@ -384,7 +411,10 @@ impl Mapping {
         let note = if unmapped.is_empty() {
             String::new()
         } else {
-            format!("; the CRM wants {} too, where it has no value of its own", unmapped.join(", "))
+            format!(
+                "; the CRM wants {} too, where it has no value of its own",
+                unmapped.join(", ")
+            )
         };
         let both = self.fields.iter().filter(|rule| rule.pair.is_some()).count();
         Ok(format!(
@@ -445,8 +475,9 @@ impl Reading<'_> {
         root: &str,
         known: &[&str],
     ) -> HashSet<String> {
+        // No message repeats what is written there: it may be a secret in the wrong place.
         let reads = reads.unwrap_or_else(|error| {
-            let problem = format!("not a template: {}", error.detail().unwrap_or("its syntax is wrong"));
+            let problem = format!("not a template: {}", error.kind());
             (self.wrong)(key, problem, "write e.g. \"{{ contact.name }}\"");
             HashSet::new()
         });
@@ -459,10 +490,10 @@ impl Reading<'_> {
                 } else {
                     "it can read the fields of the CRM's record, e.g. record.owner"
                 };
-                (self.wrong)(key, format!("reads {first}, which there is not"), remedy);
-            } else if let Some(member) = member.filter(|member| !known.is_empty() && !known.contains(member)) {
+                (self.wrong)(key, format!("reads something else than {root}"), remedy);
+            } else if member.is_some_and(|member| !known.is_empty() && !known.contains(&member)) {
                 let remedy = "contacts have id, name, email, phone, tags, custom_fields, created_at and updated_at";
-                (self.wrong)(key, format!("reads contact.{member}, which there is not"), remedy);
+                (self.wrong)(key, "reads a member that contacts have not".to_owned(), remedy);
             }
         }
         reads
@@ -470,7 +501,12 @@ impl Reading<'_> {
 }
 
 /// Finds the fields and members that are the same.
-fn pair(fields: &mut [FieldRule], fields_read: &[HashSet<String>], back: &mut [BackRule], back_read: &[HashSet<String>]) {
+fn pair(
+    fields: &mut [FieldRule],
+    fields_read: &[HashSet<String>],
+    back: &mut [BackRule],
+    back_read: &[HashSet<String>],
+) {
     let only = |reads: &HashSet<String>, path: &str| reads.len() == 1 && reads.contains(path);
     for (at, rule) in fields.iter_mut().enumerate() {
         let path = format!("record.{}", rule.name);
@@ -499,15 +535,14 @@ fn circle(
     let reads = |reads: &HashSet<String>, path: &str| reads.iter().any(|read| touches(read, path));
     // From each member, over the fields that read it, to the members that read those. A pair counts as one.
     let next = |from: usize| {
-        let through = fields.iter().enumerate().filter(move |(at, rule)| {
-            rule.pair == Some(from) || reads(&fields_read[*at], &back[from].member.path())
-        });
+        let through = fields
+            .iter()
+            .enumerate()
+            .filter(move |(at, rule)| rule.pair == Some(from) || reads(&fields_read[*at], &back[from].member.path()));
         through.flat_map(move |(_, rule)| {
             let path = format!("record.{}", rule.name);
             let own = rule.pair;
-            (0..back.len()).filter(move |&to| {
-                reads(&back_read[to], &path) && !(own == Some(to) && to == from)
-            })
+            (0..back.len()).filter(move |&to| reads(&back_read[to], &path) && !(own == Some(to) && to == from))
         })
     };
     (0..back.len()).find(|&start| {

@@ -81,6 +81,33 @@ impl Plan {
         written.collect()
     }
 
+    /// Whether fields are written to the CRM whose later changes there count, though they do not come back.
+    pub(super) fn is_to_be_read_again(&self, winner: Winner) -> bool {
+        let is_written = |item: &Item| item.member.is_none() && matches!(item.write, Write::Crm(_));
+        winner == Winner::Crm && self.items.iter().any(is_written)
+    }
+
+    /// Learns what the CRM made of what it was given, an address in small letters for one: that is no change. What goes both ways
+    /// is left: there, what the CRM made of it comes back.
+    pub(super) fn learn_record(&mut self, record: &Fields) {
+        for item in &mut self.items {
+            if let (Some((name, base)), None, Write::Crm(_)) = (&mut item.field, &item.member, &item.write) {
+                base.seen = record.get(name).cloned().unwrap_or_default();
+            }
+        }
+    }
+
+    /// The same of what AllAI made of what it was given.
+    pub(super) fn learn_contact(&mut self, contact: &Value) {
+        for item in &mut self.items {
+            if let (None, Some((name, base)), Write::Allai(_)) = (&item.field, &mut item.member, &item.write)
+                && let Some(member) = Member::parse(name)
+            {
+                base.seen = member.of(contact);
+            }
+        }
+    }
+
     /// What is agreed on once that is written, or the part of it that was.
     pub(super) fn synced(&self, before: &Synced, crm_is_written: bool, allai_is_written: bool) -> Synced {
         let mut synced = Synced::default();
@@ -161,7 +188,11 @@ pub(super) fn merge(
                 Item {
                     field: Some((rule.name.clone(), base)),
                     member,
-                    write: if is_empty(&sent) { Write::Nothing } else { Write::Crm(sent) },
+                    write: if is_empty(&sent) {
+                        Write::Nothing
+                    } else {
+                        Write::Crm(sent)
+                    },
                 }
             }
             (Some(record), None) => {

@@ -112,7 +112,10 @@ pub async fn check(name: &str, config: &config::ContactSync, connector: &dyn Con
     let told = |misfits: Vec<Misfit>| misfits.into_iter().map(|misfit| misfit.problem).collect::<Vec<_>>();
     let mapping = Mapping::new(config).map_err(told)?;
     let Some(crm) = connector.crm() else {
-        return Err(vec![format!("connectors.{} is no CRM: it keeps no contacts", config.connector)]);
+        return Err(vec![format!(
+            "connectors.{} is no CRM: it keeps no contacts",
+            config.connector
+        )]);
     };
     if mapping.reads_records() && !connector.capabilities().changes {
         return Err(vec![format!(

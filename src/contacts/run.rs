@@ -19,8 +19,8 @@ use crate::warehouse::{Candidate, ClaimedBridge, Link, LinkStatus, LinkedRecord,
 const PAGE: i64 = 200;
 /// Contacts that are asked for and written side by side; the connector's own ceiling decides how fast.
 const SIDE_BY_SIDE: usize = 8;
-/// So many contacts in a row that do not go through mean that a system is away.
-const PATIENCE: u32 = 3;
+/// So many contacts in a row that do not go through mean that a system is away; fewer may be the contacts' own fault.
+const PATIENCE: u32 = 16;
 /// At most so much is told of what a dry run would do.
 const TOLD: usize = 1_000;
 
@@ -32,6 +32,8 @@ struct Run<'a> {
     cancelled: &'a CancellationToken,
     report: Report,
     in_vain: u32,
+    /// Why the last contact was put off.
+    put_off: Option<String>,
 }
 
 /// Why a run ended early.
@@ -68,9 +70,11 @@ impl ContactSync {
                     cancelled,
                     report,
                     in_vain: 0,
+                    put_off: None,
                 };
                 let ended = run.all().await;
                 report = run.report;
+                report.error = run.put_off;
                 ended
             }
         };
@@ -107,7 +111,11 @@ fn log(report: &Report) {
     let (name, account) = (report.name.as_str(), report.account.as_str());
     match &report.error {
         Some(error) => {
-            tracing::error!(contacts.sync = name, sync.account = account, "contacts are not all synced: {error}");
+            tracing::error!(
+                contacts.sync = name,
+                sync.account = account,
+                "contacts are not all synced: {error}"
+            );
         }
         None => tracing::info!(
             contacts.sync = name,
@@ -145,7 +153,9 @@ impl Run<'_> {
             match claimed {
                 ClaimedBridge::Yes(state) => (state.cursor, state.begun_at.is_some()),
                 ClaimedBridge::By(other) => {
-                    return Err(Ended::Failed(format!("{other} is syncing these contacts just now; try again later")));
+                    return Err(Ended::Failed(format!(
+                        "{other} is syncing these contacts just now; try again later"
+                    )));
                 }
             }
         };
@@ -193,7 +203,11 @@ impl Run<'_> {
                 // What cannot be rendered is told when the contact is looked at.
                 records.any(|record| is_news(&sync.mapping, &record.fields, &synced).unwrap_or(true))
             };
-            let concerned: Vec<&str> = links.iter().filter(is_news).map(|link| link.contact_id.as_str()).collect();
+            let concerned: Vec<&str> = links
+                .iter()
+                .filter(is_news)
+                .map(|link| link.contact_id.as_str())
+                .collect();
             if self.options.dry_run {
                 noted.extend(concerned.into_iter().map(str::to_owned));
             } else if !concerned.is_empty() || cursor.as_deref() != Some(changes.cursor.as_str()) {
@@ -310,7 +324,9 @@ impl Run<'_> {
         released.extend(work.iter().filter_map(|work| work.released.clone()));
         links.extend(work.iter().map(|work| sync.intended(work)));
         let holder = sync.holder.as_str();
-        sync.warehouse.save_links(&sync.bridge, holder, &links, &released).await?;
+        sync.warehouse
+            .save_links(&sync.bridge, holder, &links, &released)
+            .await?;
 
         let writes = work.iter().map(|work| sync.write(crm, work, cancelled));
         let mut links = Vec::new();
@@ -337,7 +353,10 @@ impl Run<'_> {
             return Ok(link);
         };
         self.report.conflicts += 1;
-        let reason = format!("the CRM takes it for its record {crm_id}, which is contact {}", other.contact_id);
+        let reason = format!(
+            "the CRM takes it for its record {crm_id}, which is contact {}",
+            other.contact_id
+        );
         Ok(Link {
             intent: None,
             crm_id: None,
@@ -363,7 +382,7 @@ impl Run<'_> {
             Trouble::PutOff(reason) => {
                 self.report.put_off += 1;
                 self.in_vain += 1;
-                tracing::debug!(contacts.sync = self.sync.name, "a contact is put off: {reason}");
+                self.put_off = Some(format!("contacts are put off, the last one because: {reason}"));
                 if self.in_vain >= PATIENCE {
                     stopped.get_or_insert_with(|| reason.clone());
                 }

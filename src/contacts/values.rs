@@ -24,7 +24,11 @@ pub(super) fn same(a: &Value, b: &Value) -> bool {
             a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| same(a, b)))
         }
         (Value::Number(number), other) | (other, Value::Number(number)) => {
-            let as_number = |text: &str| text.trim().parse::<Decimal>().or_else(|_| Decimal::from_scientific(text.trim()));
+            let as_number = |text: &str| {
+                text.trim()
+                    .parse::<Decimal>()
+                    .or_else(|_| Decimal::from_scientific(text.trim()))
+            };
             match (as_number(&number.to_string()), text(other).map(|text| as_number(&text))) {
                 (Ok(a), Some(Ok(b))) => a == b,
                 _ => a == b,

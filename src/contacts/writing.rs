@@ -48,19 +48,30 @@ impl ContactSync {
             written_back: false,
             trouble: None,
         };
-        let to_crm = work.plan.to_crm();
+        let mut plan = work.plan.clone();
+        let to_crm = plan.to_crm();
         if work.crm_id.is_none() || !to_crm.is_empty() {
             let key = match &work.crm_id {
                 Some(id) => Some(Key::Id(id.clone())),
                 None => work.keys.asked(self.mapping.keys()).into_iter().next(),
             };
             let Some(key) = key else {
-                return self.refuse(work, written, Trouble::Held("has nothing that it could be known by".to_owned()));
+                return self.refuse(
+                    work,
+                    written,
+                    Trouble::Held("has nothing that it could be known by".to_owned()),
+                );
             };
             match crm.upsert(self.entity, &key, &to_crm).await {
                 Ok(upserted) => {
                     written.created = upserted.created;
                     written.updated = !upserted.created;
+                    if plan.is_to_be_read_again(self.mapping.winner())
+                        && let Ok(found) = crm.find(self.entity, &Key::Id(upserted.id.clone())).await
+                        && let [record] = found.as_slice()
+                    {
+                        plan.learn_record(&record.fields);
+                    }
                     written.link.crm_id = Some(upserted.id);
                 }
                 Err(error) => {
@@ -74,7 +85,7 @@ impl ContactSync {
                 }
             }
         }
-        let to_allai = work.plan.to_allai();
+        let to_allai = plan.to_allai();
         let mut candidate = work.candidate.clone();
         if !to_allai.is_empty() {
             let told = async {
@@ -85,10 +96,11 @@ impl ContactSync {
             match told.await {
                 Ok(fresh) => {
                     written.written_back = true;
+                    plan.learn_contact(&contact_of(&fresh));
                     candidate = fresh;
                 }
                 Err(trouble) => {
-                    written.link.synced = Some(as_text(&work.plan.synced(&work.before, true, false)));
+                    written.link.synced = Some(as_text(&plan.synced(&work.before, true, false)));
                     if matches!(trouble, Trouble::Held(_)) {
                         written.link.intent = None;
                     }
@@ -96,14 +108,18 @@ impl ContactSync {
                 }
             }
         }
-        let synced = work.plan.synced(&work.before, true, true);
+        let synced = plan.synced(&work.before, true, true);
         let keys = self.keys_of(&candidate);
         // A change that came between is looked at by the next run.
         let is_dealt_with = self.is_dealt_with(&candidate, &to_allai, &synced);
         written.link = Link {
             crm_id: written.link.crm_id,
             synced: Some(as_text(&synced)),
-            contact_hash: if is_dealt_with { candidate.content_hash.clone() } else { String::new() },
+            contact_hash: if is_dealt_with {
+                candidate.content_hash.clone()
+            } else {
+                String::new()
+            },
             ..self.link(&candidate, &keys, LinkStatus::Linked, None)
         };
         written

@@ -36,7 +36,10 @@ fn one_expression_gives_a_value_and_anything_else_a_text() {
         ("{{ contact.phone | e164 }}", json!("+40722123456")),
         ("{{ contact.email | e164 }}", json!(null)),
         ("{{ contact.name | split(' ') | first }}", json!("Ion")),
-        ("{{ contact.name }} ({{ contact.custom_fields.score }})", json!("Ion Popescu (7)")),
+        (
+            "{{ contact.name }} ({{ contact.custom_fields.score }})",
+            json!("Ion Popescu (7)"),
+        ),
         ("{% if contact.custom_fields.vip %}VIP{% endif %}", json!("VIP")),
         ("chat", json!("chat")),
     ] {
@@ -49,7 +52,10 @@ fn what_contacts_say_is_never_a_template() {
     let name = "{{ 7 * 7 }} {% for x in y %} <b> \"'; DROP TABLE";
     let contact = json!({ "name": name });
     assert_eq!(rendered("{{ contact.name }}", &contact), Ok(json!(name)));
-    assert_eq!(rendered("Dear {{ contact.name }}", &contact), Ok(json!(format!("Dear {name}"))));
+    assert_eq!(
+        rendered("Dear {{ contact.name }}", &contact),
+        Ok(json!(format!("Dear {name}")))
+    );
 }
 
 #[test]
@@ -100,7 +106,8 @@ fn circles_are_refused() {
     ] {
         let told = misfits(text);
         assert!(
-            told.iter().any(|(key, problem)| key.starts_with("back.") && problem.contains("depends on what it writes")),
+            told.iter()
+                .any(|(key, problem)| key.starts_with("back.") && problem.contains("depends on what it writes")),
             "{text}: {told:?}"
         );
     }
@@ -119,7 +126,15 @@ fn all_that_is_wrong_is_told() {
     let keys: Vec<&str> = told.iter().map(|(key, _)| key.as_str()).collect();
     assert_eq!(
         keys,
-        ["default_region", "key", "fields.a", "fields.b", "back.id", "back.name", "filter"]
+        [
+            "default_region",
+            "key",
+            "fields.a",
+            "fields.b",
+            "back.id",
+            "back.name",
+            "filter"
+        ]
     );
     assert_eq!(misfits(""), [("fields".to_owned(), "maps no field".to_owned())]);
 }

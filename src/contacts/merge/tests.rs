@@ -77,7 +77,10 @@ fn what_one_side_has_changed_goes_to_the_other() {
         let mapping = mapping(winner);
         let mut world = World::new("Ion");
         world.rest(&mapping);
-        assert_eq!((world.record("name"), world.record("labels")), (json!("Ion"), json!("lead")));
+        assert_eq!(
+            (world.record("name"), world.record("labels")),
+            (json!("Ion"), json!("lead"))
+        );
         world.contact["name"] = json!("Ion A.");
         world.rest(&mapping);
         assert_eq!(world.record("name"), "Ion A.");
@@ -108,7 +111,10 @@ fn where_both_have_changed_the_winner_is_right() {
         world.contact["name"] = json!("A");
         world.record.as_mut().unwrap().insert("name".to_owned(), json!("C"));
         world.rest(&mapping);
-        assert_eq!((&world.contact["name"], &world.record("name")), (&json!(right), &json!(right)));
+        assert_eq!(
+            (&world.contact["name"], &world.record("name")),
+            (&json!(right), &json!(right))
+        );
     }
 }
 
@@ -119,7 +125,10 @@ fn at_first_an_empty_side_is_filled_and_the_winner_decides_the_rest() {
         let mut world = World::new("Ion");
         world.record = Some(Fields::from([("name".to_owned(), json!("Ioan"))]));
         world.rest(&mapping);
-        assert_eq!((&world.contact["name"], &world.record("name")), (&json!(name), &json!(name)));
+        assert_eq!(
+            (&world.contact["name"], &world.record("name")),
+            (&json!(name), &json!(name))
+        );
         assert_eq!(world.record("mail"), "a@x.ro");
         assert_eq!(world.contact["tags"], json!(["lead"]));
     }

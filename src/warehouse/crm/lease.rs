@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::super::Warehouse;
 use super::super::error::{Doing as _, Error};
 use super::super::statement::{Statement, Tx, on, reading};
 use super::super::values::Stamp;
-use super::super::Warehouse;
 
 /// How long a program that gives no sign of life is waited for.
 const LEASE: TimeDelta = TimeDelta::minutes(5);
@@ -53,9 +53,8 @@ const STATE: Statement = Statement::shared(
     "SELECT cursor, begun_at, holder, expires_at, finished_at, complete_at, report FROM crm_syncs \
      WHERE account = $1 AND connector = $2 AND entity = $3",
 );
-const ADD: Statement = Statement::shared(
-    "INSERT INTO crm_syncs (account, connector, entity) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-);
+const ADD: Statement =
+    Statement::shared("INSERT INTO crm_syncs (account, connector, entity) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING");
 const CLAIM: Statement = Statement::shared(
     "UPDATE crm_syncs SET holder = $4, expires_at = $5 WHERE account = $1 AND connector = $2 AND entity = $3 \
      AND (holder IS NULL OR expires_at <= $6 OR holder = $7)",

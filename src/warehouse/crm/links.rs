@@ -3,10 +3,10 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::super::Warehouse;
 use super::super::error::{Doing as _, Error};
 use super::super::statement::{Statement, in_list, on, reading};
 use super::super::values::{List, Stamp};
-use super::super::Warehouse;
 use super::Bridge;
 
 /// How a contact stands with a CRM.

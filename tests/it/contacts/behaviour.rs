@@ -4,8 +4,8 @@ use allai_sync::contacts::{Options as RunOptions, Status};
 use allai_sync::sandbox::ContactDraft;
 use serde_json::json;
 
-use super::crm::Faults;
 use super::Office;
+use super::crm::Faults;
 use crate::support::database::Database;
 use crate::support::on_both_databases;
 
@@ -20,6 +20,7 @@ on_both_databases! {
     a_refused_contact_is_held_and_the_others_go_on,
     a_lost_answer_makes_no_second_record,
     a_crm_that_is_away_ends_the_run_and_the_next_goes_on,
+    what_the_crm_makes_of_a_value_is_no_change,
     what_the_mirror_has_not_seen_is_not_overwritten,
     a_dry_run_writes_nothing,
     a_deleted_record_is_not_created_again,
@@ -62,7 +63,11 @@ async fn new_and_changed_contacts_reach_the_crm_and_nothing_is_written_twice(dat
         assert_eq!(report.looked_at, 0, "{report:?}");
     }
     assert_eq!(office.writes(), writes);
-    assert_eq!(office.crm.counts().0, calls + 3, "it asks what has changed, and nothing else");
+    assert_eq!(
+        office.crm.counts().0,
+        calls + 3,
+        "it asks what has changed, and nothing else"
+    );
     office.mirror.sandbox.account().touch_contact(&ion);
     office.mirror.sandbox.account().touch_contact(&nobody);
     office.synced().await;
@@ -106,7 +111,10 @@ async fn owner_stage_and_labels_come_back(database: Database) {
         contact["custom_fields"],
         json!({"company": "Ion SRL", "owner": "Maria", "stage": "won"})
     );
-    assert_eq!(contact["phone"], "0722123456", "what was not changed stays as it was written");
+    assert_eq!(
+        contact["phone"], "0722123456",
+        "what was not changed stays as it was written"
+    );
     let writes = office.writes();
     office.mirror.full_sync().await;
     office.synced().await;
@@ -131,7 +139,11 @@ async fn who_wins_is_who_the_configuration_says(database: Database) {
         office.synced().await;
         office.synced().await;
         let contact = &office.contacts()[&ion];
-        assert_eq!((&contact["name"], &contact["phone"]), (&json!(name), &json!("+40733123456")), "{winner}");
+        assert_eq!(
+            (&contact["name"], &contact["phone"]),
+            (&json!(name), &json!("+40733123456")),
+            "{winner}"
+        );
         assert_eq!(office.crm.records()[&id]["name"], in_crm);
         let writes = office.writes();
         office.synced().await;
@@ -142,7 +154,9 @@ async fn who_wins_is_who_the_configuration_says(database: Database) {
 async fn a_record_that_is_there_is_matched_by_address_or_number(database: Database) {
     let office = Office::open(database, "winner = \"crm\"\n").await;
     office.synced().await;
-    let one = office.crm.enter(json!({"name": "Ion (old customer)", "email": "ION@exemplu.ro", "owner": "Maria"}));
+    let one = office
+        .crm
+        .enter(json!({"name": "Ion (old customer)", "email": "ION@exemplu.ro", "owner": "Maria"}));
     let two = office.crm.enter(json!({"name": "Ana", "phone": "+40733123456"}));
     let ion = office.contact("Ion", Some("ion@exemplu.ro"), Some("0722123456"));
     let ana = office.contact("Ana", Some("ana@exemplu.ro"), Some("0733-123-456"));
@@ -228,7 +242,11 @@ async fn a_refused_contact_is_held_and_the_others_go_on(database: Database) {
     office.crm.refuse("Robert'); DROP", true);
     let bad = office.contact("Robert'); DROP", Some("bad@exemplu.ro"), None);
     for number in 0..20 {
-        office.contact(&format!("Good {number}"), Some(&format!("good{number}@exemplu.ro")), None);
+        office.contact(
+            &format!("Good {number}"),
+            Some(&format!("good{number}@exemplu.ro")),
+            None,
+        );
     }
     let report = office.sync().await;
     assert_eq!(
@@ -237,7 +255,10 @@ async fn a_refused_contact_is_held_and_the_others_go_on(database: Database) {
         "{report:?}"
     );
     let told = office.mirror.say(&["contacts", "held"]).expect(0).stdout;
-    assert!(told.contains(&bad) && told.contains("refuses name: this is not taken"), "{told}");
+    assert!(
+        told.contains(&bad) && told.contains("refuses name: this is not taken"),
+        "{told}"
+    );
     office.synced().await;
     let writes = office.writes();
     office.synced().await;
@@ -251,7 +272,11 @@ async fn a_refused_contact_is_held_and_the_others_go_on(database: Database) {
     assert_eq!(office.sync().await.held, 1);
     assert_eq!(office.crm.by_email("bad@exemplu.ro").1["name"], "Robert");
     office.crm.refuse("Roberta", false);
-    office.mirror.database.execute("UPDATE crm_links SET retry_at = changed_at").await;
+    office
+        .mirror
+        .database
+        .execute("UPDATE crm_links SET retry_at = changed_at")
+        .await;
     assert_eq!(office.synced().await.updated, 1, "it is tried again after a day");
     assert_eq!(office.crm.by_email("bad@exemplu.ro").1["name"], "Roberta");
 }
@@ -275,7 +300,10 @@ async fn a_lost_answer_makes_no_second_record(database: Database) {
     office.synced().await;
     assert_eq!(office.crm.creations(), 1);
     let (_, fields) = office.crm.by_email("ion.popescu@exemplu.ro");
-    assert_eq!(fields["name"], "Ion P.", "what was created is no change by the CRM, though the CRM wins");
+    assert_eq!(
+        fields["name"], "Ion P.",
+        "what was created is no change by the CRM, though the CRM wins"
+    );
     assert_eq!(office.contacts()[&ion]["name"], "Ion P.");
 }
 
@@ -294,6 +322,31 @@ async fn a_crm_that_is_away_ends_the_run_and_the_next_goes_on(database: Database
     assert!(recorded.contains("is not reached"), "{recorded}");
     office.crm.set_faults(Faults::default());
     assert_eq!(office.synced().await.created, 50);
+}
+
+async fn what_the_crm_makes_of_a_value_is_no_change(database: Database) {
+    let office = Office::open(database, "winner = \"crm\"\n").await;
+    office.synced().await;
+    let ion = office.contact("Ion", Some("Ion@Exemplu.ro"), None);
+    office.synced().await;
+    let (id, _) = office.crm.by_email("ion@exemplu.ro");
+    let draft = |email: &str| ContactDraft {
+        email: Some(email.to_owned()),
+        ..ContactDraft::default()
+    };
+    let account = office.mirror.sandbox.account();
+    assert!(account.update_contact(&ion, draft("Ion.P@Exemplu.ro")));
+    office.synced().await;
+    assert_eq!(
+        office.crm.records()[&id]["email"],
+        "ion.p@exemplu.ro",
+        "nobody has changed it in the CRM"
+    );
+    // Now somebody has.
+    office.crm.edit(&id, "email", json!("ion@firma.ro"));
+    assert!(account.update_contact(&ion, draft("ion.popescu@exemplu.ro")));
+    office.synced().await;
+    assert_eq!(office.crm.records()[&id]["email"], "ion@firma.ro", "the CRM wins");
 }
 
 async fn what_the_mirror_has_not_seen_is_not_overwritten(database: Database) {
@@ -335,7 +388,11 @@ async fn a_dry_run_writes_nothing(database: Database) {
         backfill: false,
     };
     let report = office.run_with(dry).await;
-    assert_eq!((report.created, report.written_back, report.status), (1, 1, Status::Complete), "{report:?}");
+    assert_eq!(
+        (report.created, report.written_back, report.status),
+        (1, 1, Status::Complete),
+        "{report:?}"
+    );
     let planned = report.planned.iter().find(|planned| planned.contact == ion).unwrap();
     assert_eq!(planned.to_allai, ["custom_fields.stage"]);
     assert_eq!(office.mirror.database.rows(dump).await, links);
@@ -356,7 +413,9 @@ async fn a_deleted_record_is_not_created_again(database: Database) {
     assert_eq!((report.held, report.created), (1, 0), "{report:?}");
     assert!(office.crm.records().is_empty());
     // Merged into another record there, it is that one.
-    office.crm.enter(json!({"name": "Ion and Ioan", "email": "ion@exemplu.ro"}));
+    office
+        .crm
+        .enter(json!({"name": "Ion and Ioan", "email": "ion@exemplu.ro"}));
     office.rename(&ion, "Ion Popescu");
     let report = office.synced().await;
     assert_eq!((report.matched, report.created), (1, 0), "{report:?}");

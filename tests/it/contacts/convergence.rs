@@ -72,7 +72,13 @@ impl Thing {
             Self::Name | Self::Phone | Self::Email => contact[self.field()].clone(),
             Self::Labels => {
                 let labels = contact["tags"].as_array().unwrap();
-                json!(labels.iter().map(|label| label.as_str().unwrap()).collect::<Vec<_>>().join(";"))
+                json!(
+                    labels
+                        .iter()
+                        .map(|label| label.as_str().unwrap())
+                        .collect::<Vec<_>>()
+                        .join(";")
+                )
             }
             Self::Company | Self::Owner | Self::Stage => contact["custom_fields"][self.field()].clone(),
         }
@@ -182,7 +188,9 @@ impl Drill {
                 let known = json!({"name": format!("Name of {at}"), "email": email, "owner": "Maria", "stage": "new"});
                 self.office.crm.enter(known);
             }
-            let id = self.office.contact(&format!("Name of {at}"), Some(&email), Some(&phone));
+            let id = self
+                .office
+                .contact(&format!("Name of {at}"), Some(&email), Some(&phone));
             self.unique.insert(id);
         }
         for at in 0..contacts / 50 + 1 {
@@ -214,7 +222,10 @@ impl Drill {
     /// The record of each contact that has one.
     fn records(&self) -> BTreeMap<String, (String, allai_connectors::Fields)> {
         let note = |fields: &allai_connectors::Fields| {
-            fields["note"].as_str().and_then(|note| note.strip_prefix("AllAI ")).map(str::to_owned)
+            fields["note"]
+                .as_str()
+                .and_then(|note| note.strip_prefix("AllAI "))
+                .map(str::to_owned)
         };
         let records = self.office.crm.records().into_iter();
         records
@@ -313,7 +324,11 @@ impl Drill {
         loop {
             let before = self.office.writes();
             let report = self.office.sync().await;
-            assert_eq!((report.status, report.held, report.put_off), (Status::Complete, 0, 0), "{report:?}");
+            assert_eq!(
+                (report.status, report.held, report.put_off),
+                (Status::Complete, 0, 0),
+                "{report:?}"
+            );
             if self.office.writes() == before {
                 break;
             }
@@ -355,7 +370,9 @@ impl Drill {
                     _ => in_allai,
                 };
                 assert_eq!(in_allai, in_crm, "{id} {thing:?}: {contact} {record:?}");
-                let Some(edits) = self.edits.get(&(id.clone(), thing)) else { continue };
+                let Some(edits) = self.edits.get(&(id.clone(), thing)) else {
+                    continue;
+                };
                 let told = in_crm.as_str().unwrap();
                 let right: Vec<&str> = match (&edits.allai, &edits.crm) {
                     (Some(allai), Some(crm)) if edits.apart => vec![allai, crm],
@@ -384,6 +401,12 @@ async fn two_runs_at_once_do_not_both_write() {
     assert_eq!((created, office.crm.records().len()), (40, 40), "{one:?} {two:?}");
     let refused = [&one, &two].into_iter().find(|report| report.status == Status::Failed);
     if let Some(refused) = refused {
-        assert!(refused.error.as_ref().unwrap().contains("is syncing these contacts just now"));
+        assert!(
+            refused
+                .error
+                .as_ref()
+                .unwrap()
+                .contains("is syncing these contacts just now")
+        );
     }
 }

@@ -138,7 +138,9 @@ impl FakeCrm {
     #[track_caller]
     pub(crate) fn by_email(&self, email: &str) -> (String, Fields) {
         let records = self.records();
-        let mut found = records.into_iter().filter(|(_, fields)| fields["email"] == json!(email));
+        let mut found = records
+            .into_iter()
+            .filter(|(_, fields)| fields["email"] == json!(email));
         let one = found.next().unwrap_or_else(|| panic!("nobody has {email}"));
         assert_eq!(found.next(), None, "two have {email}");
         one
@@ -199,7 +201,9 @@ impl State {
 
     fn find(&self, key: &Key) -> Vec<u64> {
         let has = |fields: &Fields, name: &str, wanted: &str| {
-            fields[name].as_str().is_some_and(|text| text.eq_ignore_ascii_case(wanted))
+            fields[name]
+                .as_str()
+                .is_some_and(|text| text.eq_ignore_ascii_case(wanted))
         };
         let is_meant = |(id, (fields, _)): &(&u64, &(Fields, u64))| match key {
             Key::Id(wanted) => id.to_string() == *wanted,

@@ -11,7 +11,11 @@ async fn a_crm_that_is_not_there_is_said_and_the_run_fails() {
     let office = Office::open(Database::sqlite(), "").await;
     let said = office.mirror.say(&["contacts", "sync", "--json"]).expect(1);
     let run = &said.json()["runs"][0];
-    assert_eq!((&run["status"], &run["connector"]), (&json!("failed"), &json!("crm")), "{run}");
+    assert_eq!(
+        (&run["status"], &run["connector"]),
+        (&json!("failed"), &json!("crm")),
+        "{run}"
+    );
     assert!(run["error"].as_str().unwrap().contains("tryton"), "{run}");
     let said = office.mirror.say(&["contacts", "sync", "--connector", "erp"]).expect(2);
     assert!(said.stderr.contains("there are: crm"), "{said:?}");
@@ -29,10 +33,16 @@ async fn nothing_is_sent_before_the_contacts_are_mirrored() {
 
 #[tokio::test]
 async fn a_mapping_is_compared_with_the_fields_of_the_crm() {
-    let office = Office::open(Database::sqlite(), "fields.stage = \"x\"\nfields.ownr = \"{{ contact.name }}\"\n").await;
+    let office = Office::open(
+        Database::sqlite(),
+        "fields.stage = \"x\"\nfields.ownr = \"{{ contact.name }}\"\n",
+    )
+    .await;
     let config = office.config();
     let section = &config.contact_sync["sales"];
-    let problems = allai_sync::contacts::check("sales", section, office.crm.as_ref()).await.unwrap_err();
+    let problems = allai_sync::contacts::check("sales", section, office.crm.as_ref())
+        .await
+        .unwrap_err();
     assert_eq!(
         problems,
         [
@@ -43,22 +53,18 @@ async fn a_mapping_is_compared_with_the_fields_of_the_crm() {
     office.configure("");
     let config = office.config();
     let section = &config.contact_sync["sales"];
-    let seen = allai_sync::contacts::check("sales", section, office.crm.as_ref()).await.unwrap();
+    let seen = allai_sync::contacts::check("sales", section, office.crm.as_ref())
+        .await
+        .unwrap();
     assert!(seen.contains("3 of them both ways"), "{seen}");
 }
 
 #[tokio::test]
 async fn what_is_wrong_with_a_section_is_said_with_its_place() {
     let office = Office::open(Database::sqlite(), "").await;
-    office.configure(
-        "filter = \"contact.nmae\"\nfields.a = \"{{ contact.name | nope }}\"\nfields.b = \"{{ kontact.name }}\"\n\
-         fields.c = \"{{ contact.name\"\nback.id = \"{{ record.x }}\"\nback.email = \"{{ record.note }}\"\n\
-         fields.circle = \"{{ contact.email }} {{ contact.name }}\"\nwinner = \"both\"\ndefault_region = \"Mars\"\n",
-    );
+    office.configure("winner = \"both\"\n");
     let said = office.mirror.say(&["config", "show"]).expect(2);
-    for problem in ["contact_sync.sales.winner: "] {
-        assert!(said.stderr.contains(problem), "{problem}: {}", said.stderr);
-    }
+    assert!(said.stderr.contains("contact_sync.sales.winner: "), "{}", said.stderr);
     office.configure(
         "filter = \"contact.nmae\"\nfields.b = \"{{ kontact.name }}\"\nfields.c = \"{{ contact.name\"\n\
          back.id = \"{{ record.x }}\"\nback.email = \"{{ record.circle }}\"\n\
@@ -66,8 +72,8 @@ async fn what_is_wrong_with_a_section_is_said_with_its_place() {
     );
     let said = office.mirror.say(&["config", "show"]).expect(2);
     for problem in [
-        "contact_sync.sales.filter: reads contact.nmae, which there is not",
-        "contact_sync.sales.fields.b: reads kontact, which there is not",
+        "contact_sync.sales.filter: reads a member that contacts have not",
+        "contact_sync.sales.fields.b: reads something else than contact",
         "contact_sync.sales.fields.c: not a template",
         "contact_sync.sales.back.id: not a member of a contact that can be written",
         "contact_sync.sales.back.email: what it reads depends on what it writes",

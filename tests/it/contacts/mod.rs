@@ -150,7 +150,9 @@ impl Office {
     /// All contacts of the account, by id.
     fn contacts(&self) -> BTreeMap<String, Value> {
         let rows = self.mirror.sandbox.account().snapshot().contacts;
-        rows.iter().map(|row| (row.id().unwrap(), row.value().unwrap())).collect()
+        rows.iter()
+            .map(|row| (row.id().unwrap(), row.value().unwrap()))
+            .collect()
     }
 
     /// What was written to the CRM and to AllAI so far.
