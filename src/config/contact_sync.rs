@@ -65,13 +65,11 @@ impl Default for ContactSync {
 impl ContactSync {
     /// The account that it is about; `None` if it names none, and there is not one alone.
     pub fn account_in<'a>(&'a self, config: &'a Config) -> Option<&'a str> {
-        match &self.account {
-            Some(name) => Some(name),
-            None => {
-                let mut names = config.accounts.keys();
-                names.next().filter(|_| names.next().is_none()).map(String::as_str)
-            }
-        }
+        let alone = || {
+            let mut names = config.accounts.keys();
+            names.next().filter(|_| names.next().is_none())
+        };
+        self.account.as_ref().or_else(alone).map(String::as_str)
     }
 }
 

@@ -109,27 +109,25 @@ impl ContactSync {
 
 fn log(report: &Report) {
     let (name, account) = (report.name.as_str(), report.account.as_str());
-    match &report.error {
-        Some(error) => {
-            tracing::error!(
-                contacts.sync = name,
-                sync.account = account,
-                "contacts are not all synced: {error}"
-            );
-        }
-        None => tracing::info!(
+    if let Some(error) = &report.error {
+        tracing::error!(
             contacts.sync = name,
             sync.account = account,
-            contacts.created = report.created,
-            contacts.updated = report.updated,
-            contacts.written_back = report.written_back,
-            contacts.held = report.held,
-            contacts.conflicts = report.conflicts,
-            contacts.put_off = report.put_off,
-            sync.seconds = report.seconds,
-            "contacts synced"
-        ),
+            "contacts are not all synced: {error}"
+        );
+        return;
     }
+    tracing::info!(
+        contacts.sync = name,
+        sync.account = account,
+        contacts.created = report.created,
+        contacts.updated = report.updated,
+        contacts.written_back = report.written_back,
+        contacts.held = report.held,
+        contacts.conflicts = report.conflicts,
+        sync.seconds = report.seconds,
+        "contacts synced"
+    );
 }
 
 impl Run<'_> {
@@ -367,7 +365,7 @@ impl Run<'_> {
     fn count(&mut self, written: &Written, work: &ToWrite) {
         self.report.created += u64::from(written.created);
         self.report.updated += u64::from(written.updated);
-        self.report.written_back += u64::from(written.written_back);
+        self.report.written_back += u64::from(written.came_back);
         self.report.matched += u64::from(work.is_new && work.crm_id.is_some());
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use allai_connectors::{Crm, Key};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::ContactSync;
@@ -20,7 +20,7 @@ pub(super) struct Written {
     pub(super) link: Link,
     pub(super) created: bool,
     pub(super) updated: bool,
-    pub(super) written_back: bool,
+    pub(super) came_back: bool,
     pub(super) trouble: Option<Trouble>,
 }
 
@@ -45,7 +45,7 @@ impl ContactSync {
             link: self.intended(work),
             created: false,
             updated: false,
-            written_back: false,
+            came_back: false,
             trouble: None,
         };
         let mut plan = work.plan.clone();
@@ -95,7 +95,7 @@ impl ContactSync {
             };
             match told.await {
                 Ok(fresh) => {
-                    written.written_back = true;
+                    written.came_back = true;
                     plan.learn_contact(&contact_of(&fresh));
                     candidate = fresh;
                 }
@@ -154,13 +154,13 @@ impl ContactSync {
 
     /// `PUT /contacts/{id}`, with all that is known of the contact: the guide does not say that what is left out stays.
     async fn put(&self, contact: &Value, changes: &BTreeMap<String, Value>) -> Result<(), Trouble> {
-        let mut changed = contact.clone();
+        let mut whole = contact.clone();
         for (name, value) in changes {
             if let Some(member) = Member::parse(name) {
-                changed = member.set_in(&changed, value);
+                whole = member.set_in(&whole, value);
             }
         }
-        let word = |name: &str| match &changed[name] {
+        let word = |name: &str| match &whole[name] {
             // What somebody emptied is sent as nothing; what was never there is left out.
             value if is_empty(value) => Ok(changes.contains_key(name).then(String::new)),
             value => text(value)
@@ -173,11 +173,11 @@ impl ContactSync {
             name: word("name")?,
             email: word("email")?,
             phone: word("phone")?,
-            tags: labels(&changed["tags"], changes.contains_key("tags"))?,
-            custom_fields: changed["custom_fields"]
+            tags: labels(&whole["tags"], changes.contains_key("tags"))?,
+            custom_fields: whole["custom_fields"]
                 .as_object()
                 .filter(|members| !members.is_empty())
-                .map(Map::clone),
+                .cloned(),
         };
         let client = account.client.with_priority(Priority::Incremental);
         match client.update_contact(id, &details).await {

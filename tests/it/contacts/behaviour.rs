@@ -175,13 +175,10 @@ async fn a_record_that_is_there_is_matched_by_address_or_number(database: Databa
 async fn two_contacts_that_are_the_same_make_one_record(database: Database) {
     let office = Office::open(database, "").await;
     office.synced().await;
-    let mut ids = vec![
-        office.contact("Ion", Some("ion@exemplu.ro"), None),
-        office.contact("Ion again", Some(" ION@exemplu.ro"), None),
-        office.contact("Ana", None, Some("0722 123 456")),
-        office.contact("Ana again", None, Some("+40722123456")),
-    ];
-    ids.sort();
+    office.contact("Ion", Some("ion@exemplu.ro"), None);
+    office.contact("Ion again", Some(" ION@exemplu.ro"), None);
+    office.contact("Ana", None, Some("0722 123 456"));
+    office.contact("Ana again", None, Some("+40722123456"));
     let report = office.sync().await;
     assert_eq!((report.created, report.conflicts), (2, 2), "{report:?}");
     assert_eq!(office.crm.records().len(), 2);

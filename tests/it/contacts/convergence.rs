@@ -193,7 +193,7 @@ impl Drill {
                 .contact(&format!("Name of {at}"), Some(&email), Some(&phone));
             self.unique.insert(id);
         }
-        for at in 0..contacts / 50 + 1 {
+        for at in 0..=contacts / 50 {
             let again = format!("C{at}@exemplu.ro");
             self.office.contact(&format!("Again {at}"), Some(&again), None);
         }
@@ -235,7 +235,7 @@ impl Drill {
 
     /// People change things on both sides, often the same.
     fn change(&mut self, edits: usize) {
-        let records = self.records();
+        let (records, contacts) = (self.records(), self.office.contacts());
         let ids: Vec<String> = self.unique.iter().cloned().collect();
         for _ in 0..edits {
             let id = ids[self.rng.random_range(0..ids.len())].clone();
@@ -243,7 +243,7 @@ impl Drill {
             let both = self.rng.random_bool(0.4);
             let from_allai = thing.goes_to_crm() && (both || !thing.goes_to_allai() || self.rng.random_bool(0.5));
             if from_allai {
-                self.change_in_allai(&id, thing);
+                self.change_in_allai(&id, &contacts[&id], thing);
             }
             if let Some((record, _)) = records.get(&id)
                 && thing.goes_to_allai()
@@ -254,7 +254,7 @@ impl Drill {
         }
     }
 
-    fn change_in_allai(&mut self, id: &str, thing: Thing) {
+    fn change_in_allai(&mut self, id: &str, contact: &Value, thing: Thing) {
         let value = thing.new_value(self.next());
         let mut draft = ContactDraft::default();
         match thing {
@@ -263,7 +263,7 @@ impl Drill {
             Thing::Email => draft.email = Some(value.clone()),
             Thing::Labels => draft.tags = Some(value.split(';').map(str::to_owned).collect()),
             Thing::Company | Thing::Owner | Thing::Stage => {
-                let mut members = self.office.contacts()[id]["custom_fields"].clone();
+                let mut members = contact["custom_fields"].clone();
                 members[thing.field()] = json!(value);
                 draft.custom_fields = Some(members);
             }

@@ -31,6 +31,10 @@ pub(crate) struct Faults {
 #[derive(Debug)]
 struct State {
     records: BTreeMap<u64, (Fields, u64)>,
+    /// The records that have an address or a number, in small letters.
+    known_by: BTreeMap<String, BTreeSet<u64>>,
+    /// The records by when they were last changed.
+    changed: BTreeMap<u64, u64>,
     next_id: u64,
     revision: u64,
     faults: Faults,
@@ -55,6 +59,8 @@ impl FakeCrm {
         Arc::new(Self {
             state: Mutex::new(State {
                 records: BTreeMap::new(),
+                known_by: BTreeMap::new(),
+                changed: BTreeMap::new(),
                 next_id: 1,
                 revision: 0,
                 faults: Faults::default(),
@@ -114,7 +120,10 @@ impl FakeCrm {
 
     /// A person deletes a record.
     pub(crate) fn delete(&self, id: &str) {
-        self.state().records.remove(&id.parse().unwrap()).unwrap();
+        let mut state = self.state();
+        let id = id.parse().unwrap();
+        state.unlist(id);
+        state.records.remove(&id).unwrap();
     }
 
     /// A name is refused, or no longer.
@@ -188,30 +197,55 @@ impl State {
         self.next_id += 1;
         self.revision += 1;
         self.records.insert(id, (fields, self.revision));
+        self.list(id);
         id
     }
 
+    fn keys(fields: &Fields) -> impl Iterator<Item = String> {
+        let texts = ["email", "phone"].map(|name| fields[name].as_str().map(str::to_lowercase));
+        texts.into_iter().flatten()
+    }
+
+    fn list(&mut self, id: u64) {
+        let (fields, revision) = &self.records[&id];
+        self.changed.insert(*revision, id);
+        for key in Self::keys(fields) {
+            self.known_by.entry(key).or_default().insert(id);
+        }
+    }
+
+    fn unlist(&mut self, id: u64) {
+        let (fields, revision) = &self.records[&id];
+        self.changed.remove(revision);
+        for key in Self::keys(fields) {
+            self.known_by.get_mut(&key).unwrap().remove(&id);
+        }
+    }
+
     fn change(&mut self, id: u64, changes: &Fields) {
+        self.unlist(id);
         self.revision += 1;
         let revision = self.revision;
         let (fields, at) = self.records.get_mut(&id).unwrap();
         fields.extend(changes.clone());
         *at = revision;
+        self.list(id);
     }
 
     fn find(&self, key: &Key) -> Vec<u64> {
-        let has = |fields: &Fields, name: &str, wanted: &str| {
-            fields[name]
-                .as_str()
-                .is_some_and(|text| text.eq_ignore_ascii_case(wanted))
-        };
-        let is_meant = |(id, (fields, _)): &(&u64, &(Fields, u64))| match key {
-            Key::Id(wanted) => id.to_string() == *wanted,
-            Key::Email(email) => has(fields, "email", email),
-            Key::Phone(phone) => has(fields, "phone", phone),
-            Key::Reference(_) => false,
-        };
-        self.records.iter().filter(is_meant).map(|(id, _)| *id).collect()
+        match key {
+            Key::Id(id) => id
+                .parse()
+                .ok()
+                .filter(|id| self.records.contains_key(id))
+                .into_iter()
+                .collect(),
+            Key::Email(text) | Key::Phone(text) => {
+                let found = self.known_by.get(&text.to_lowercase());
+                found.into_iter().flatten().copied().collect()
+            }
+            Key::Reference(_) => Vec::new(),
+        }
     }
 
     fn record(&self, id: u64) -> Record {
@@ -349,13 +383,8 @@ impl Crm for FakeCrm {
         // The last one comes again, as the trait allows.
         let since: u64 = cursor.map_or(0, |cursor| cursor.parse().unwrap());
         self.read(|state| {
-            let mut changed: Vec<(u64, u64)> = state
-                .records
-                .iter()
-                .map(|(id, (_, revision))| (*revision, *id))
-                .filter(|(revision, _)| *revision >= since)
-                .collect();
-            changed.sort_unstable();
+            let of_page = state.changed.range(since..).map(|(revision, id)| (*revision, *id));
+            let mut changed: Vec<(u64, u64)> = of_page.take(PAGE + 1).collect();
             let more = changed.len() > PAGE;
             changed.truncate(PAGE);
             Changes {
