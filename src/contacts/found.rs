@@ -278,7 +278,10 @@ impl ContactSync {
         };
         let fields = record.as_ref().map(|record| &record.fields);
         let before = match &intent {
-            Some(intent) => intent.plan.resolved(&before, &contact, fields),
+            Some(intent) => {
+                let is_key = |value: &Value| value.as_str().is_some_and(|text| intent.keys.are(text));
+                intent.plan.resolved(&before, &contact, fields, is_key)
+            }
             None => before,
         };
         let plan = merge(&self.mapping, &contact, fields, &before)?;

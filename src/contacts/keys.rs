@@ -54,6 +54,13 @@ impl Keys {
         kinds.iter().filter_map(key).collect()
     }
 
+    /// Whether a text is one of them.
+    pub(super) fn are(&self, text: &str) -> bool {
+        let text = text.trim();
+        let is_same = |key: &Option<String>| key.as_ref().is_some_and(|key| key.eq_ignore_ascii_case(text));
+        is_same(&self.email) || is_same(&self.phone) || is_same(&self.reference)
+    }
+
     /// Whether both are known by the same.
     pub(super) fn overlap(&self, other: &Self) -> bool {
         let is_shared = |a: &Option<String>, b: &Option<String>| a.is_some() && a == b;

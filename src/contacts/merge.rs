@@ -122,18 +122,38 @@ impl Plan {
         synced
     }
 
-    /// What is agreed on if this was begun and it is not known what came of it: what is found as it was to be was written.
-    pub(super) fn resolved(&self, before: &Synced, contact: &Value, record: Option<&Fields>) -> Synced {
+    /// What is agreed on if this was begun and it is not known what came of it. Each side is written in one request: where one value
+    /// is as it was to be and was not before, all were written, and what differs by now was changed since. `is_key` tells which
+    /// values prove nothing, because the record was found by them.
+    pub(super) fn resolved(
+        &self,
+        before: &Synced,
+        contact: &Value,
+        record: Option<&Fields>,
+        is_key: impl Fn(&Value) -> bool,
+    ) -> Synced {
+        let in_crm = |name: &str| record.and_then(|record| record.get(name)).cloned().unwrap_or_default();
+        let crm_is_written = self.items.iter().any(|item| match (&item.write, &item.field) {
+            (Write::Crm(value), Some((name, _))) => {
+                let was = before.crm.get(name).is_some_and(|base| same(&base.seen, value));
+                record.is_some() && !was && !is_key(value) && same(value, &in_crm(name))
+            }
+            _ => false,
+        });
+        let allai_is_written = self.items.iter().any(|item| match (&item.write, &item.member) {
+            (Write::Allai(value), Some((name, _))) => {
+                let was = before.allai.get(name).is_some_and(|base| same(&base.seen, value));
+                let now = Member::parse(name).map(|member| member.of(contact));
+                !was && now.is_some_and(|now| same(value, &now))
+            }
+            _ => false,
+        });
         let mut synced = before.clone();
         for item in &self.items {
-            let is_done = match (&item.write, &item.field, &item.member) {
-                (Write::Crm(value), Some((name, _)), _) => {
-                    record.is_some_and(|record| same(value, record.get(name).unwrap_or(&Value::Null)))
-                }
-                (Write::Allai(value), _, Some((name, _))) => {
-                    Member::parse(name).is_some_and(|member| same(value, &member.of(contact)))
-                }
-                _ => false,
+            let is_done = match item.write {
+                Write::Nothing => false,
+                Write::Crm(_) => crm_is_written,
+                Write::Allai(_) => allai_is_written,
             };
             if is_done {
                 item.agree(&mut synced, None);

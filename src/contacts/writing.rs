@@ -30,7 +30,8 @@ impl ContactSync {
         let status = LinkStatus::Linked;
         Link {
             crm_id: work.crm_id.clone(),
-            synced: Some(as_text(&work.before)),
+            // What is not to be written is agreed on already.
+            synced: Some(as_text(&work.plan.synced(&work.before, false, false))),
             intent: Some(as_text(&work.intent())),
             // Not yet dealt with.
             contact_hash: String::new(),

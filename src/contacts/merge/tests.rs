@@ -52,7 +52,8 @@ impl World {
             plan.synced(&self.synced, crm, allai)
         } else {
             // As the next run finds it.
-            plan.resolved(&self.synced, &self.contact, self.record.as_ref())
+            let before = plan.synced(&self.synced, false, false);
+            plan.resolved(&before, &self.contact, self.record.as_ref(), |value| value == "a@x.ro")
         };
         writes
     }

@@ -363,7 +363,16 @@ impl Drill {
         let of_records: Vec<&str> = all.values().map(|fields| fields["email"].as_str().unwrap()).collect();
         let distinct: BTreeSet<String> = of_records.iter().map(|email| (*email).to_owned()).collect();
         assert_eq!(of_records.len(), distinct.len(), "two records have the same address");
-        assert_eq!(distinct, emails, "every person is there, once");
+        let stray: Vec<_> = all
+            .iter()
+            .filter(|(_, fields)| !emails.contains(fields["email"].as_str().unwrap()))
+            .collect();
+        let missing: Vec<&String> = emails.difference(&distinct).collect();
+        assert!(
+            stray.is_empty() && missing.is_empty(),
+            "every person is there, once: not {missing:?}, but {stray:?}; {:?}",
+            self.edits
+        );
         let records = self.records();
         for id in &self.unique {
             let contact = &contacts[id];
