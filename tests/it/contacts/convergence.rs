@@ -194,6 +194,9 @@ impl Drill {
             let id = self
                 .office
                 .contact(&format!("Name of {at}"), Some(&email), Some(&phone));
+            if at % 10 == 3 {
+                self.entered.insert(id.clone());
+            }
             self.unique.insert(id);
         }
         for at in 0..=contacts / 50 {

@@ -14,6 +14,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use allai_sync::app::App;
 use allai_sync::clock::SystemClock;
@@ -128,6 +129,9 @@ impl Office {
             }
         };
         if report.is_none() {
+            // What was on its way to AllAI arrives; a person who changes the contact in that instant would lose, since the API
+            // knows no condition.
+            SystemClock::shared().sleep(Duration::from_millis(250)).await;
             // A process that is dead is seen to be; this one lives on.
             let free = "UPDATE crm_syncs SET holder = NULL, expires_at = NULL";
             self.mirror.database.execute(free).await;
