@@ -279,7 +279,8 @@ impl ContactSync {
         let fields = record.as_ref().map(|record| &record.fields);
         let before = match &intent {
             Some(intent) => {
-                let is_key = |value: &Value| value.as_str().is_some_and(|text| intent.keys.are(text));
+                // Its own record is found by its id.
+                let is_key = |value: &Value| is_new && value.as_str().is_some_and(|text| intent.keys.are(text));
                 intent.plan.resolved(&before, &contact, fields, is_key)
             }
             None => before,

@@ -19,6 +19,7 @@ on_both_databases! {
     of_several_records_none_is_guessed,
     a_refused_contact_is_held_and_the_others_go_on,
     a_lost_answer_makes_no_second_record,
+    a_lost_answer_about_a_key_is_no_change_by_the_crm,
     a_crm_that_is_away_ends_the_run_and_the_next_goes_on,
     what_the_crm_makes_of_a_value_is_no_change,
     what_the_mirror_has_not_seen_is_not_overwritten,
@@ -302,6 +303,26 @@ async fn a_lost_answer_makes_no_second_record(database: Database) {
         "what was created is no change by the CRM, though the CRM wins"
     );
     assert_eq!(office.contacts()[&ion]["name"], "Ion P.");
+}
+
+async fn a_lost_answer_about_a_key_is_no_change_by_the_crm(database: Database) {
+    let office = Office::open(database, "winner = \"crm\"\n").await;
+    office.synced().await;
+    let ion = office.contact("Ion", Some("ion@exemplu.ro"), None);
+    office.synced().await;
+    office.synced().await;
+    let (id, _) = office.crm.by_email("ion@exemplu.ro");
+    for (email, lost) in [("ion.p@exemplu.ro", 1.0), ("ion.popescu@exemplu.ro", 0.0)] {
+        let draft = ContactDraft {
+            email: Some(email.to_owned()),
+            ..ContactDraft::default()
+        };
+        assert!(office.mirror.sandbox.account().update_contact(&ion, draft));
+        office.crm.set_faults(Faults { away: 0.0, lost });
+        office.sync().await;
+        assert_eq!(office.crm.records()[&id]["email"], email);
+    }
+    office.synced().await;
 }
 
 async fn a_crm_that_is_away_ends_the_run_and_the_next_goes_on(database: Database) {
