@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::allai::{self, Budget, Client, Limits, Resource, RetryPolicy};
 use crate::clock::SharedClock;
 use crate::config::{self, Config};
+use crate::contacts::ContactSync;
 use crate::schedule::{self, Claimed, Entry, Holder, Plan, Work};
 use crate::stock::{Stocks, Terms};
 use crate::sync::{self, Job, Options, Progress, ProgressSnapshot};
@@ -313,6 +314,34 @@ fn key_group<'a>(accounts: &'a [sync::Account], account: &'a sync::Account) -> &
 pub fn connectors(config: &Config) -> BTreeMap<String, Arc<dyn Connector>> {
     let connect = |(name, connector): (&String, &config::Connector)| Some((name.clone(), connector.connect()?));
     config.connectors.iter().filter_map(connect).collect()
+}
+
+/// What keeps contacts the same in CRMs, by the sections of the configuration; an error says why one cannot.
+pub fn contact_syncs(
+    config: &Config,
+    accounts: &[sync::Account],
+    warehouse: &Warehouse,
+    clock: &SharedClock,
+) -> Vec<Result<ContactSync, String>> {
+    let connectors = connectors(config);
+    let make = |(name, section): (&String, &config::ContactSync)| {
+        let wanted = section.account_in(config).unwrap_or_default();
+        let Some(account) = accounts.iter().find(|account| account.name == wanted) else {
+            return Err(format!("contact_sync.{name}: account {wanted} is switched off"));
+        };
+        let Some(connector) = connectors.get(&section.connector) else {
+            return Err(format!(
+                "contact_sync.{name}: this version does not connect to what connectors.{} is",
+                section.connector
+            ));
+        };
+        let account = Arc::new(account.clone());
+        ContactSync::new(name, section, account, Arc::clone(connector), warehouse, clock).map_err(|misfits| {
+            let told = misfits.into_iter().map(|misfit| misfit.problem);
+            format!("contact_sync.{name}: {}", told.collect::<Vec<_>>().join("; "))
+        })
+    };
+    config.contact_sync.iter().map(make).collect()
 }
 
 /// What the connectors of the configuration know of stock.

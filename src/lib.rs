@@ -15,6 +15,7 @@
 //! | [`status`] | how the mirror stands, read from the warehouse alone |
 //! | [`server`] | the admin listener: status page, JSON, session tokens, stock |
 //! | [`stock`] | what is on stock, as the company's own systems say: asked once for many, remembered for outages |
+//! | [`contacts`] | contacts kept the same in a CRM: the mapping, the three-way merge, what is done on both sides |
 //! | [`listener`] | serving HTTP to whoever comes, with limits for every wait and for the number of connections |
 //! | [`webhooks`] | the public listener: events received, stored and applied; registering it at AllAI |
 //! | [`allai_connectors`] | a package of its own: ERPs and CRMs behind three small traits |
@@ -72,6 +73,7 @@ pub mod allai;
 pub mod app;
 pub mod clock;
 pub mod config;
+pub mod contacts;
 pub mod figures;
 pub mod lifecycle;
 pub mod listener;

@@ -1,6 +1,7 @@
 //! The daemon's life: start, reload, stop, and what the service manager hears of it.
 
 mod applying;
+mod contacts;
 mod keeping;
 mod listening;
 mod receiving;
@@ -28,6 +29,7 @@ use crate::sync;
 use crate::warehouse::{self, DaemonLock, EventStatus, Keeper};
 use crate::webhooks::{Calls, Senders};
 use applying::Events;
+use contacts::Contacts;
 use keeping::{keep, keeper};
 use listening::{Listener, listen};
 use receiving::Public;
@@ -109,6 +111,7 @@ pub struct Daemon {
     public: Option<Public>,
     arrived: Arc<Notify>,
     applying: Events,
+    contacts: Contacts,
     alerts: Watching,
     since: DateTime<Utc>,
     tidied_at: Duration,
@@ -186,6 +189,7 @@ impl Daemon {
             runs: scheduler.waker(),
         };
         let applying = Events::apply(&app, &config, holder, calls);
+        let contacts = Contacts::start(&app, &config);
         let alerts = alerts.unwrap_or_else(|| Watching::start(&app, &config, since));
         Ok(Self {
             app,
@@ -196,6 +200,7 @@ impl Daemon {
             public,
             arrived,
             applying,
+            contacts,
             alerts,
             since,
             tidied_at: Duration::ZERO,
@@ -399,6 +404,7 @@ impl Daemon {
             public.senders.send_replace(Senders::of(&config));
         }
         self.applying.take(&self.app, &config).await;
+        self.contacts.take(&self.app, &config).await;
         self.alerts = Watching::start(&self.app, &config, self.since);
         self.config = config;
         self.kept_at = None;
@@ -428,6 +434,7 @@ impl Daemon {
             self.listener.stop(),
             public,
             self.applying.stop(before),
+            self.contacts.stop(before),
             self.alerts.stop(before)
         );
         let too_long = self.app.clock.sleep(closing);

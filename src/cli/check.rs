@@ -7,6 +7,7 @@ use allai_sync::allai::{self, ListQuery, Listing, Priority, RetryPolicy};
 use allai_sync::app;
 use allai_sync::clock::SystemClock;
 use allai_sync::config::Config;
+use allai_sync::contacts;
 use allai_sync::sync;
 use allai_sync::warehouse::Warehouse;
 use clap::Args;
@@ -74,6 +75,7 @@ impl Options {
                 }
             }
             connectors(&loaded.config, &mut findings).await;
+            contact_syncs(&loaded.config, &mut findings).await;
             findings.print_new()?;
             if self.parity && has_tables {
                 parity::compare(&loaded.config, self.account.as_deref(), self.full, &mut findings).await?;
@@ -105,6 +107,25 @@ async fn connectors(config: &Config, findings: &mut Findings) {
             match check.found {
                 Found::Good(how) => findings.good(&what, &how),
                 Found::Bad { problem, remedy } => findings.bad(&what, &format!("{problem}; {remedy}")),
+            }
+        }
+    }
+}
+
+/// Compares each mapping of contacts with the fields that the CRM has.
+async fn contact_syncs(config: &Config, findings: &mut Findings) {
+    let connectors = app::connectors(config);
+    for (name, section) in &config.contact_sync {
+        let what = format!("contact_sync {name}");
+        let Some(connector) = connectors.get(&section.connector) else {
+            continue;
+        };
+        match contacts::check(name, section, connector.as_ref()).await {
+            Ok(how) => findings.good(&what, &how),
+            Err(problems) => {
+                for problem in problems {
+                    findings.bad(&what, &problem);
+                }
             }
         }
     }

@@ -8,6 +8,7 @@
 mod check;
 mod completions;
 mod config;
+mod contacts;
 mod demo;
 #[cfg(test)]
 mod manual;
@@ -94,6 +95,7 @@ enum Command {
     Status(status::Options),
     Migrate(migrate::Options),
     Stock(stock::Options),
+    Contacts(contacts::Options),
     Webhooks(webhooks::Options),
     Config(config::Options),
     Completions(completions::Options),
@@ -114,6 +116,7 @@ impl Command {
             Self::Status(options) => options.run(context),
             Self::Migrate(options) => options.run(context),
             Self::Stock(options) => options.run(context),
+            Self::Contacts(options) => options.run(context),
             Self::Webhooks(options) => options.run(context),
             Self::Config(options) => options.run(context),
             Self::Completions(options) => options.run(),

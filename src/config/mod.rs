@@ -17,6 +17,7 @@ mod accounts;
 mod admin;
 mod alerts;
 mod connectors;
+mod contact_sync;
 mod daemon;
 pub mod duration;
 mod example;
@@ -48,6 +49,7 @@ pub use accounts::{
 pub use admin::Admin;
 pub use alerts::{AlertMail, AlertWebhook, Alerts, WebhookFormat};
 pub use connectors::{Connector, ConnectorKind};
+pub use contact_sync::ContactSync;
 pub use daemon::Daemon;
 pub use example::{EXAMPLE, schema};
 pub use issue::{Errors, Issue};
@@ -90,6 +92,9 @@ pub struct Config {
     /// CRM and ERP systems, by a name of your choice.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub connectors: BTreeMap<String, Connector>,
+    /// Contacts that are kept the same in a CRM, by a name of your choice.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub contact_sync: BTreeMap<String, ContactSync>,
     /// Rules that act on what happens in an account.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub automations: Vec<OpenTable>,
@@ -115,5 +120,6 @@ impl Config {
             webhooks.validate(&root.join("webhooks"), self, report);
         }
         connectors::validate(&self.connectors, &root.join("connectors"), report);
+        contact_sync::validate(self, &root.join("contact_sync"), report);
     }
 }

@@ -16,4 +16,4 @@ pub use due::{Due, Plan, Work};
 pub use holder::Holder;
 pub use scheduler::{Entry, Health, Scheduler, Turn};
 pub use stale::stale_for;
-use tick::next_tick;
+pub(crate) use tick::next_tick;

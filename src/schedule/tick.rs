@@ -16,7 +16,7 @@ use crate::config::Schedule;
 const FURTHEST_SET: TimeDelta = TimeDelta::hours(26);
 
 /// The first moment after `after` at which `schedule` fires in `timezone`; `None` if it never does again.
-pub(super) fn next_tick(schedule: &Schedule, timezone: Tz, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+pub(crate) fn next_tick(schedule: &Schedule, timezone: Tz, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let every_hour = schedule.cron().hours().is_all();
     let mut next: Option<DateTime<Utc>> = None;
     for civil in civil_times(schedule, start(timezone, after)) {

@@ -17,6 +17,7 @@ mod analytics;
 mod cell;
 mod contacts;
 mod conversations;
+mod crm;
 mod daemon_lock;
 mod difference;
 mod error;
@@ -57,6 +58,9 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 
 pub use analytics::{AnalyticsCapture, AnalyticsCounts, Report};
+pub use crm::{
+    Bridge, BridgeState, Candidate, Claimed as ClaimedBridge, Link, LinkStatus, LinkedRecord, Other, Troubled, Wanted,
+};
 pub use daemon_lock::DaemonLock;
 pub use error::Error;
 pub use freshness::{Figures, Freshness};
@@ -327,6 +331,7 @@ pub fn statements() -> Vec<Statement> {
     ] {
         all.extend_from_slice(part);
     }
+    all.extend(crm::STATEMENTS.into_iter().flatten());
     all.extend(inbox::STATEMENTS.into_iter().flatten());
     all.extend(mirrored::all_statements());
     all.extend(look_up::all_statements());

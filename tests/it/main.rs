@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a harness that cannot go on ends its test")]
 
 mod config;
+mod contacts;
 mod daemon;
 mod forwarding;
 mod fuzz;

@@ -16,3 +16,6 @@ mod server;
 pub(crate) mod smartbill;
 pub(crate) mod tryton;
 pub(crate) mod words;
+
+/// What installs Tryton.
+const TRYTON_INSTALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tryton/install");

@@ -107,10 +107,15 @@ impl Server {
         Err(line)
     }
 
+    /// Where it is.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// The configuration of a connector to it, with these keys besides.
     pub(crate) fn config(&self, more: &Value) -> TrytonConfig {
         let mut config = json!({
-            "url": format!("http://{}", self.address),
+            "url": self.url(),
             "database": "erp",
             "username": "allai",
             "password": "pw-Demo-2-allai",
@@ -169,7 +174,7 @@ fn installed() -> &'static Path {
         let lock = File::create(folder.join("lock")).unwrap();
         lock.lock().unwrap();
         let done = Command::new("sh")
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tryton/install"))
+            .arg(super::TRYTON_INSTALL)
             .arg(&folder)
             .stdin(Stdio::null())
             .output()
