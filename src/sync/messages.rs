@@ -192,8 +192,8 @@ pub(super) struct Learned {
     /// How often the server's word that its first answer was all was found true, and whether it ever was not.
     confirmations: u32,
     lied: bool,
-    /// Whether any list showed that the server returns several rows a page.
-    several_a_page: bool,
+    /// The largest page that any list showed, in rows.
+    largest_page: u64,
 }
 
 impl Learned {
@@ -203,7 +203,7 @@ impl Learned {
             .confirmations
             .saturating_add(now.confirmations - known.confirmations);
         self.lied |= now.lied;
-        self.several_a_page |= now.several_a_page;
+        self.largest_page = self.largest_page.max(now.largest_page);
     }
 }
 
@@ -358,15 +358,15 @@ impl<'a> MessagesRun<'a> {
     }
 
     async fn sweep(&self, conversation_id: &str, counted: Option<&RoaringTreemap>) -> Result<Sweep, Error> {
-        let (trusted, several_a_page) = {
+        let (trusted, largest_page) = {
             let shared = self.shared();
             let trusted = shared.learned.confirmations >= CONFIRMATIONS && !shared.learned.lied;
-            (trusted, shared.learned.several_a_page)
+            (trusted, shared.learned.largest_page)
         };
         let started_at = self.run.client.server_now();
         let mut sweep = Sweep::new(Mode::Full, self.run.job.account.page_size, started_at, u64::MAX)
             .trusting_total(trusted)
-            .knowing_of_several_a_page(several_a_page)
+            .knowing_of_pages(largest_page)
             .doubting_offset();
         let reader = Reader {
             run: self.run,
@@ -381,7 +381,7 @@ impl<'a> MessagesRun<'a> {
         };
         reader.read(&mut sweep).await?;
         let learned = &mut self.shared().learned;
-        learned.several_a_page |= sweep.saw_several_a_page();
+        learned.largest_page = learned.largest_page.max(sweep.largest_page());
         if !trusted {
             match sweep.claim_was_true() {
                 Some(true) => learned.confirmations += 1,

@@ -132,8 +132,8 @@ pub struct Sweep {
     limit: u32,
     /// Whether a stated total may end a list that fits one page.
     trust_total: bool,
-    /// Whether the server is known to return several rows a page where it has them.
-    several_a_page: bool,
+    /// As many rows the server is known to return in a page where it has them.
+    known_page: u64,
     /// Whether the same page from two offsets shows that the offset is ignored; else it takes several.
     offset_doubtful: bool,
     /// By the server's clock: rows created later are not the sweep's business.
@@ -212,6 +212,8 @@ enum Doubt {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Slice {
     offset: u64,
+    /// Whether the server said that nothing stands behind it.
+    claims_to_end: bool,
     /// Its rows, by key.
     #[serde(with = "packed")]
     keys: Vec<u64>,
@@ -240,7 +242,7 @@ impl Sweep {
             mode,
             limit,
             trust_total: false,
-            several_a_page: false,
+            known_page: 0,
             offset_doubtful: false,
             started_at,
             highest_row_num,
@@ -282,17 +284,17 @@ impl Sweep {
         self
     }
 
-    /// Says whether the server is known to return several rows a page where it has them: then a page of one row is a list
-    /// of one row, otherwise a further request makes sure.
+    /// Says how many rows the server is known to return in a page where it has them: a page of less is the end of its list,
+    /// otherwise further requests make sure.
     #[must_use]
-    pub const fn knowing_of_several_a_page(mut self, known: bool) -> Self {
-        self.several_a_page = known;
+    pub const fn knowing_of_pages(mut self, rows: u64) -> Self {
+        self.known_page = rows;
         self
     }
 
-    /// Whether a page of several rows was seen.
-    pub const fn saw_several_a_page(&self) -> bool {
-        self.largest_page > 1
+    /// The largest page met, in rows.
+    pub const fn largest_page(&self) -> u64 {
+        self.largest_page
     }
 
     /// For a list of which the guide shows no offset: to bring the same page twice is enough to believe that the server
@@ -456,7 +458,7 @@ impl Sweep {
                 if items.is_empty() {
                     // The one row of a list cannot be overlapped; nothing behind it is as good, unless it was only the
                     // first of several pages of one row.
-                    return self.several_a_page
+                    return self.known_page > 1
                         && previous.offset == 0
                         && previous.keys.len() == 1
                         && self.offset == previous.reach();
@@ -544,9 +546,15 @@ impl Sweep {
         };
         self.previous = Some(Slice {
             offset: self.offset,
+            claims_to_end: self.claims_to_end(page),
             keys: page.items.iter().map(|item| item.key).collect(),
             versions: (size - anchors..size).map(page.version).collect(),
         });
+    }
+
+    fn claims_to_end(&self, page: &PageView<'_>) -> bool {
+        let reach = self.offset + page.items.len() as u64;
+        page.total.map_or(page.has_more == Some(false), |total| total == reach)
     }
 
     fn note_seen(&mut self, items: &[Item], marks: &[Mark]) -> (Vec<bool>, Found) {

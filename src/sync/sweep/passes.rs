@@ -84,8 +84,7 @@ impl Sweep {
             return (short && (nothing_behind_anchor || known_empty_behind))
                 || (self.largest_page == 1 && known_empty_behind);
         }
-        let claims_to_end = page.total.map_or(page.has_more == Some(false), |total| total == reach);
-        if self.offset == 0 && claims_to_end && size < u64::from(self.limit) {
+        if self.offset == 0 && self.claims_to_end(page) && size < u64::from(self.limit) {
             self.claimed_end.get_or_insert(size);
             if self.trust_total {
                 return true;
@@ -177,12 +176,15 @@ impl Sweep {
 
     /// Whether the list fits one page, read from its start, and the page after it only confirmed its last rows: the
     /// first answer was the whole list at one moment, whatever its order. A full page may have been followed by rows that
-    /// are gone or elsewhere by now.
+    /// are gone or elsewhere by now, and any page may be full: where nobody said that it was the last, and none was seen to
+    /// be larger.
     fn pages_of_this_pass_fit_one(&self, page: &PageView<'_>) -> bool {
+        let full = self.largest_page.max(self.known_page);
         let confirms = |previous: &Slice| {
             let skipped = usize::try_from(self.offset).unwrap_or(usize::MAX);
             previous.offset == 0
                 && previous.keys.len() < self.limit as usize
+                && (previous.claims_to_end || (previous.keys.len() as u64) < full)
                 && previous
                     .keys
                     .get(skipped..)

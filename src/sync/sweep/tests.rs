@@ -311,10 +311,22 @@ fn lists_of_every_small_size_end_under_every_clamp() {
 
 #[test]
 fn a_list_that_fits_one_answer_takes_two_requests_or_one_if_the_total_is_trusted() {
-    let mut model = Model::new(3, ListOrder::CreatedAsc, 12, Churn::default());
-    model.run(Mode::Full);
-    assert_eq!(model.requests, 2);
+    for (known_page, totals, requests) in [(13, false, 2), (0, true, 2), (12, false, 4)] {
+        let mut model = Model::new(3, ListOrder::CreatedAsc, 12, Churn::default());
+        model.totals = totals;
+        let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0).knowing_of_pages(known_page);
+        while let Some(request) = sweep.next() {
+            let (items, total) = model.get(request);
+            model.offer(&mut sweep, &items, total);
+        }
+        assert_eq!(sweep.proof(), Proof::Verified);
+        assert_eq!(
+            model.requests, requests,
+            "{known_page} rows a page known, total: {totals}"
+        );
+    }
 
+    let mut model = Model::new(3, ListOrder::CreatedAsc, 12, Churn::default());
     let (items, _) = model.get(Request { offset: 0, limit: 100 });
     let marks = model.store(&items);
     let page = PageView {
@@ -614,4 +626,32 @@ fn small_pages_are_stepped_back_to_and_not_over() {
         assert_eq!(model.lost(&sweep), [0; 0], "seed {seed}");
         assert!(model.requests < 200, "seed {seed}: {} requests", model.requests);
     }
+}
+
+#[test]
+fn a_page_that_may_have_been_cut_is_no_whole_list() {
+    let row = |id: u64, updated: i64| Row {
+        id,
+        created: EPOCH,
+        updated: EPOCH + updated,
+    };
+    let mut model = Model::new(16, ListOrder::UpdatedDesc, 0, Churn::default());
+    model.clamp = 4;
+    model.rows = vec![row(0, 5), row(1, 4), row(4, 3), row(3, 2), row(2, 1)];
+    model.now += 10;
+    let mut sweep = Sweep::new(Mode::Full, 10, time(model.now), 0);
+    let request = sweep.next().unwrap();
+    let (items, _) = model.get(request);
+    model.offer(&mut sweep, &items, None);
+    // The row behind the first page moves to the head, and another goes: at the second offset stands what stood there.
+    model.rows[4].updated = EPOCH + 20;
+    model.rows.remove(1);
+    model.sort();
+    while let Some(request) = sweep.next() {
+        assert!(model.requests < 20);
+        let (items, _) = model.get(request);
+        model.offer(&mut sweep, &items, None);
+    }
+    assert_eq!(sweep.rows_seen(), 5);
+    assert_eq!(sweep.proof(), Proof::Verified);
 }
