@@ -15,7 +15,7 @@ use crate::clock::SharedClock;
 use crate::config::{self, Config};
 use crate::contacts::ContactSync;
 use crate::schedule::{self, Claimed, Entry, Holder, Plan, Work};
-use crate::stock::{Stocks, Terms};
+use crate::stock::{Snapshots, Stocks, Terms};
 use crate::sync::{self, Job, Options, Progress, ProgressSnapshot};
 use crate::warehouse::{self, Claim, JobState, Location, Outages, RunRecord, Warehouse};
 
@@ -356,6 +356,16 @@ pub fn stocks(config: &Config, clock: &SharedClock) -> Stocks {
         (name, connector, terms)
     });
     Stocks::new(with_terms, clock)
+}
+
+/// What takes snapshots of stock, by the sections of the configuration.
+pub fn stock_snapshots(config: &Config, warehouse: &Warehouse, clock: &SharedClock) -> Vec<Snapshots> {
+    let connectors = connectors(config);
+    let make = |(name, section): (&String, &config::StockSnapshots)| {
+        let connector = Arc::clone(connectors.get(name)?);
+        Some(Snapshots::new(name, section, connector, warehouse, clock))
+    };
+    config.stock_snapshots.iter().filter_map(make).collect()
 }
 
 /// Where the configuration puts the warehouse.

@@ -14,7 +14,7 @@
 //! | [`lifecycle`] | the daemon: start, reload, stop, and what systemd hears of it |
 //! | [`status`] | how the mirror stands, read from the warehouse alone |
 //! | [`server`] | the admin listener: status page, JSON, session tokens, stock |
-//! | [`stock`] | what is on stock, as the company's own systems say: asked once for many, remembered for outages |
+//! | [`stock`] | what is on stock, as the company's own systems say: asked once for many, remembered for outages, written down for reports |
 //! | [`contacts`] | contacts kept the same in a CRM: the mapping, the three-way merge, what is done on both sides |
 //! | [`listener`] | serving HTTP to whoever comes, with limits for every wait and for the number of connections |
 //! | [`webhooks`] | the public listener: events received, stored and applied; registering it at AllAI |

@@ -1,10 +1,10 @@
 //! The daemon's life: start, reload, stop, and what the service manager hears of it.
 
 mod applying;
-mod contacts;
 mod keeping;
 mod listening;
 mod receiving;
+mod sections;
 mod watching;
 
 use std::fmt::Write as _;
@@ -29,10 +29,10 @@ use crate::sync;
 use crate::warehouse::{self, DaemonLock, EventStatus, Keeper};
 use crate::webhooks::{Calls, Senders};
 use applying::Events;
-use contacts::Contacts;
 use keeping::{keep, keeper};
 use listening::{Listener, listen};
 use receiving::Public;
+use sections::Sections;
 use watching::Watching;
 
 /// How long the database may take when the daemon stops.
@@ -111,7 +111,7 @@ pub struct Daemon {
     public: Option<Public>,
     arrived: Arc<Notify>,
     applying: Events,
-    contacts: Contacts,
+    sections: Sections,
     alerts: Watching,
     since: DateTime<Utc>,
     tidied_at: Duration,
@@ -189,7 +189,7 @@ impl Daemon {
             runs: scheduler.waker(),
         };
         let applying = Events::apply(&app, &config, holder, calls);
-        let contacts = Contacts::start(&app, &config);
+        let sections = Sections::start(&app, &config);
         let alerts = alerts.unwrap_or_else(|| Watching::start(&app, &config, since));
         Ok(Self {
             app,
@@ -200,7 +200,7 @@ impl Daemon {
             public,
             arrived,
             applying,
-            contacts,
+            sections,
             alerts,
             since,
             tidied_at: Duration::ZERO,
@@ -404,7 +404,7 @@ impl Daemon {
             public.senders.send_replace(Senders::of(&config));
         }
         self.applying.take(&self.app, &config).await;
-        self.contacts.take(&self.app, &config).await;
+        self.sections.take(&self.app, &config).await;
         self.alerts = Watching::start(&self.app, &config, self.since);
         self.config = config;
         self.kept_at = None;
@@ -434,7 +434,7 @@ impl Daemon {
             self.listener.stop(),
             public,
             self.applying.stop(before),
-            self.contacts.stop(before),
+            self.sections.stop(before),
             self.alerts.stop(before)
         );
         let too_long = self.app.clock.sleep(closing);

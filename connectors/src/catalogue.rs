@@ -121,6 +121,13 @@ impl Catalogue {
         prices
     }
 
+    /// The codes behind this one, in their order.
+    pub(crate) fn codes(&self, after: Option<&str>, limit: usize) -> Vec<String> {
+        let codes: BTreeSet<&str> = self.products.iter().map(|product| product.code.as_str()).collect();
+        let behind = codes.into_iter().filter(|code| after.is_none_or(|after| *code > after));
+        behind.take(limit).map(str::to_owned).collect()
+    }
+
     /// The items with this code.
     pub(crate) fn coded(&self, sku: &str) -> Vec<Item> {
         self.find(sku).into_iter().map(Product::item).collect()
@@ -233,6 +240,13 @@ fn on_hand(quantity: Option<Decimal>) -> Figures {
 
 fn folded(text: &str) -> String {
     text.trim().to_lowercase()
+}
+
+/// Codes in their order, each once.
+pub(crate) fn once(codes: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut codes: Vec<String> = codes.into_iter().collect();
+    codes.dedup();
+    codes
 }
 
 /// The SKUs to ask for, each once: those that no system has are left out.

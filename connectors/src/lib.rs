@@ -84,6 +84,16 @@ pub trait Erp: Connector {
 
     /// Prices of these SKUs; those that have none are left out.
     async fn prices(&self, skus: &[String], query: &PriceQuery) -> Result<Vec<Price>, Error>;
+
+    /// The SKUs that there are, each once, in an order of the system's own: at most `limit` of those behind `after`, where
+    /// `None` begins with the first. None at all: there are no more. See [`Capabilities::catalogue`].
+    async fn skus(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, Error> {
+        let _ = (after, limit);
+        Err(Error::Unsupported {
+            system: self.kind().as_str(),
+            doing: "list its products".to_owned(),
+        })
+    }
 }
 
 /// A system that keeps contacts and leads.

@@ -70,6 +70,8 @@ pub struct Capabilities {
     pub warehouses: bool,
     /// [`Erp::prices`](crate::Erp::prices).
     pub prices: bool,
+    /// [`Erp::skus`](crate::Erp::skus).
+    pub catalogue: bool,
     /// Contacts, by [`Crm`](crate::Crm).
     pub contacts: bool,
     /// Leads, by [`Crm`](crate::Crm).

@@ -33,6 +33,7 @@ mod secret;
 mod shape;
 mod show;
 mod sources;
+mod stock_snapshots;
 mod syntax;
 mod warehouse;
 mod webhooks;
@@ -64,6 +65,7 @@ pub use schedule::{Schedule, Timezone};
 pub use secret::Secret;
 pub use show::show;
 pub use sources::{Place, Sources};
+pub use stock_snapshots::StockSnapshots;
 pub use warehouse::{DatabaseUrl, Warehouse};
 pub use webhooks::Webhooks;
 
@@ -95,6 +97,9 @@ pub struct Config {
     /// Contacts that are kept the same in a CRM, by a name of your choice.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub contact_sync: BTreeMap<String, ContactSync>,
+    /// What connectors have on stock, written down now and then, by the connector's name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub stock_snapshots: BTreeMap<String, StockSnapshots>,
     /// Rules that act on what happens in an account.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub automations: Vec<OpenTable>,
@@ -121,5 +126,6 @@ impl Config {
         }
         connectors::validate(&self.connectors, &root.join("connectors"), report);
         contact_sync::validate(self, &root.join("contact_sync"), report);
+        stock_snapshots::validate(self, &root.join("stock_snapshots"), report);
     }
 }

@@ -7,6 +7,7 @@
 
 mod answer;
 mod breaker;
+mod snapshot;
 mod source;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use crate::clock::SharedClock;
 use answer::Told;
 pub use answer::{Answer, Figure, Item, Origin, Report};
+pub use snapshot::{Ended, Snapshots};
 use source::Source;
 
 /// The most SKUs that one call may ask for.

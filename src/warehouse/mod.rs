@@ -48,6 +48,7 @@ mod sqlite;
 mod standing;
 mod state;
 mod statement;
+mod stock_levels;
 mod subscriptions;
 mod values;
 mod views;
@@ -87,6 +88,7 @@ pub use sqlite::Sqlite;
 pub use standing::Standing;
 pub use state::{StateSummary, StateUpdate, SyncState};
 pub use statement::Statement;
+pub use stock_levels::{StockLevel, StockSnapshot};
 pub use subscriptions::Subscription;
 pub use views::VIEWS;
 pub use writer::PageWriter;
@@ -327,6 +329,7 @@ pub fn statements() -> Vec<Statement> {
         session_tokens::STATEMENTS,
         standing::STATEMENTS,
         state::STATEMENTS,
+        stock_levels::STATEMENTS,
         subscriptions::STATEMENTS,
     ] {
         all.extend_from_slice(part);

@@ -29,6 +29,10 @@ pub const VIEWS: &[(&str, &str)] = &[
     ),
     ("messages_per_day", "messages by day and role"),
     (
+        "stock_levels_latest",
+        "the last complete snapshot of each connector's stock, by SKU and warehouse",
+    ),
+    (
         "contacts_versions",
         "every version of every contact, with valid_from and valid_to",
     ),

@@ -3,7 +3,11 @@
 //! To add one: paste the literal that a failing seed prints, with a name that says what went wrong.
 
 #![expect(clippy::too_many_lines, reason = "scenarios are long")]
-#![expect(clippy::enum_glob_use, reason = "so that a literal can be pasted as it is printed")]
+#![expect(
+    clippy::enum_glob_use,
+    clippy::unreadable_literal,
+    reason = "so that a literal can be pasted as it is printed"
+)]
 
 use crate::scenario::Database::*;
 use crate::scenario::Dates::*;

@@ -120,6 +120,7 @@ impl Connector for Files {
             stock: self.stock.table().has("on_hand"),
             warehouses: self.stock.table().has("warehouse"),
             prices: self.priced().is_some(),
+            catalogue: true,
             ..Capabilities::default()
         }
     }
@@ -149,6 +150,10 @@ impl Erp for Files {
         }
         let catalogue = current(&self.stock).await?;
         Ok(skus.iter().flat_map(|sku| catalogue.stock(sku)).collect())
+    }
+
+    async fn skus(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, Error> {
+        Ok(current(&self.stock).await?.codes(after, limit))
     }
 
     async fn prices(&self, skus: &[String], query: &PriceQuery) -> Result<Vec<Price>, Error> {

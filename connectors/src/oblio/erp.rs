@@ -187,6 +187,12 @@ impl Erp for Oblio {
         self.find(skus, Catalogue::stock).await
     }
 
+    async fn skus(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, Error> {
+        let asked_at = now();
+        let listed = self.list(None, PAGES).await?;
+        Ok(self.catalogue(listed.rows, asked_at).codes(after, limit))
+    }
+
     async fn prices(&self, skus: &[String], query: &PriceQuery) -> Result<Vec<Price>, Error> {
         if query.quantity.is_some_and(|quantity| quantity <= Decimal::ZERO) {
             return Err(Error::Rejected {

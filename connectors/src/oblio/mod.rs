@@ -121,6 +121,7 @@ impl Connector for Oblio {
         Capabilities {
             search: true,
             stock: true,
+            catalogue: true,
             warehouses: true,
             prices: true,
             ..Capabilities::default()

@@ -17,7 +17,7 @@ use super::setup::{PRODUCT, Setup, WarehouseRow};
 use super::values::{decimal, escaped, is_storable, related_name, stripped, text};
 use super::{Odoo, SYSTEM};
 use crate::Erp;
-use crate::catalogue::{ListPrice, is_searchable};
+use crate::catalogue::{ListPrice, is_searchable, once};
 use crate::error::Error;
 use crate::records::{Figures, Item, Price, PriceQuery, Stock, Warehouse};
 use crate::time::now;
@@ -357,6 +357,18 @@ impl Erp for Odoo {
             stock.extend(self.stock_of(&setup, skus).await?);
         }
         Ok(stock)
+    }
+
+    async fn skus(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, Error> {
+        let setup = self.setup().await?;
+        let mut domain = vec![json!(["default_code", "!=", false]), json!(["default_code", "!=", ""])];
+        domain.extend(after.map(|after| json!(["default_code", ">", after])));
+        let call = Call::search_read(PRODUCT, Value::Array(domain), &["default_code"])
+            .context(setup.product_context(&[]))
+            .with("order", json!("default_code, id"))
+            .with("limit", json!(limit));
+        let rows: Vec<ProductRow> = self.rpc.call(call).await?;
+        Ok(once(rows.iter().filter_map(|row| row.item().map(|item| item.sku))))
     }
 
     async fn prices(&self, skus: &[String], query: &PriceQuery) -> Result<Vec<Price>, Error> {

@@ -79,6 +79,7 @@ impl Connector for Odoo {
         Capabilities {
             search: true,
             stock: true,
+            catalogue: true,
             warehouses: true,
             prices: true,
             contacts: true,

@@ -19,6 +19,12 @@ use crate::records::{Item, Price, PriceQuery, Stock};
 use crate::time::now;
 
 impl Rest {
+    /// The operation that answers with the stock of everything, if it does.
+    pub(super) fn catalogue(&self) -> Option<&Operation> {
+        let stock = self.stock.as_ref()?;
+        (!stock.call.uses("sku") && !stock.call.uses("skus")).then_some(stock)
+    }
+
     /// What is answered to these SKUs, which are asked for one by one, some at a time.
     async fn one_by_one(
         &self,
@@ -138,6 +144,15 @@ impl Erp for Rest {
         let stock = self.stock.as_ref().ok_or_else(|| unsupported("tell the stock"))?;
         self.of_skus(stock, Some(&self.stock_lookups), skus, Values::new(), Rows::stock)
             .await
+    }
+
+    async fn skus(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, Error> {
+        let stock = self.catalogue().ok_or_else(|| {
+            unsupported("list its products, which takes stock that is asked for without {{ sku }} and {{ skus }}")
+        })?;
+        let everything = async |_| self.together(stock, &[], &Values::new()).await.map(Arc::new);
+        let rows = self.stock_lookups.ask(Vec::new(), everything).await?;
+        Ok(rows.codes(after, limit))
     }
 
     async fn prices(&self, skus: &[String], query: &PriceQuery) -> Result<Vec<Price>, Error> {

@@ -280,6 +280,7 @@ impl Connector for Rest {
             stock: self.stock.is_some(),
             warehouses: self.stock.as_ref().is_some_and(|stock| stock.has("warehouse")),
             prices: self.prices.is_some(),
+            catalogue: self.catalogue().is_some(),
             contacts: self.contacts.is_some(),
             leads: self.leads.is_some(),
             changes: [&self.contacts, &self.leads]

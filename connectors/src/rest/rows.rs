@@ -1,6 +1,6 @@
 //! From items to stock and prices.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use jmespath::{Rcvar, Variable};
@@ -87,6 +87,15 @@ impl Rows {
                 .collect(),
         };
         chosen.into_iter().map(|at| &self.items[*at]).collect()
+    }
+
+    /// The SKUs behind this one, in their order.
+    pub(super) fn codes(&self, after: Option<&str>, limit: usize) -> Vec<String> {
+        let codes: BTreeSet<&String> = self.codes.iter().flatten().collect();
+        let behind = codes
+            .into_iter()
+            .filter(|code| after.is_none_or(|after| code.as_str() > after));
+        behind.take(limit).cloned().collect()
     }
 
     /// The stock of a SKU: several if its rows are of several products.

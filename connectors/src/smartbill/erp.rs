@@ -152,6 +152,13 @@ impl Erp for Smartbill {
             .collect())
     }
 
+    async fn skus(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, Error> {
+        match &*self.find(Wanted::Everything).await? {
+            Found::Everything(catalogue) => Ok(catalogue.codes(after, limit)),
+            Found::Codes(_) => Ok(Vec::new()),
+        }
+    }
+
     async fn prices(&self, _: &[String], _: &PriceQuery) -> Result<Vec<Price>, Error> {
         Err(Error::Unsupported {
             system: SYSTEM,

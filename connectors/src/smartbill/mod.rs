@@ -123,6 +123,7 @@ impl Connector for Smartbill {
         Capabilities {
             search: true,
             stock: true,
+            catalogue: true,
             warehouses: true,
             ..Capabilities::default()
         }

@@ -24,7 +24,7 @@ impl Sql {
     /// Runs a query once, for everything.
     pub(super) async fn run(&self, query: &Query, values: &Values<'_>) -> Result<Rows, Error> {
         let rows = self.run_some(query, values).await?;
-        if rows.cut && query.purpose != Purpose::Search {
+        if rows.cut && matches!(query.purpose, Purpose::Stock | Purpose::Prices) {
             return Err(Error::Rejected {
                 system: SYSTEM,
                 field: Some(query.purpose.key().to_owned()),
@@ -42,7 +42,7 @@ impl Sql {
     async fn run_some(&self, query: &Query, values: &Values<'_>) -> Result<Rows, Error> {
         let (sql, bound) = query.render(values);
         let max = match query.purpose {
-            Purpose::Search => values.limit.min(self.max_rows),
+            Purpose::Search | Purpose::Catalogue => values.limit.min(self.max_rows),
             Purpose::Stock | Purpose::Prices => self.max_rows,
         };
         let task = Task::Rows {

@@ -24,6 +24,9 @@ pub struct Config {
     /// Finds items by words: a SELECT with `:words` or `:pattern` in it, and `:limit`.
     #[serde(default)]
     pub search_query: Option<String>,
+    /// Lists the SKUs there are, piece by piece: a SELECT with `:after` and `:limit` in it.
+    #[serde(default)]
+    pub catalogue_query: Option<String>,
     /// How long a lookup may take, connecting included: `3s`, `500ms`; from 10 ms to 10 minutes.
     #[serde(default = "three_seconds", deserialize_with = "timeout")]
     pub timeout: Duration,

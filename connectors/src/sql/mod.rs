@@ -5,6 +5,7 @@
 //! stock_query = "SELECT code AS sku, depot AS warehouse, qty AS on_hand FROM stock WHERE code IN (:skus)"
 //! price_query = "SELECT code AS sku, price AS net, 'RON' AS currency FROM prices WHERE code IN (:skus)"
 //! search_query = "SELECT code AS sku, name FROM products WHERE name ILIKE :pattern ORDER BY name LIMIT :limit"
+//! catalogue_query = "SELECT code AS sku FROM products WHERE code > :after ORDER BY code LIMIT :limit"
 //! ```
 //!
 //! # What queries are given
@@ -17,7 +18,8 @@
 //! | `:price_list` | prices | the customer's price list or group, NULL if that is not said |
 //! | `:words` | search | what was typed, e.g. for a full-text search |
 //! | `:pattern` | search | the same for `LIKE`: `%…%`, with `\` before its own `%`, `_` and `\`. SQLite is to be told: `LIKE :pattern ESCAPE '\'` |
-//! | `:limit` | search | how many items are wanted |
+//! | `:limit` | search, catalogue | how many items are wanted |
+//! | `:after` | catalogue | the SKU behind which the list goes on; at first an empty text |
 //!
 //! They are bound as texts (`:limit` as an integer, `:quantity` as a decimal), never put into the text of the query: what a
 //! customer types is compared and nothing else. Colons in literals, quoted identifiers and comments, `::casts` and `:=` are
@@ -32,6 +34,7 @@
 //!   total itself. Rows of one SKU that differ in name, barcode or unit are several products.
 //! - Prices: `sku`, `net`, `gross`, `currency`.
 //! - Search: `sku`, `name`, `barcode`.
+//! - Catalogue: `sku`.
 //!
 //! Times without a zone are taken to be UTC. Without a column `sku`, the query is asked for one SKU after the other.
 //!
@@ -76,6 +79,7 @@ pub(crate) use query::nearest;
 use query::{Dialect, Purpose, Query, Values};
 pub(crate) use value::time as time_of;
 
+use crate::catalogue::once;
 use crate::time;
 use crate::{Capabilities, Check, Connector, Erp, Error, Item, Kind, Price, PriceQuery, Stock};
 
@@ -95,6 +99,7 @@ pub struct Sql {
     stock: Query,
     prices: Option<Query>,
     search: Option<Query>,
+    catalogue: Option<Query>,
 }
 
 impl fmt::Debug for Sql {
@@ -135,6 +140,7 @@ impl Sql {
             stock: parse(&config.stock_query, Purpose::Stock)?,
             prices: optional(config.price_query.as_ref(), Purpose::Prices)?,
             search: optional(config.search_query.as_ref(), Purpose::Search)?,
+            catalogue: optional(config.catalogue_query.as_ref(), Purpose::Catalogue)?,
             database: Database::new(config, url, dialect)?,
             max_rows: config.max_rows.get(),
         })
@@ -222,6 +228,7 @@ impl Connector for Sql {
             // Only the database knows what its rows name; without the word there is no such column.
             warehouses: self.stock.says("warehouse") || self.stock.says("*"),
             prices: self.prices.is_some(),
+            catalogue: self.catalogue.is_some(),
             ..Capabilities::default()
         }
     }
@@ -268,6 +275,22 @@ impl Erp for Sql {
             stock.extend(rows.stock(asked, now)?);
         }
         Ok(stock)
+    }
+
+    async fn skus(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, Error> {
+        let Some(query) = &self.catalogue else {
+            return Err(Error::Unsupported {
+                system: SYSTEM,
+                doing: "list its products: there is no catalogue_query in the configuration".to_owned(),
+            });
+        };
+        let values = Values {
+            after: after.unwrap_or_default(),
+            limit,
+            ..Values::default()
+        };
+        let rows = self.database.in_time(self.run(query, &values)).await?;
+        Ok(once(rows.skus(Purpose::Catalogue)?.into_iter().flatten()))
     }
 
     async fn prices(&self, skus: &[String], query: &PriceQuery) -> Result<Vec<Price>, Error> {

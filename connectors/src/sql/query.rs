@@ -33,10 +33,12 @@ pub(super) enum Parameter {
     Quantity,
     /// The customer's price list, or NULL.
     PriceList,
+    /// The SKU behind which the list goes on; at first an empty text.
+    After,
 }
 
 impl Parameter {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Skus,
         Self::Sku,
         Self::Words,
@@ -44,6 +46,7 @@ impl Parameter {
         Self::Limit,
         Self::Quantity,
         Self::PriceList,
+        Self::After,
     ];
 
     pub(super) const fn name(self) -> &'static str {
@@ -55,6 +58,7 @@ impl Parameter {
             Self::Limit => "limit",
             Self::Quantity => "quantity",
             Self::PriceList => "price_list",
+            Self::After => "after",
         }
     }
 }
@@ -65,6 +69,7 @@ pub(super) enum Purpose {
     Stock,
     Prices,
     Search,
+    Catalogue,
 }
 
 impl Purpose {
@@ -78,6 +83,7 @@ impl Purpose {
                 Parameter::PriceList,
             ],
             Self::Search => &[Parameter::Words, Parameter::Pattern, Parameter::Limit],
+            Self::Catalogue => &[Parameter::After, Parameter::Limit],
         }
     }
 
@@ -87,6 +93,7 @@ impl Purpose {
             Self::Stock => "stock_query",
             Self::Prices => "price_query",
             Self::Search => "search_query",
+            Self::Catalogue => "catalogue_query",
         }
     }
 }
@@ -110,6 +117,7 @@ pub(super) struct Values<'a> {
     pub(super) limit: usize,
     pub(super) quantity: Option<Decimal>,
     pub(super) price_list: Option<&'a str>,
+    pub(super) after: &'a str,
 }
 
 /// Why a text is not a query.
@@ -172,7 +180,15 @@ impl Query {
                 )));
             }
         }
+        let missing = takes.iter().find(|one| !self.uses(**one));
+        if let (Purpose::Catalogue, Some(missing)) = (self.purpose, missing) {
+            return Err(Unsuitable(format!(
+                "{key} is to list SKUs piece by piece, and has no :{} in it: WHERE code > :after ORDER BY code LIMIT :limit",
+                missing.name()
+            )));
+        }
         let (one, other) = match self.purpose {
+            Purpose::Catalogue => return Ok(()),
             Purpose::Stock | Purpose::Prices => (Parameter::Skus, Parameter::Sku),
             Purpose::Search => (Parameter::Words, Parameter::Pattern),
         };
@@ -248,6 +264,7 @@ impl Query {
             Parameter::Limit => vec![Bound::Integer(i64::try_from(values.limit).unwrap_or(i64::MAX))],
             Parameter::Quantity => vec![Bound::Decimal(values.quantity.unwrap_or(Decimal::ONE))],
             Parameter::PriceList => vec![values.price_list.map_or(Bound::NoText, text)],
+            Parameter::After => vec![text(values.after)],
         }
     }
 }
@@ -512,6 +529,7 @@ mod tests {
             limit: 7,
             quantity: None,
             price_list: None,
+            after: "",
         };
         let purpose = if sql.contains(":words") || sql.contains(":pattern") {
             Purpose::Search

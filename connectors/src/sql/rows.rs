@@ -39,6 +39,7 @@ impl Purpose {
             ],
             Self::Prices => &["sku", "net", "gross", "currency"],
             Self::Search => &["sku", "name", "barcode"],
+            Self::Catalogue => &["sku"],
         }
     }
 
@@ -47,7 +48,7 @@ impl Purpose {
         match self {
             Self::Stock => &[&["on_hand", "available"]],
             Self::Prices => &[&["net", "gross"]],
-            Self::Search => &[&["sku"]],
+            Self::Search | Self::Catalogue => &[&["sku"]],
         }
     }
 }

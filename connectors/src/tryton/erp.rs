@@ -17,6 +17,7 @@ use super::setup::{Setup, WarehouseRow};
 use super::values::{decimal, escaped, is_storable, stripped};
 use super::{SYSTEM, Tryton};
 use crate::Erp;
+use crate::catalogue::once;
 use crate::error::Error;
 use crate::records::{Figures, Item, Price, PriceQuery, Stock, Warehouse};
 use crate::time::now;
@@ -424,6 +425,15 @@ impl Erp for Tryton {
             stock.extend(self.stock_of(&setup, skus).await?);
         }
         Ok(stock)
+    }
+
+    async fn skus(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, Error> {
+        let setup = self.setup().await?;
+        let mut domain = vec![json!(["code", "!=", null]), json!(["code", "!=", ""])];
+        domain.extend(after.map(|after| json!(["code", ">", after])));
+        let params = json!([domain, 0, limit, [["code", "ASC"]], ["code"], setup.context()]);
+        let rows: Vec<ProductRow> = self.rpc.call(PRODUCT, "search_read", params, Effect::Reads).await?;
+        Ok(once(rows.into_iter().filter_map(|row| row.code)))
     }
 
     async fn prices(&self, skus: &[String], query: &PriceQuery) -> Result<Vec<Price>, Error> {

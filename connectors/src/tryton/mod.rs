@@ -77,6 +77,7 @@ impl Connector for Tryton {
             stock: true,
             warehouses: true,
             prices: true,
+            catalogue: true,
             contacts: true,
             leads: true,
             changes: true,

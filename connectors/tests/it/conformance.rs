@@ -89,6 +89,7 @@ pub(crate) async fn erp(erp: &dyn Erp, shelf: &Shelf) {
     hostile_skus_are_found_or_not(erp, shelf).await;
     a_search_finds_codes_first_and_keeps_its_limit(erp, shelf).await;
     prices_are_told_or_left_out(erp, shelf).await;
+    the_catalogue_is_listed_piece_by_piece(erp, shelf).await;
 }
 
 async fn stock_is_told(erp: &dyn Erp, shelf: &Shelf) {
@@ -204,6 +205,35 @@ async fn prices_are_told_or_left_out(erp: &dyn Erp, shelf: &Shelf) {
     assert_eq!(prices[0].net, Some(*net));
     assert_eq!(prices[0].currency.as_ref(), Some(currency));
     assert!(erp.prices(&[], &PriceQuery::default()).await.unwrap().is_empty());
+}
+
+async fn the_catalogue_is_listed_piece_by_piece(erp: &dyn Erp, shelf: &Shelf) {
+    let all = erp.skus(None, 10_000).await;
+    if !erp.capabilities().catalogue {
+        assert!(matches!(all, Err(Error::Unsupported { .. })), "{all:?}");
+        return;
+    }
+    let all = all.unwrap();
+    for sku in shelf.odd.iter().chain([&shelf.stocked.0, &shelf.sold_out]) {
+        assert!(all.contains(sku), "{sku:?} is not in {all:?}");
+    }
+    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "each once");
+    let mut listed: Vec<String> = Vec::new();
+    loop {
+        let piece = erp.skus(listed.last().map(String::as_str), 3).await.unwrap();
+        assert!(piece.len() <= 3);
+        if piece.is_empty() {
+            break;
+        }
+        listed.extend(piece);
+        assert!(listed.len() <= all.len(), "it does not end: {listed:?}");
+    }
+    assert_eq!(listed, all);
+    let told = erp.stock(&all).await.unwrap();
+    assert!(
+        all.iter().all(|sku| told.iter().any(|stock| stock.asked == *sku)),
+        "what is listed is found"
+    );
 }
 
 /// What a CRM can be given.

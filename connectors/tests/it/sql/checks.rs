@@ -30,7 +30,8 @@ async fn all_is_well(on: On, version: &str) {
             "read only",
             "stock_query",
             "price_query",
-            "search_query"
+            "search_query",
+            "catalogue_query"
         ]
     );
     for name in names {
@@ -91,12 +92,17 @@ async fn columns_are_judged(on: On) {
             "stock_query": "SELECT sku, on_hand FROM stock WHERE sku <> :sku",
             "price_query": "SELECT sku, net FROM price WHERE sku = :sku",
             "search_query": "SELECT sku, naem AS name FROM products WHERE name = :words",
+            "catalogue_query": "SELECT sku AS code FROM products WHERE sku > :after ORDER BY sku LIMIT :limit",
         }))
         .check()
         .await;
     assert!(entry(&checks, "stock_query").unwrap_err().contains("nothing has"));
     assert!(entry(&checks, "price_query").unwrap_err().contains("price"));
     assert!(entry(&checks, "search_query").unwrap_err().contains("naem"));
+    assert!(entry(&checks, "catalogue_query").unwrap_err().contains("no column sku"));
+    let whole = json!({"catalogue_query": "SELECT sku FROM products LIMIT :limit"});
+    let error = site.try_with(&whole).unwrap_err().to_string();
+    assert!(error.contains("no :after in it"), "{error}");
 }
 
 #[tokio::test]

@@ -42,7 +42,10 @@ INSERT INTO stock_quant (product_id, location_id, quantity, reserved_quantity) V
 async fn the_stock_of_odoo_is_told_by_warehouse() {
     let site = Site::empty(On::Postgres).await;
     site.admin(ODOO).await;
-    let erp = site.with(&json!({"stock_query": ODOO_STOCK_QUERY, "price_query": null, "search_query": null}));
+    let none = json!(null);
+    let erp = site.with(&json!({
+        "stock_query": ODOO_STOCK_QUERY, "price_query": none, "search_query": none, "catalogue_query": none,
+    }));
     for check in erp.check().await {
         assert!(matches!(check.found, Found::Good(_)), "{check:?}");
     }

@@ -202,6 +202,7 @@ impl Site {
             "stock_query": STOCK,
             "price_query": PRICES,
             "search_query": self.search(),
+            "catalogue_query": "SELECT DISTINCT sku FROM stock WHERE sku > :after ORDER BY sku LIMIT :limit",
             "timeout": "10s",
         });
         for (key, value) in settings.as_object().unwrap() {

@@ -348,6 +348,9 @@ impl State {
         match body.get("order").and_then(Value::as_str) {
             None | Some("id") => {}
             Some("write_date, id") => found.sort_by_key(|row| (row["write_date"].as_i64(), row["id"].as_i64())),
+            Some("default_code, id") => {
+                found.sort_by_key(|row| (row["default_code"].as_str(), row["id"].as_i64()));
+            }
             Some(other) => panic!("unknown order {other}"),
         }
         if let Some(limit) = body.get("limit").and_then(Value::as_u64) {
@@ -506,6 +509,7 @@ fn term<'a>(domain: &'a [Value], row: &Row) -> (bool, &'a [Value]) {
         "=" => *stored == wanted,
         "!=" => *stored != wanted,
         "in" => wanted.as_array().unwrap().contains(stored),
+        ">" if wanted.is_string() => stored.as_str() > wanted.as_str(),
         "<" => stored.as_f64() < wanted.as_f64(),
         ">" => stored.as_f64() > wanted.as_f64(),
         ">=" => stored.as_f64() >= wanted.as_f64(),

@@ -1,5 +1,7 @@
 //! Stock, from a database of the company's own: by the command, and by the daemon.
 
+mod snapshots;
+
 use allai_sync::sandbox::Options;
 use serde_json::{Value, json};
 
@@ -17,7 +19,12 @@ price_query = "SELECT sku, net, gross, 'RON' AS currency FROM products WHERE sku
 
 /// A mirror, and a shop with a database of its own.
 async fn shop(more: &str) -> (Mirror, Database) {
-    let mirror = Mirror::start(Database::sqlite(), Options::for_tests(3, 1)).await;
+    shop_beside(Database::sqlite(), more).await
+}
+
+/// The same, mirrored into this database.
+async fn shop_beside(warehouse: Database, more: &str) -> (Mirror, Database) {
+    let mirror = Mirror::start(warehouse, Options::for_tests(3, 1)).await;
     let erp = Database::file(&mirror.folder().join("erp.db"));
     std::fs::write(mirror.folder().join("erp.db"), "").unwrap();
     erp.execute(
@@ -30,7 +37,8 @@ async fn shop(more: &str) -> (Mirror, Database) {
     .await;
     let account = mirror.account_config("main", "");
     mirror.configure(&format!(
-        "{account}\n[admin]\nlisten = \"127.0.0.1:0\"\n[connectors.erp]\nkind = \"sql\"\nurl = \"sqlite://erp.db\"\n{more}{QUERIES}"
+        "{account}\n[admin]\nlisten = \"127.0.0.1:0\"\n[connectors.erp]\nkind = \"sql\"\nurl = \"{}\"\n{QUERIES}{more}",
+        erp.url()
     ));
     (mirror, erp)
 }
