@@ -13,6 +13,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -113,6 +114,38 @@ class Postgres:
     def wal_position(self):
         """Bytes of WAL written since the server was created."""
         return int(self.query("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"))
+
+
+class Tryton:
+    """A real Tryton, installed as its tests do; it counts its requests in its log."""
+
+    def __init__(self, folder, options):
+        target = options.target or Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
+        installed = target / "tmp" / "tryton"
+        subprocess.run([str(ROOT / "connectors" / "tests" / "tryton" / "install"), str(installed)], check=True)
+        self.folder = folder / "tryton"
+        self.folder.mkdir()
+        shutil.copy(installed / "erp.sqlite", self.folder / "erp.sqlite")
+        self.python = str(installed / "venv" / "bin" / "python")
+        self.trytond = str(installed / "venv" / "bin" / "trytond")
+
+    def __enter__(self):
+        self.address = f"127.0.0.1:{free_port()}"
+        config = self.folder / "trytond.conf"
+        config.write_text(f"[database]\nuri = sqlite://\npath = {self.folder}\n[web]\nlisten = {self.address}\n")
+        self.log = self.folder / "log"
+        with open(self.log, "w") as said:
+            words = [self.python, self.trytond, "-v", "-c", str(config), "-d", "erp"]
+            self.server = subprocess.Popen(words, stdout=said, stderr=said)
+        wait_for_port(int(self.address.rsplit(":", 1)[1]))
+        return self
+
+    def requests(self):
+        return self.log.read_text().count('"POST /erp/')
+
+    def __exit__(self, *_):
+        self.server.kill()
+        self.server.wait()
 
 
 def postgres_programs():

@@ -500,3 +500,18 @@ fn tell(states: &[NotifyState<'_>]) {
         tracing::debug!(%error, "the service manager was not told");
     }
 }
+
+/// Lets as many files be open as the administrator allows: the usual 1,024 are fewer than the listeners' connections alone. They are
+/// so few for programs that use select(2), which this one does not (<https://0pointer.net/blog/file-descriptor-limits.html>).
+pub fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "no more files than before can be open");
+    }
+}

@@ -1,8 +1,9 @@
-//! Sends signed webhooks over many connections, as fast as they are answered or at a rate, and says how it went.
+//! Sends signed webhooks, or asks for something, over many connections, as fast as is answered, and says how it went.
 //!
 //! Prints one JSON object: answers by status, accepted events a second, and what the answers took (milliseconds, the median,
 //! the 99th percentile and the longest).
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -17,13 +18,19 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
-/// Sends webhooks to a receiver
+/// Sends webhooks to a receiver, or GETs what is listed
 #[derive(Parser, Debug)]
 struct Options {
     /// Where they are received, e.g. 127.0.0.1:8780
     address: SocketAddr,
-    /// The path, e.g. /webhooks/allai/main
+    /// The path, e.g. /webhooks/allai/main; with --get, a file with a path in each line, which are asked for in turn
     path: String,
+    /// GET the paths of a file rather than POST webhooks
+    #[arg(long)]
+    get: bool,
+    /// After so many requests in all there are no more, whatever the time
+    #[arg(long)]
+    requests: Option<usize>,
     /// What they are signed with
     #[arg(long, default_value = "secret")]
     secret: String,
@@ -54,10 +61,23 @@ fn main() {
 
 async fn load(options: Options) -> serde_json::Value {
     let clock = SystemClock::shared();
+    let paths = if options.get {
+        let text = std::fs::read_to_string(&options.path).expect("a file of paths");
+        text.lines().map(str::to_owned).collect()
+    } else {
+        vec![options.path.clone()]
+    };
     let options = Rc::new(options);
+    let work = Rc::new(Work {
+        paths,
+        sent: Cell::new(0),
+    });
     let since = clock.monotonic();
     let tasks: Vec<_> = (0..options.connections)
-        .map(|number| tokio::task::spawn_local(connection(Rc::clone(&options), SharedClock::clone(&clock), number)))
+        .map(|number| {
+            let (options, work, clock) = (Rc::clone(&options), Rc::clone(&work), SharedClock::clone(&clock));
+            tokio::task::spawn_local(connection(options, work, clock, number))
+        })
         .collect();
     let mut statuses: BTreeMap<u16, u64> = BTreeMap::new();
     let mut took = Vec::new();
@@ -83,28 +103,40 @@ async fn load(options: Options) -> serde_json::Value {
     let accepted = statuses.get(&200).copied().unwrap_or(0);
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
     let rate = accepted as f64 / seconds;
+    let answered = took.len();
     json!({
-        "statuses": statuses, "accepted": accepted, "seconds": seconds, "accepted_per_second": rate,
+        "statuses": statuses, "answered": answered, "accepted": accepted, "seconds": seconds, "accepted_per_second": rate,
         "p50_ms": milliseconds(0.5), "p99_ms": milliseconds(0.99), "max_ms": milliseconds(1.0),
     })
 }
 
-/// Sends one event after the other. Status 0 is a connection that broke; another one is made.
-async fn connection(options: Rc<Options>, clock: SharedClock, number: usize) -> Vec<(u16, Duration)> {
+/// What is to be done by all connections together.
+struct Work {
+    paths: Vec<String>,
+    sent: Cell<usize>,
+}
+
+/// Sends one request after the other. Status 0 is a connection that broke; another one is made.
+async fn connection(options: Rc<Options>, work: Rc<Work>, clock: SharedClock, number: usize) -> Vec<(u16, Duration)> {
     let until = clock.monotonic() + Duration::from_secs(options.seconds);
     let secret = SecretString::from(options.secret.as_str());
     let filler = "x".repeat(options.bytes.saturating_sub(100));
     let mut answers = Vec::new();
     let mut stream = None;
-    while clock.monotonic() < until {
+    while clock.monotonic() < until && options.requests.is_none_or(|most| work.sent.get() < most) {
+        let path = &work.paths[work.sent.get() % work.paths.len()];
+        work.sent.set(work.sent.get() + 1);
         let id = format!("{}-{number}-{}", options.prefix, answers.len());
         let body = format!(r#"{{"id":"{id}","event":"ticket.opened","data":{{"text":"{filler}"}}}}"#);
-        let request = format!(
-            "POST {} HTTP/1.1\r\nhost: bench\r\nx-allai-signature: {}\r\ncontent-length: {}\r\n\r\n{body}",
-            options.path,
-            signature::sign(&secret, body.as_bytes()),
-            body.len()
-        );
+        let request = if options.get {
+            format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n")
+        } else {
+            format!(
+                "POST {path} HTTP/1.1\r\nhost: bench\r\nx-allai-signature: {}\r\ncontent-length: {}\r\n\r\n{body}",
+                signature::sign(&secret, body.as_bytes()),
+                body.len()
+            )
+        };
         let asked = clock.monotonic();
         let mut conn = match stream.take() {
             Some(conn) => conn,

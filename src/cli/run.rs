@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use allai_sync::clock::SystemClock;
 use allai_sync::config::LoadOptions;
-use allai_sync::lifecycle::{Daemon, Signals};
+use allai_sync::lifecycle::{Daemon, Signals, allow_many_files};
 use anyhow::Context as _;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,6 +19,7 @@ impl Options {
     #[expect(clippy::unused_self, reason = "every subcommand's options run alike")]
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<Outcome> {
         let config = context.load_config()?.config;
+        allow_many_files();
         runtime::block_on(async {
             let signals = Signals {
                 stop: runtime::cancelled_by_signal()?,

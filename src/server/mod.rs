@@ -43,11 +43,11 @@ use session_tokens::Allowance;
 /// A scheduler that has not looked at its jobs for so long is not keeping schedules.
 const STUCK: Duration = Duration::from_mins(1);
 
-/// What the listener allows: a few people and programs, that are not far away. One address gets most of the places, since
-/// they may all come by one proxy.
+/// What the listener allows: a few people and programs, that are not far away, and a shop whose visitors all ask for stock at a
+/// time. One address gets most of the places, since they may all come by one proxy.
 const LIMITS: Limits = Limits {
-    connections: 64,
-    per_address: 48,
+    connections: 1_280,
+    per_address: 1_152,
     head: Duration::from_secs(10),
     request: Duration::from_secs(15),
     taking: Duration::from_secs(30),

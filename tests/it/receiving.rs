@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use allai_sync::allai::signature;
 use allai_sync::clock::SystemClock;
+use allai_sync::lifecycle::allow_many_files;
 use allai_sync::sandbox::Options;
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -304,6 +305,7 @@ async fn a_secret_is_replaced_without_losing_an_event(database: Database) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn clients_that_dawdle_are_cut_off_and_keep_nobody_waiting() {
+    allow_many_files();
     let site = Site::start(Database::sqlite()).await;
     let clock = SystemClock::shared();
     let since = clock.monotonic();

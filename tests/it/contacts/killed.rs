@@ -9,9 +9,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 
-use super::tryton::Server;
 use crate::support::database::Database;
 use crate::support::mirror::Mirror;
+use crate::support::tryton::Server;
 
 const CONTACTS: usize = 40;
 

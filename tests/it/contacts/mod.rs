@@ -5,9 +5,6 @@ mod convergence;
 mod crm;
 mod daemon;
 mod killed;
-#[path = "../../../connectors/tests/it/support/tryton.rs"]
-#[expect(dead_code, reason = "the connector's own tests ask for more of it")]
-mod tryton;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -27,9 +24,6 @@ use tokio_util::sync::CancellationToken;
 use crate::support::database::Database;
 use crate::support::mirror::{ACCOUNT, Mirror};
 use crm::FakeCrm;
-
-/// What installs Tryton.
-const TRYTON_INSTALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/connectors/tests/tryton/install");
 
 const MAPPING: &str = r#"
 fields.name = "{{ contact.name }}"

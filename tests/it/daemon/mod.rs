@@ -112,7 +112,7 @@ impl Daemon {
     }
 
     /// Where the status page is, by the last line that says so.
-    fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         let log = self.log();
         let (_, rest) = log.rsplit_once("the status page is at ").unwrap();
         rest.split_whitespace().next().unwrap().trim_end_matches('/').to_owned()

@@ -6,6 +6,7 @@ mod hanging;
 use std::time::Duration;
 
 use allai_sync::clock::SystemClock;
+use allai_sync::lifecycle::allow_many_files;
 use allai_sync::metrics::Exporter;
 use allai_sync::sandbox::Options;
 use allai_sync::server::{Server, Settings};
@@ -223,9 +224,10 @@ async fn what_is_not_asked_as_it_should_be_is_answered_in_a_line() {
 
 #[tokio::test]
 async fn many_slow_clients_do_not_lock_out_a_health_check() {
+    allow_many_files();
     let page = Page::of(&Database::sqlite()).await;
     let mut slow = Vec::new();
-    for _ in 0..100 {
+    for _ in 0..1_202 {
         let mut stream = TcpStream::connect(&page.address).await.unwrap();
         stream.write_all(b"GET /healthz HTTP/1.1\r\n").await.unwrap();
         slow.push(stream);

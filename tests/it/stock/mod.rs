@@ -1,6 +1,7 @@
 //! Stock, from a database of the company's own: by the command, and by the daemon.
 
 mod snapshots;
+mod tryton;
 
 use allai_sync::sandbox::Options;
 use serde_json::{Value, json};

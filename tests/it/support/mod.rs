@@ -7,15 +7,24 @@ pub(crate) mod comparison;
 pub(crate) mod database;
 pub(crate) mod hostile;
 pub(crate) mod json;
+#[path = "../../../connectors/tests/it/support/lossy.rs"]
+#[expect(dead_code, reason = "the connectors' own tests ask for more of it")]
+pub(crate) mod lossy;
 pub(crate) mod mirror;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod simulation;
+#[path = "../../../connectors/tests/it/support/tryton.rs"]
+#[expect(dead_code, reason = "the connector's own tests ask for more of it")]
+pub(crate) mod tryton;
 
 use std::time::Duration;
 
 use allai_sync::clock::SystemClock;
+
+/// What installs Tryton.
+const TRYTON_INSTALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/connectors/tests/tryton/install");
 
 /// Makes a test of each of these functions for each database: `sqlite::name` and `postgres::name`.
 macro_rules! on_both_databases {
