@@ -7,7 +7,8 @@
 //!
 //! Servers differ in what a window is: tiles of fixed length, a stretch that begins with the first request, or a
 //! sliding log. Nobody says which, so it is learned:
-//! - the length W is the least distance between the ends of windows;
+//! - the length W is the least distance between the ends of windows, but no less than the longest time after which one was
+//!   seen to last on; ends that are stated in whole seconds may be off by one, so that there the commoner distance counts;
 //! - a window that we opened and that was shorter than W is a tile, whose end is exact if it is a multiple of W;
 //! - otherwise the end may have been rounded down, and the window is over at R + 1 s, or W after it was first seen,
 //!   whichever is sooner;
@@ -36,6 +37,8 @@ const EMPTY: Duration = Duration::from_millis(500);
 /// So many successful answers in a row that do not say what remains (a third as many if they say nothing at all), and
 /// the server is taken for one that never does.
 const SILENCE: u32 = 12;
+/// So often a distance between ends is remembered to have been seen.
+const MOST_VOTES: u32 = 12;
 
 /// What one answer said.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +76,9 @@ pub(super) struct Window {
     /// The limit stated last.
     limit: Option<u32>,
     /// The least distance between the ends of two windows, of those stated by the clock.
-    length: Option<Duration>,
+    length: Option<Distance>,
+    /// So long after it was first seen a window was not over yet: no less is the length.
+    outlasted: Duration,
     /// The least time that a window which we opened had before it, at most.
     shortest_ahead: Option<Duration>,
     /// Whether ends have been seen to slide.
@@ -117,6 +122,14 @@ struct Open {
     ours: bool,
     /// Not to be probed before this, whatever is stated.
     not_before: Duration,
+}
+
+/// A distance between the ends of two windows.
+#[derive(Clone, Copy, Debug)]
+struct Distance {
+    time: Duration,
+    /// How much oftener it was seen than those that are as good, given how ends are rounded.
+    votes: u32,
 }
 
 /// The end of a window, as stated.
@@ -310,10 +323,8 @@ impl Window {
                     // Too early, or others were faster. However wrong the stated end is, do not ask without pause.
                     open.not_before = seen.received + (EMPTY * (1 << self.empty_probes.min(8))).min(self.horizon());
                     self.empty_probes += 1;
-                    if let Some(ahead) = ahead(&open, seen, clock).filter(|_| seen.refused) {
-                        self.confirmed = self.confirmed.max(ahead);
-                    } else {
-                        self.distrust += u32::from(seen.refused);
+                    if seen.refused {
+                        self.learn_from_refusal(&open, seen, clock);
                     }
                 }
                 self.state = State::Open(open);
@@ -337,7 +348,7 @@ impl Window {
     }
 
     fn relation(&self, open: &Open, fresh: &Open, seen: &Observation) -> Relation {
-        let jitter = self.length.map_or(JITTER, |length| JITTER.min(length / 4));
+        let jitter = self.length.map_or(JITTER, |length| JITTER.min(length.time / 4));
         let relation = match (open.end, fresh.end) {
             (End::Server { micros: known, .. }, End::Server { micros: stated, .. }) => {
                 if stated > known + micros(jitter) {
@@ -377,7 +388,7 @@ impl Window {
 
     /// Learns from the distance between two windows' ends.
     fn learn_length(&mut self, old: &Open, fresh: &Open, seen: &Observation, clock: &ClockOffset) {
-        let (End::Server { micros: known, .. }, End::Server { micros: stated, .. }) = (old.end, fresh.end) else {
+        let (End::Server { micros: known, fine }, End::Server { micros: stated, .. }) = (old.end, fresh.end) else {
             return;
         };
         let distance = monotonic(stated - known);
@@ -397,8 +408,54 @@ impl Window {
         if crept || ran_on || crawled {
             self.sliding = true;
         } else if distance >= ROUNDING && distance <= LONGEST {
-            self.length = Some(self.length.map_or(distance, |length| length.min(distance)));
+            self.take_distance(distance, fine);
         }
+    }
+
+    fn take_distance(&mut self, time: Duration, fine: bool) {
+        let rounding = if fine { Duration::ZERO } else { ROUNDING };
+        let fresh = Distance { time, votes: 2 };
+        let Some(known) = &mut self.length else {
+            self.length = Some(fresh);
+            return;
+        };
+        if time == known.time {
+            known.votes = (known.votes + 2).min(MOST_VOTES);
+        } else if time + rounding < known.time {
+            *known = fresh;
+        } else if time <= known.time + rounding {
+            known.votes -= 1;
+            if known.votes == 0 {
+                *known = fresh;
+            }
+        }
+        // Windows have become shorter; one distance alone may be that of a clock that was set.
+        if known.votes > 4 && known.time < self.outlasted {
+            self.outlasted = Duration::ZERO;
+        }
+    }
+
+    /// Learns from a probe that was refused in the window that was taken to be over.
+    fn learn_from_refusal(&mut self, open: &Open, seen: &Observation, clock: &ClockOffset) {
+        let by_length = open.first_seen + self.horizon();
+        self.outlasted = self
+            .outlasted
+            .max(seen.sent.saturating_sub(open.first_seen))
+            .min(LONGEST);
+        if let Some(refuted) = self.length.as_mut().filter(|known| known.time < self.outlasted) {
+            refuted.votes = 1;
+        }
+        if let Some(ahead) = ahead(open, seen, clock) {
+            self.confirmed = self.confirmed.max(ahead);
+            return;
+        }
+        // Where the length alone said that it was over, the stated end is not to blame.
+        let by_end = match (open.end, clock.bounds(seen.sent)) {
+            (End::Server { micros: end, .. }, Some((low, _))) => monotonic(end - low) + ROUNDING,
+            (End::Server { .. }, None) => Duration::MAX,
+            (End::Local { .. } | End::Unstated, _) => Duration::ZERO,
+        };
+        self.distrust += u32::from(seen.sent < by_length || by_end <= seen.sent);
     }
 
     /// Learns from how much of a window lay ahead when we opened it.

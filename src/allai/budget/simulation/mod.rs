@@ -224,6 +224,21 @@ fn a_window_is_counted_down_whichever_way_its_clock_is_set_while_it_runs() {
     }
 }
 
+#[test]
+fn an_end_that_is_stated_a_second_early_now_and_then_makes_no_window_shorter() {
+    for (seconds, least) in [(5, 0.7), (10, 0.85), (30, 0.95), (60, 0.97)] {
+        let model = Model {
+            limit: 60,
+            window: Duration::from_secs(seconds),
+            notation: Notation::Shaky,
+            ..tiled()
+        };
+        let (refused, used) = outcome(model, Limits::default(), 40, 5);
+        assert!(refused <= 1, "{refused} {model:?}");
+        assert!(used >= least, "{used} {model:?}");
+    }
+}
+
 fn tiled() -> Model {
     Model {
         kind: Kind::Tiled,

@@ -24,6 +24,8 @@ pub(super) enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Notation {
     Floor,
+    /// The same, of an end that comes out a moment too early now and then, as where it is the sum of two rounded figures.
+    Shaky,
     Ceil,
     Milliseconds,
     DeltaFloor,
@@ -130,6 +132,7 @@ impl Server {
             let up = |micros: i64| (micros + 999_999) / 1_000_000;
             let reset = match model.notation {
                 Notation::Floor => at / 1_000_000,
+                Notation::Shaky => (at - i64::from(at / window % 4 == 1)) / 1_000_000,
                 Notation::Ceil => up(at),
                 Notation::Milliseconds => at / 1000,
                 Notation::DeltaFloor => left / 1_000_000,

@@ -15,7 +15,12 @@ const ROUND_LENGTHS: [u64; 10] = [10, 15, 20, 30, 60, 120, 300, 600, 900, 1800];
 impl Window {
     /// The window's length, if it has one.
     pub(super) fn known_length(&self) -> Option<Duration> {
-        let length = self.length.filter(|_| !self.sliding)?;
+        let distance = self.length.filter(|_| !self.sliding)?.time;
+        let length = if distance < self.outlasted {
+            self.outlasted.max(distance + ROUNDING)
+        } else {
+            distance
+        };
         // Where a window begins with the first request and its end is rounded, each begins up to two seconds late, and
         // ends look that much further apart than they need be.
         let round = ROUND_LENGTHS
@@ -23,7 +28,7 @@ impl Window {
             .map(Duration::from_secs)
             .find(|round| (*round..=*round + 2 * ROUNDING).contains(&length))
             .filter(|_| self.distrust == 0);
-        Some(round.unwrap_or(length))
+        Some(round.unwrap_or(length).max(self.outlasted))
     }
 
     /// No window is waited for longer than this, and a second.
