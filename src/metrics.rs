@@ -156,6 +156,36 @@ pub const METRICS: &[(&str, Kind, Unit, &str)] = &[
         Unit::Count,
         "Webhook events that could not be applied and are not tried any more",
     ),
+    (
+        CONNECTOR,
+        Kind::Gauge,
+        Unit::Count,
+        "1 if a connector answered when it was last asked for stock, 0 if it is left alone for a while because it does not",
+    ),
+    (
+        STOCK_LOOKUPS,
+        Kind::Counter,
+        Unit::Count,
+        "SKUs looked up by connector and where the figure comes from (live, cached, stale), or none if there is none",
+    ),
+    (
+        STOCK_SNAPSHOT_AT,
+        Kind::Gauge,
+        Unit::Seconds,
+        "When the last complete snapshot of a connector's stock was taken, in seconds since 1970",
+    ),
+    (
+        CONTACT_SYNCS,
+        Kind::Counter,
+        Unit::Count,
+        "Runs that keep contacts the same in a CRM by account, connector and status (complete, incomplete, failed)",
+    ),
+    (
+        CONTACTS_HELD,
+        Kind::Gauge,
+        Unit::Count,
+        "Contacts that a CRM or AllAI refuses, or of which it is not clear which record they are",
+    ),
     (MEMORY, Kind::Gauge, Unit::Bytes, "Resident memory of this process"),
     (FILES, Kind::Gauge, Unit::Count, "Open files of this process"),
 ];
@@ -185,6 +215,11 @@ const APPLY_DURATION: &str = "allai_sync_webhook_apply_duration_seconds";
 const EVENTS_WAITING: &str = "allai_sync_webhook_events_waiting";
 const EVENTS_AGE: &str = "allai_sync_webhook_oldest_waiting_seconds";
 const EVENTS_DEAD: &str = "allai_sync_webhook_events_dead";
+const CONNECTOR: &str = "allai_sync_connector_up";
+const STOCK_LOOKUPS: &str = "allai_sync_stock_lookups_total";
+const STOCK_SNAPSHOT_AT: &str = "allai_sync_stock_snapshot_timestamp_seconds";
+const CONTACT_SYNCS: &str = "allai_sync_contact_sync_runs_total";
+const CONTACTS_HELD: &str = "allai_sync_contacts_held";
 const MEMORY: &str = "allai_sync_process_resident_memory_bytes";
 const FILES: &str = "allai_sync_process_open_files";
 
@@ -218,11 +253,11 @@ impl Exporter {
             .clone()
     }
 
-    /// Everything, in Prometheus's text format; of gauges that are of an account, those of `accounts`.
-    pub fn render(&self, accounts: &[String]) -> String {
+    /// Everything, in Prometheus's text format; of gauges that are of an account, those of `accounts`, and likewise of connectors.
+    pub fn render(&self, accounts: &[String], connectors: &[String]) -> String {
         gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         process();
-        without_gauges_of_others(&self.0.render(), accounts)
+        without_gauges_of_others(&self.0.render(), accounts, connectors)
     }
 
     /// Tidies up; to be called every few seconds, since samples are kept until then.
@@ -233,18 +268,20 @@ impl Exporter {
 
 /// Gauges stay until the process ends: one that is not set for a while, because the database is away, is still wanted. One of
 /// an account that a new configuration has not is not.
-fn without_gauges_of_others(rendered: &str, accounts: &[String]) -> String {
+fn without_gauges_of_others(rendered: &str, accounts: &[String], connectors: &[String]) -> String {
     let mut is_gauge = false;
     let mut kept = String::with_capacity(rendered.len());
     for line in rendered.split_inclusive('\n') {
         if let Some(typed) = line.strip_prefix("# TYPE ") {
             is_gauge = typed.trim_end().ends_with(" gauge");
         }
-        // Names of accounts need no escapes.
-        let account = line
-            .split_once("account=\"")
-            .and_then(|(_, rest)| rest.split('"').next());
-        let is_of_other = account.is_some_and(|account| !accounts.iter().any(|known| known == account));
+        // Names of accounts and connectors need no escapes.
+        let is_of_other = [("account=\"", accounts), ("connector=\"", connectors)]
+            .into_iter()
+            .any(|(label, known)| {
+                let name = line.split_once(label).and_then(|(_, rest)| rest.split('"').next());
+                name.is_some_and(|name| !known.iter().any(|known| known == name))
+            });
         if !(is_gauge && is_of_other && !line.starts_with('#')) {
             kept.push_str(line);
         }
@@ -378,6 +415,33 @@ pub(crate) fn webhook_answered(status: http::StatusCode) {
     counter!(WEBHOOKS, "status" => status.as_u16().to_string()).increment(1);
 }
 
+/// Whether a connector answers.
+pub(crate) fn connector(name: &str, answers: bool) {
+    gauge!(CONNECTOR, "connector" => name.to_owned()).set(f64::from(u8::from(answers)));
+}
+
+/// A SKU was looked up: where what is told comes from, if anything is.
+pub(crate) fn stock_looked_up(connector: &str, source: Option<&'static str>) {
+    let source = source.unwrap_or("none");
+    counter!(STOCK_LOOKUPS, "connector" => connector.to_owned(), "source" => source).increment(1);
+}
+
+/// A snapshot of a connector's stock is complete.
+pub(crate) fn stock_snapshot(connector: &str, at: DateTime<Utc>) {
+    gauge!(STOCK_SNAPSHOT_AT, "connector" => connector.to_owned()).set(seconds(at));
+}
+
+/// A run that keeps contacts the same in a CRM has ended.
+pub(crate) fn contacts_synced(account: &str, connector: &str, status: &'static str) {
+    let (account, connector) = (account.to_owned(), connector.to_owned());
+    counter!(CONTACT_SYNCS, "account" => account, "connector" => connector, "status" => status).increment(1);
+}
+
+/// So many contacts of an account need a person.
+pub(crate) fn contacts_held(account: &str, contacts: usize) {
+    gauge!(CONTACTS_HELD, "account" => account.to_owned()).set(number(contacts as u64));
+}
+
 fn seconds(at: DateTime<Utc>) -> f64 {
     number(at.timestamp_millis().unsigned_abs()) / 1_000.0
 }
@@ -396,7 +460,7 @@ mod tests {
         let rendered = "# HELP lag account=\"old\"\n# TYPE lag gauge\nlag{account=\"old\",resource=\"contacts\"} 1\n\
                         lag{account=\"new\",resource=\"contacts\"} 2\nup 1\n\n# TYPE runs_total counter\n\
                         runs_total{account=\"old\"} 3\n";
-        let kept = without_gauges_of_others(rendered, &["new".to_owned()]);
+        let kept = without_gauges_of_others(rendered, &["new".to_owned()], &[]);
         let gone = "lag{account=\"old\",resource=\"contacts\"} 1\n";
         assert_eq!(kept, rendered.replace(gone, ""));
     }

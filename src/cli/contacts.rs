@@ -156,11 +156,7 @@ impl Held {
 
 fn told(report: &Report) -> String {
     let would = if report.dry_run { "would be " } else { "" };
-    let status = match report.status {
-        Status::Complete => "complete",
-        Status::Incomplete => "incomplete",
-        Status::Failed => "failed",
-    };
+    let status = report.status.as_str();
     let mut text = format!(
         "{}: {status}; {} looked at, {would}created {}, {would}changed {}, {would}changed in AllAI {}, were there {}, left out {}, \
          held {}, in conflict {}, put off {}\n",

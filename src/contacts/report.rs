@@ -15,6 +15,17 @@ pub enum Status {
     Failed,
 }
 
+impl Status {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Incomplete => "incomplete",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// What a run did, or would do.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Report {

@@ -12,6 +12,7 @@ use super::report::{Planned, Report, Status};
 use super::writing::Written;
 use super::{ContactSync, Options};
 use crate::allai::Resource;
+use crate::metrics;
 use crate::schedule::Holder;
 use crate::warehouse::{Candidate, ClaimedBridge, Link, LinkStatus, LinkedRecord, Wanted};
 
@@ -103,6 +104,13 @@ impl ContactSync {
             }
         }
         log(&report);
+        if !options.dry_run {
+            metrics::contacts_synced(&report.account, &report.connector, report.status.as_str());
+            match self.warehouse.troubled_contacts(&self.bridge.account).await {
+                Ok(troubled) => metrics::contacts_held(&self.bridge.account, troubled.len()),
+                Err(error) => tracing::debug!(%error, "it is not known how many contacts are held"),
+            }
+        }
         report
     }
 }

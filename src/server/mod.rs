@@ -333,7 +333,11 @@ async fn metrics(State(admin): State<Admin>) -> Response {
     let Some(exporter) = &admin.exporter else {
         return (StatusCode::NOT_FOUND, "this program counts nothing\n").into_response();
     };
-    let accounts = admin.settings.borrow().accounts.clone();
+    let (accounts, connectors) = {
+        let settings = admin.settings.borrow();
+        let connectors: Vec<String> = settings.stocks.names().map(str::to_owned).collect();
+        (settings.accounts.clone(), connectors)
+    };
     let standings = admin.reads.standings.get(PROBED).await;
     metrics::database(standings.is_ok());
     // What the process itself knows is worth having, above all when the database is away; and what was known is still true.
@@ -354,7 +358,7 @@ async fn metrics(State(admin): State<Admin>) -> Response {
     }
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        exporter.render(&accounts),
+        exporter.render(&accounts, &connectors),
     )
         .into_response()
 }

@@ -44,6 +44,17 @@ pub enum Origin {
     Stale,
 }
 
+impl Origin {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Cached => "cached",
+            Self::Stale => "stale",
+        }
+    }
+}
+
 /// What one source knows of a SKU.
 pub(super) type Told = Result<Option<Figure>, Arc<Error>>;
 

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
 use crate::config;
+use crate::metrics;
 use crate::schedule::{Holder, next_tick};
 use crate::warehouse::{self, StockLevel, StockSnapshot, Warehouse};
 
@@ -73,6 +74,9 @@ impl Snapshots {
     /// If the warehouse cannot be asked.
     pub async fn due_at(&self) -> Result<Option<DateTime<Utc>>, warehouse::Error> {
         let state = self.warehouse.stock_snapshot(&self.connector).await?;
+        if let Some(at) = state.as_ref().and_then(|state| state.complete_at) {
+            metrics::stock_snapshot(&self.connector, at);
+        }
         Ok(match state.as_ref().map(|state| (state.begun_at, state.under_way())) {
             Some((Some(begun_at), None)) => self.tick_after(begun_at),
             _ => Some(self.clock.now()),

@@ -14,6 +14,7 @@ use super::answer::{Figure, Origin, Told};
 use super::breaker::Breaker;
 use super::{MOST_SKUS, Terms};
 use crate::clock::SharedClock;
+use crate::metrics;
 
 /// Requests under way at once. What is asked for meanwhile goes together with the next.
 const AT_ONCE: usize = 2;
@@ -126,7 +127,12 @@ impl Source {
             () = waiting => {}
             () = inner.clock.sleep(inner.terms.deadline) => {}
         }
-        skus.iter().map(|sku| inner.told(sku, began)).collect()
+        let told: Vec<Told> = skus.iter().map(|sku| inner.told(sku, began)).collect();
+        for told in &told {
+            let figure = told.as_ref().ok().and_then(Option::as_ref);
+            metrics::stock_looked_up(&inner.name, figure.map(|figure| figure.origin.as_str()));
+        }
+        told
     }
 
     /// Queues what is not known well enough and nobody asks for yet; whether there was any.
@@ -304,6 +310,7 @@ impl Inner {
                 }
                 let mut asking = self.lock();
                 asking.together = self.fit(skus.len(), answered.saturating_sub(asked));
+                metrics::connector(&self.name, true);
                 if asking.breaker.answered() {
                     tracing::info!(connector.name = self.name, "the connector answers again");
                 }
@@ -320,6 +327,7 @@ impl Inner {
             _ => false,
         };
         if is_news {
+            metrics::connector(&self.name, false);
             tracing::warn!(
                 connector.name = self.name, %error,
                 "the connector is left alone for a while; what is known of stock is told as stale"

@@ -175,7 +175,7 @@ impl World {
             loops == LOOPS && events == 1 && asleep.len() == LOOPS + 1
         });
         only_loops && {
-            let seen = Exporter::install().unwrap().render(&[]);
+            let seen = Exporter::install().unwrap().render(&[], &[]);
             ["allai_sync_jobs_running", "allai_sync_jobs_waiting"]
                 .iter()
                 .all(|name| seen.lines().any(|line| line == format!("{name} 0")))

@@ -33,11 +33,27 @@ fn names(text: &str) -> BTreeSet<&str> {
     typed.map(|line| line.split(' ').next().unwrap()).collect()
 }
 
+/// An ERP with one SKU that is written down, and a CRM that does not answer.
+async fn connectors(mirror: &Mirror) -> String {
+    let erp = Database::file(&mirror.folder().join("erp.db"));
+    std::fs::write(mirror.folder().join("erp.db"), "").unwrap();
+    erp.execute("CREATE TABLE stock (sku TEXT, on_hand INTEGER); INSERT INTO stock VALUES ('A', 1)")
+        .await;
+    format!(
+        "[connectors.erp]\nkind = \"sql\"\nurl = \"{}\"\nstock_query = \"SELECT sku, on_hand FROM stock WHERE sku IN (:skus)\"\n\
+         [stock_snapshots.erp]\nskus = [\"A\"]\n[connectors.crm]\nkind = \"tryton\"\nurl = \"http://127.0.0.1:9\"\ndatabase = \"x\"\n\
+         username = \"u\"\npassword = \"p\"\n[contact_sync.sales]\nconnector = \"crm\"\nschedule = \"@every 1s\"\n\
+         fields.name = \"{{{{ contact.name }}}}\"\n",
+        erp.url()
+    )
+}
+
 async fn every_metric_is_there_and_tells_what_happened(database: Database) {
     let mirror = Mirror::start(database, Options::for_tests(70, 9)).await;
     let webhooks = format!("[accounts.main.webhook]\nsecret = \"{SECRET}\"\n[webhooks]\nlisten = \"127.0.0.1:0\"\n");
+    let connectors = connectors(&mirror).await;
     mirror.configure(&format!(
-        "{}{OFTEN}{webhooks}",
+        "{}{OFTEN}{webhooks}{connectors}",
         mirror.account_config("main", "page_size = 20\n")
     ));
     let mut daemon = Daemon::start(&mirror).await;
@@ -54,6 +70,12 @@ async fn every_metric_is_there_and_tells_what_happened(database: Database) {
             .rows("SELECT id FROM webhook_events WHERE status = 'done'")
             .await;
         done.len() == 1
+    })
+    .await;
+    assert_eq!(daemon.get("/api/v1/stock/A").await.0, StatusCode::OK);
+    until("contacts were synced, and stock was written down", async || {
+        let (_, text) = daemon.get("/metrics").await;
+        text.contains("allai_sync_contacts_held{") && text.contains("allai_sync_stock_snapshot_timestamp_seconds{")
     })
     .await;
     let (code, text) = daemon.get("/metrics").await;
@@ -86,9 +108,23 @@ async fn every_metric_is_there_and_tells_what_happened(database: Database) {
     assert_eq!(value("allai_sync_webhook_requests_total{status=\"200\"}"), "1");
     assert_eq!(value("allai_sync_webhook_events_waiting{account=\"main\"}"), "0");
     assert_eq!(value("allai_sync_webhook_events_dead{account=\"main\"}"), "0");
+    assert_eq!(value("allai_sync_connector_up{connector=\"erp\"}"), "1");
+    assert_eq!(
+        value("allai_sync_stock_lookups_total{connector=\"erp\",source=\"live\"}"),
+        "1"
+    );
+    assert_eq!(value("allai_sync_contacts_held{account=\"main\"}"), "0");
+    // What was there before waits, so that the CRM, which is away, was not asked.
+    let synced = "allai_sync_contact_sync_runs_total{account=\"main\",connector=\"crm\",status=\"complete\"}";
+    assert!(number(synced) > 0.0);
     assert!(number("allai_sync_process_resident_memory_bytes") > 1e6);
     assert!(!text.contains(mirror.sandbox.keys().read.as_str()), "{text}");
 
+    gauges_of_what_is_gone_go(&mirror, &mut daemon).await;
+    daemon.stop().await.0.expect(0);
+}
+
+async fn gauges_of_what_is_gone_go(mirror: &Mirror, daemon: &mut Daemon) {
     let revoked = mirror
         .account_config("main", "")
         .replace(&mirror.sandbox.keys().read, "revoked");
@@ -116,7 +152,7 @@ async fn every_metric_is_there_and_tells_what_happened(database: Database) {
         .collect();
     assert!(of_main.contains(&"allai_sync_runs_total"), "{text}");
     assert!(of_main.iter().all(|name| !gauges.contains(name)), "{text}");
-    daemon.stop().await.0.expect(0);
+    assert!(!text.contains("allai_sync_connector_up{"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
