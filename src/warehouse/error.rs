@@ -164,6 +164,8 @@ fn is_lost(error: &sqlx::Error) -> bool {
         sqlx::Error::Database(error) => error
             .code()
             .is_some_and(|code| code.starts_with("57P0") || code.starts_with("08")),
+        // sqlx's word for a server that hung up instead of saying whether it speaks TLS.
+        sqlx::Error::Protocol(problem) => problem.starts_with("unexpected response from SSLRequest: 0x00"),
         _ => false,
     }
 }
@@ -256,5 +258,28 @@ impl Error {
                 problem: other.to_string(),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection as _, PgConnection};
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_hangs_up_at_once_is_away() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let hangs_up = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_exact(&mut [0; 8]).await.unwrap();
+        };
+        let url = format!("postgres://somebody@{address}/somewhere");
+        let (error, ()) = tokio::join!(PgConnection::connect(&url), hangs_up);
+        let error = error.unwrap_err();
+        assert!(is_away(&error), "{error:?}");
     }
 }
