@@ -35,7 +35,7 @@ const READERS: u32 = 4;
 const READER_IDLE: Duration = Duration::from_secs(10);
 /// What the writer keeps of the file in memory, in KiB (negative: SQLite's own words). Ids arrive in no order, so that
 /// a page of a list is written all over the index: it should be in memory.
-const CACHE: &str = "-8192";
+const CACHE: &str = "-6144";
 /// After how many pages of 4 KiB the WAL is folded into the file. A page of the index that is written again and again
 /// is folded once.
 const CHECKPOINT_PAGES: &str = "4000";
