@@ -141,7 +141,7 @@ class Tryton:
         return self
 
     def requests(self):
-        return self.log.read_text().count('"POST /erp/')
+        return self.log.read_text().count('POST /erp/')
 
     def __exit__(self, *_):
         self.server.kill()

@@ -23,7 +23,7 @@ def call(method, params, session=None):
     headers = {"content-type": "application/json"}
     if session:
         headers["authorization"] = b"Session " + base64.b64encode(session.encode())
-    request = urllib.request.Request(f"http://{address}/erp/", body, headers)
+    request = urllib.request.Request(f"http://{address}/erp/rpc/", body, headers)
     with urllib.request.urlopen(request, timeout=60) as answer:
         told = json.load(answer)
     return told["result"] if isinstance(told, dict) and "result" in told else told
