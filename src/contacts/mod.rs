@@ -1,8 +1,8 @@
 //! Contacts of an account and records of a CRM, kept the same.
 //!
 //! [`ContactSync::run`] first reads what has changed in the CRM and notes which contacts that concerns; then it looks at every contact
-//! that is new, has changed in the mirror, or is noted: it finds the contact's record, merges field by field ([`merge`]: what both
-//! sides were when they last agreed tells who has changed what), and writes what differs to the side that has not got it.
+//! that is new, has changed in the mirror, or is noted: it finds the contact's record, merges field by field (by what both
+//! sides were when they last agreed: that tells who has changed what), and writes what differs to the side that has not got it.
 //!
 //! - What is about to be done is in `crm_links` before it is done, and what came of it after. A run that follows a crash, or an
 //!   answer that was lost, looks first: what was created is found by its key, and is not created again.

@@ -11,7 +11,7 @@
 //! - `POST …/batch/upsert` with `idProperty` creates or changes; repeated, it changes nothing more. So what has an e-mail address
 //!   or a reference is created by it: a lost answer cannot duplicate. A reference therefore needs a property with unique values.
 //! - `POST …/search` finds the rest: telephone numbers, and what changed. It lags behind ("a few moments"), so that what it finds
-//!   is read again, and what it does not find may be there all the same: see [`Lately`]. A body over 3,000 characters is
+//!   is read again, and what it does not find may be there all the same: see `keys::Lately`. A body over 3,000 characters is
 //!   refused: it is asked for ids and times only. At most 10,000 results can be paged through: see `changes`.
 //! - `GET /crm/v4/objects/contacts/{id}/associations/deals` lists a contact's deals; 3 is the type of a deal's contact.
 //! - Errors are `{"status": "error", "category", "message", "errors": [{"code", "context": {"propertyName"}}]}`. The messages

@@ -9,7 +9,7 @@
 //! - Custom fields have keys of 40 characters, other ones in each account. Here they go by the names that people see; by their
 //!   key where two have one name. In v2 they are in `custom_fields`, in v1 beside the others.
 //! - `GET /api/v2/{persons|deals|leads}/search?term&fields&exact_match=true` ignores case. What it finds is read again and
-//!   compared, since it lags behind; what it does not find may be there all the same: see [`Lately`]. There is no key that makes
+//!   compared, since it lags behind; what it does not find may be there all the same: see `keys::Lately`. There is no key that makes
 //!   creating safe to repeat, so nothing is created before that is sure.
 //! - `GET /api/v2/{persons|deals}?updated_since&sort_by=update_time` tells what changed, in whole seconds. Leads have no such
 //!   filter: they are read by `sort=update_time DESC` until they are old; the first time that is all of them at once.
