@@ -98,16 +98,16 @@ impl Reader<'_> {
 
     /// Asks again for the rows that others stored otherwise while the pages were on their way.
     async fn ask_again(&self, store: &mut Store<'_>, pages: &mut Ahead<'_>) -> Result<(), Error> {
-        for Doubtful { row, request } in std::mem::take(&mut store.doubtful) {
+        for Doubtful { row, request, held } in std::mem::take(&mut store.doubtful) {
             // On the heap: it is rarely needed, and would make every reading larger.
             let asking = Box::pin(async {
                 match self.resource {
-                    Resource::Conversations => single::conversation(self.run, row.id(), Some(&store.seen)).await,
-                    Resource::Contacts => single::contact(self.run, row.id(), &single::searches(&row)).await,
-                    _ => single::listed(self.run, &self.listing, request, row.id()).await,
+                    Resource::Conversations => single::conversation(self.run, row.id(), held, Some(&store.seen)).await,
+                    Resource::Contacts => single::contact(self.run, row.id(), held, &single::searches(&row)).await,
+                    _ => single::listed(self.run, &self.listing, request, row.id(), held).await,
                 }
             });
-            if pages.beside(asking).await? == Single::Doubtful {
+            if matches!(pages.beside(asking).await?, Single::Doubtful(_)) {
                 tracing::info!(
                     sync.account = self.run.account(), sync.resource = %self.resource,
                     "a row was changed by others as fast as it could be read; it stays as they stored it"
@@ -179,9 +179,9 @@ impl Reader<'_> {
 
     /// Asks for one conversation and stores it.
     pub(super) async fn fetch_conversation(&self, id: &str) -> Result<Fetched, Error> {
-        Ok(match single::conversation(self.run, id, self.counted).await? {
+        Ok(match single::conversation(self.run, id, None, self.counted).await? {
             Single::NotThere => Fetched::Gone,
-            Single::Stored(_) | Single::Doubtful => Fetched::Found,
+            Single::Stored(_) | Single::Doubtful(_) => Fetched::Found,
         })
     }
 }
@@ -211,6 +211,8 @@ struct Store<'a> {
 struct Doubtful {
     row: Row,
     request: Request,
+    /// Since when the warehouse holds what is stored.
+    held: Option<DateTime<Utc>>,
 }
 
 impl<'a> Store<'a> {
@@ -256,7 +258,7 @@ impl<'a> Store<'a> {
                 conversation: reader.listing.conversation_id(),
                 rows: &page.rows.usable,
                 rejected: &page.rows.rejected,
-                asked_at: Some(page.asked_at),
+                asked: Some(page.asked_at.into()),
             })
             .collect();
         let unstored = self.pages + taken.len();
@@ -269,8 +271,8 @@ impl<'a> Store<'a> {
             outcomes = rest;
             for (row, outcome) in page.rows.usable.iter().zip(of_page) {
                 if outcome.change == Change::Doubtful {
-                    let (row, request) = (row.clone(), page.request);
-                    self.doubtful.push(Doubtful { row, request });
+                    let (row, request, held) = (row.clone(), page.request, outcome.changed_at);
+                    self.doubtful.push(Doubtful { row, request, held });
                     self.seen.extend(outcome.num);
                 }
             }

@@ -61,10 +61,10 @@ impl Refresher {
         let (progress, name) = (Progress::default(), "event");
         let job = self.job(&progress, name, cancelled);
         let run = self.run(&job);
-        let known = match single::conversation(&run, id, None).await? {
+        let known = match single::conversation(&run, id, None, None).await? {
             Single::Stored(known) => known,
             Single::NotThere => return Ok(Refreshed::NotThere),
-            Single::Doubtful => return Ok(Refreshed::Unsettled),
+            Single::Doubtful(_) => return Ok(Refreshed::Unsettled),
         };
         // A conversation that the database cannot hold has messages that it can.
         let as_of = known.map(|known| known.content_hash);
@@ -91,10 +91,10 @@ impl Refresher {
                 searches.push(known);
             }
         }
-        Ok(match single::contact(&self.run(&job), id, &searches).await? {
+        Ok(match single::contact(&self.run(&job), id, None, &searches).await? {
             Single::Stored(_) => Refreshed::Stored,
             Single::NotThere => Refreshed::NotFound,
-            Single::Doubtful => Refreshed::Unsettled,
+            Single::Doubtful(_) => Refreshed::Unsettled,
         })
     }
 

@@ -8,7 +8,7 @@ use super::sweep::Request;
 use super::{Error, Run, Tally};
 use crate::allai::model::{ContentHash, Record, Row};
 use crate::allai::{ListQuery, Listing, Resource};
-use crate::warehouse::{Change, PageCommit, RowOutcome};
+use crate::warehouse::{Asked, Change, PageCommit, RowOutcome};
 
 /// How often a row is asked for that somebody else stores meanwhile.
 const ASKS: usize = 4;
@@ -22,8 +22,8 @@ pub(super) enum Single {
     Stored(Option<Known>),
     /// The API does not have it, or does not find it.
     NotThere,
-    /// It is stored by others faster than it can be asked for.
-    Doubtful,
+    /// It is stored by others faster than it can be asked for; last they did it then.
+    Doubtful(Option<DateTime<Utc>>),
 }
 
 /// A row as it was stored.
@@ -33,11 +33,19 @@ pub(super) struct Known {
     pub(super) content_hash: ContentHash,
 }
 
-/// Asks for a conversation. Rows in `counted` were counted before.
-pub(super) async fn conversation(run: &Run<'_>, id: &str, counted: Option<&RoaringTreemap>) -> Result<Single, Error> {
+/// Asks for a conversation, which the warehouse was seen to hold since `held`. Rows in `counted` were counted before.
+pub(super) async fn conversation(
+    run: &Run<'_>,
+    id: &str,
+    mut held: Option<DateTime<Utc>>,
+    counted: Option<&RoaringTreemap>,
+) -> Result<Single, Error> {
     let fields = run.job.account.fields(Resource::Conversations);
     for _ in 0..ASKS {
-        let asked_at = run.job.clock.now();
+        let asked = Asked {
+            at: run.job.clock.now(),
+            held,
+        };
         let asking = run.client.conversation_raw(id, fields);
         let Some(raw) = run.unless_cancelled(asking).await?? else {
             return Ok(Single::NotThere);
@@ -49,29 +57,33 @@ pub(super) async fn conversation(run: &Run<'_>, id: &str, counted: Option<&Roari
             conversation: None,
             rows: &rows.usable,
             rejected: &rows.rejected,
-            asked_at: Some(asked_at),
+            asked: Some(asked),
         };
         let outcomes = run.job.warehouse.commit_page(&page, |_| None).await?;
-        if outcomes
-            .first()
-            .is_some_and(|outcome| outcome.change == Change::Doubtful)
-        {
+        if let Some(outcome) = outcomes.first().filter(|outcome| outcome.change == Change::Doubtful) {
+            held = outcome.changed_at;
             continue;
         }
         count(run, &rows.tally(&outcomes, &[true], counted));
         let row = rows.usable.first().filter(|row| row.id() == id);
         return Ok(Single::Stored(row.and_then(|row| known(row, outcomes.first()))));
     }
-    Ok(Single::Doubtful)
+    Ok(Single::Doubtful(held))
 }
 
-/// Looks for a contact by what it may be found by, one after the other: the API cannot be asked for it by its id.
-pub(super) async fn contact(run: &Run<'_>, id: &str, searches: &[String]) -> Result<Single, Error> {
+/// Looks for a contact, which the warehouse was seen to hold since `held`, by what it may be found by, one after the other:
+/// the API cannot be asked for it by its id.
+pub(super) async fn contact(
+    run: &Run<'_>,
+    id: &str,
+    mut held: Option<DateTime<Utc>>,
+    searches: &[String],
+) -> Result<Single, Error> {
     for search in searches {
         for _ in 0..ASKS {
-            match searched(run, id, search).await? {
+            match searched(run, id, held, search).await? {
                 Single::NotThere => break,
-                Single::Doubtful => {}
+                Single::Doubtful(since) => held = since,
                 stored @ Single::Stored(_) => return Ok(stored),
             }
         }
@@ -79,7 +91,7 @@ pub(super) async fn contact(run: &Run<'_>, id: &str, searches: &[String]) -> Res
     Ok(Single::NotThere)
 }
 
-async fn searched(run: &Run<'_>, id: &str, search: &str) -> Result<Single, Error> {
+async fn searched(run: &Run<'_>, id: &str, held: Option<DateTime<Utc>>, search: &str) -> Result<Single, Error> {
     let mut offset = 0;
     for _ in 0..SEARCHED_PAGES {
         let query = ListQuery {
@@ -89,7 +101,10 @@ async fn searched(run: &Run<'_>, id: &str, search: &str) -> Result<Single, Error
             status: None,
             search: Some(search.to_owned()),
         };
-        let asked_at = run.job.clock.now();
+        let asked = Asked {
+            at: run.job.clock.now(),
+            held,
+        };
         let page = run
             .unless_cancelled(run.client.list(&Listing::Contacts, &query))
             .await??;
@@ -99,7 +114,7 @@ async fn searched(run: &Run<'_>, id: &str, search: &str) -> Result<Single, Error
         offset += page.items.len() as u64;
         let rows = Rows::read(&Listing::Contacts, page.items, false);
         if let Some(row) = rows.usable.into_iter().find(|row| row.id() == id) {
-            return store(run, &Listing::Contacts, row, asked_at).await;
+            return store(run, &Listing::Contacts, row, asked).await;
         }
         if page.has_more == Some(false) || page.total.is_some_and(|total| offset >= total) {
             break;
@@ -108,8 +123,14 @@ async fn searched(run: &Run<'_>, id: &str, search: &str) -> Result<Single, Error
     Ok(Single::NotThere)
 }
 
-/// Asks once more for the part of a list in which a row was.
-pub(super) async fn listed(run: &Run<'_>, listing: &Listing, request: Request, id: &str) -> Result<Single, Error> {
+/// Asks once more for the part of a list in which a row was, which the warehouse was seen to hold since `held`.
+pub(super) async fn listed(
+    run: &Run<'_>,
+    listing: &Listing,
+    request: Request,
+    id: &str,
+    mut held: Option<DateTime<Utc>>,
+) -> Result<Single, Error> {
     let query = ListQuery {
         limit: request.limit,
         offset: request.offset,
@@ -118,18 +139,21 @@ pub(super) async fn listed(run: &Run<'_>, listing: &Listing, request: Request, i
         search: None,
     };
     for _ in 0..ASKS {
-        let asked_at = run.job.clock.now();
+        let asked = Asked {
+            at: run.job.clock.now(),
+            held,
+        };
         let page = run.unless_cancelled(run.client.list(listing, &query)).await??;
         let rows = Rows::read(listing, page.items, false);
         let Some(row) = rows.usable.into_iter().find(|row| row.id() == id) else {
             return Ok(Single::NotThere);
         };
-        match store(run, listing, row, asked_at).await? {
-            Single::Doubtful => {}
+        match store(run, listing, row, asked).await? {
+            Single::Doubtful(since) => held = since,
             stored => return Ok(stored),
         }
     }
-    Ok(Single::Doubtful)
+    Ok(Single::Doubtful(held))
 }
 
 /// What a contact can be found by.
@@ -147,7 +171,7 @@ pub(super) fn searches(row: &Row) -> Vec<String> {
 }
 
 /// Stores a row that was counted before, or is not counted.
-async fn store(run: &Run<'_>, listing: &Listing, row: Row, asked_at: DateTime<Utc>) -> Result<Single, Error> {
+async fn store(run: &Run<'_>, listing: &Listing, row: Row, asked: Asked) -> Result<Single, Error> {
     let rows = [row];
     let page = PageCommit {
         account: run.account(),
@@ -155,13 +179,13 @@ async fn store(run: &Run<'_>, listing: &Listing, row: Row, asked_at: DateTime<Ut
         conversation: listing.conversation_id(),
         rows: &rows,
         rejected: &[],
-        asked_at: Some(asked_at),
+        asked: Some(asked),
     };
     let outcomes = run.job.warehouse.commit_page(&page, |_| None).await?;
     let mut tally = Tally::default();
     for outcome in &outcomes {
         if outcome.change == Change::Doubtful {
-            return Ok(Single::Doubtful);
+            return Ok(Single::Doubtful(outcome.changed_at));
         }
         tally.count(outcome.change, false);
     }

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::look_up::{Known, Of, Stored, look_up};
 use super::mirrored::Write;
-use super::page::{Change, PageCommit, RowOutcome};
+use super::page::{Asked, Change, PageCommit, RowOutcome};
 use super::quarantine::{self, Bad, Held};
 use super::statement::Conn;
 use super::values::from_db;
@@ -21,7 +21,7 @@ const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(1);
 pub(super) struct Entry<'a> {
     row: &'a Row,
     /// When it was asked for.
-    asked_at: Option<DateTime<Utc>>,
+    asked: Option<Asked>,
     change: Change,
     num: Option<i64>,
     /// Why the database cannot hold it.
@@ -37,10 +37,10 @@ pub(super) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    fn new(row: &'a Row, asked_at: Option<DateTime<Utc>>, problem: Option<String>) -> Self {
+    fn new(row: &'a Row, asked: Option<Asked>, problem: Option<String>) -> Self {
         Self {
             row,
-            asked_at,
+            asked,
             change: Change::Inserted,
             num: None,
             problem,
@@ -56,7 +56,7 @@ impl<'a> Entry<'a> {
     fn compare(&mut self, known: Option<Known>, now: DateTime<Utc>) {
         let stored = match known {
             None => {
-                *self = Self::new(self.row, self.asked_at, self.problem.take());
+                *self = Self::new(self.row, self.asked, self.problem.take());
                 return;
             }
             Some(Known::Same { num, changed_at }) => {
@@ -97,8 +97,9 @@ impl<'a> Entry<'a> {
             .deleted_at
             .map_or(stored.changed_at, |at| at.max(stored.changed_at));
         // What is stored in the future was stored before the clock was set back.
-        let since = |asked_at| stored_at > asked_at && stored_at <= now + CLOCKS_DIFFER;
-        if !self.asked_at.is_some_and(since) {
+        let since =
+            |asked: Asked| stored_at > asked.at && stored_at <= now + CLOCKS_DIFFER && asked.held != Some(stored_at);
+        if !self.asked.is_some_and(since) {
             return false;
         }
         match (self.row.updated_at(), stored.updated_at) {
@@ -115,7 +116,7 @@ impl<'a> Entry<'a> {
             } else {
                 self.change
             },
-            changed_at: self.changed_at,
+            changed_at: self.changed_at.max(self.deleted_at),
         }
     }
 
@@ -197,9 +198,9 @@ impl<'a> Difference<'a> {
         let count = pages.iter().map(|page| page.rows.len()).sum();
         let mut entries: Vec<Entry<'a>> = Vec::with_capacity(count);
         let mut by_id: HashMap<&str, usize> = HashMap::with_capacity(count);
-        let mut place = |row: &'a Row, asked_at: Option<DateTime<Utc>>| {
+        let mut place = |row: &'a Row, asked: Option<Asked>| {
             let slot = *by_id.entry(row.id()).or_insert(entries.len());
-            let entry = Entry::new(row, asked_at, None);
+            let entry = Entry::new(row, asked, None);
             if slot == entries.len() {
                 entries.push(entry);
             } else {
@@ -209,7 +210,7 @@ impl<'a> Difference<'a> {
         };
         let slots = pages
             .iter()
-            .map(|page| page.rows.iter().map(|row| place(row, page.asked_at)).collect())
+            .map(|page| page.rows.iter().map(|row| place(row, page.asked)).collect())
             .collect();
         let conversation = pages.iter().find_map(PageCommit::conversation);
         Self {

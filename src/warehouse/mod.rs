@@ -76,7 +76,7 @@ pub use keepers::Keeper;
 pub use message_state::{ConversationToRead, ToRead};
 pub use mirrored::{Unseen, UnseenRow};
 pub use outage::Outages;
-pub use page::{Change, PageCommit, RowOutcome};
+pub use page::{Asked, Change, PageCommit, RowOutcome};
 pub use parity::{AuditScope, AuditVerdict, DayParity, Difference, DifferenceKind, ParityAudit};
 pub use payloads::{Payload, PayloadKind};
 pub use postgres::Postgres;

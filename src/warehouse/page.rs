@@ -20,9 +20,24 @@ pub struct PageCommit<'a> {
     pub rows: &'a [Row],
     /// What is no row.
     pub rejected: &'a [Rejected],
-    /// When the page was asked for, by the warehouse's clock: what was stored since may be newer than what it says. `None`
-    /// if nobody else can have stored anything of it since.
-    pub asked_at: Option<DateTime<Utc>>,
+    /// When the page was asked for. `None` if nobody else can have stored anything of it since.
+    pub asked: Option<Asked>,
+}
+
+/// When a page was asked for: what was stored since may be newer than what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// By the warehouse's clock.
+    pub at: DateTime<Utc>,
+    /// What the warehouse was seen to hold before, by its [`changed_at`](RowOutcome::changed_at): that was not stored since,
+    /// though the clock, which may have been set back, says so.
+    pub held: Option<DateTime<Utc>>,
+}
+
+impl From<DateTime<Utc>> for Asked {
+    fn from(at: DateTime<Utc>) -> Self {
+        Self { at, held: None }
+    }
 }
 
 impl<'a> PageCommit<'a> {
@@ -38,7 +53,7 @@ pub struct RowOutcome {
     pub num: Option<u64>,
     /// What was done.
     pub change: Change,
-    /// Since when the warehouse holds the row as it was before this page; `None` if it held none.
+    /// Since when the warehouse holds the row, or its tombstone, as it was before this page; `None` if it held none.
     pub changed_at: Option<DateTime<Utc>>,
 }
 

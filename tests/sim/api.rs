@@ -20,8 +20,8 @@ use crate::model::Account;
 use crate::random::Random;
 use crate::scenario::{Faults, Kill, Scenario};
 
-/// Requests after which a run is taken to have no end.
-const MOST_REQUESTS: u32 = 6_000;
+/// Requests after which a run is taken to have no end. Thousands of conversations that came and went cost two each.
+const MOST_REQUESTS: u32 = 30_000;
 
 #[derive(Clone)]
 pub(crate) struct Api {

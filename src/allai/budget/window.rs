@@ -287,6 +287,11 @@ impl Window {
             self.state = State::Open(fresh);
             return self.note_opening(&fresh, seen, clock);
         };
+        // A probe that got company, and is answered after it, tells what is no longer so.
+        let seen = &Observation {
+            probe: seen.probe && seen.sent > open.first_seen,
+            ..*seen
+        };
         match self.relation(&open, &fresh, seen) {
             Relation::Newer => {
                 self.tried_tile |= seen.probe && open.ours && self.known_length().is_some();
@@ -359,11 +364,17 @@ impl Window {
                     Relation::Same
                 }
             }
-            (End::Local { latest: known, .. }, End::Local { earliest, latest }) => {
-                // Newer only if it is so however long the answer took: a slow one states an end that lies too late.
-                if earliest + ROUNDING > known + jitter {
+            (
+                End::Local {
+                    earliest: from,
+                    latest: to,
+                },
+                End::Local { earliest, latest },
+            ) => {
+                // So however long either answer took: a slow one bounds the end less closely.
+                if earliest + ROUNDING > to + jitter {
                     Relation::Newer
-                } else if latest + jitter < known {
+                } else if latest + jitter < from {
                     Relation::Older
                 } else {
                     Relation::Same

@@ -67,7 +67,7 @@ async fn store(writer: &mut PageWriter, number: usize) -> Result<Vec<RowOutcome>
         conversation: None,
         rows: &page(number),
         rejected: &[],
-        asked_at: None,
+        asked: None,
     };
     writer.store(&page).await
 }

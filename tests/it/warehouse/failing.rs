@@ -17,7 +17,7 @@ async fn store(writer: &mut PageWriter, id: &str) -> Result<Vec<Change>, Error> 
         conversation: None,
         rows: &rows(&[contact(id, "Ana")]),
         rejected: &[],
-        asked_at: None,
+        asked: None,
     };
     writer.store(&page).await.map(|outcomes| changes(&outcomes))
 }

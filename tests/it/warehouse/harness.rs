@@ -296,7 +296,7 @@ pub(crate) async fn commit_with(warehouse: &Warehouse, records: &[Record], rejec
         conversation: None,
         rows: &rows(records),
         rejected,
-        asked_at: None,
+        asked: None,
     };
     sendable(warehouse.commit_page(&page, |_| None)).await.unwrap()
 }

@@ -49,7 +49,7 @@ async fn messages_of_two_conversations_may_share_an_id(place: Place) {
         conversation: None,
         rows: &[],
         rejected: &[],
-        asked_at: None,
+        asked: None,
     };
     assert_eq!(warehouse.commit_page(&empty, |_| None).await.unwrap(), []);
 }
@@ -275,7 +275,7 @@ async fn the_checkpoint_sees_the_numbers_of_new_rows(place: Place) {
         conversation: None,
         rows: &rows(&records),
         rejected: &[],
-        asked_at: None,
+        asked: None,
     };
     let join = |outcomes: &[allai_sync::warehouse::RowOutcome]| format!("{:?}", nums(outcomes));
     let outcomes = warehouse
@@ -304,7 +304,7 @@ async fn rows_and_checkpoint_commit_together_or_not_at_all(place: Place) {
         conversation: None,
         rows: &rows(&records),
         rejected: &[rejected(None, "{}")],
-        asked_at: None,
+        asked: None,
     };
     assert!(warehouse.commit_page(&page, |_| Some("1".to_owned())).await.is_err());
     assert_eq!(place.rows("SELECT count(*) FROM contacts").await, ["0"]);
@@ -324,7 +324,7 @@ async fn accounts_do_not_mix(place: Place) {
             conversation: None,
             rows: &rows(&records),
             rejected: &[],
-            asked_at: None,
+            asked: None,
         };
         let outcomes = warehouse
             .commit_page(&page, |_| Some(account.to_owned()))

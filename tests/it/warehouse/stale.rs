@@ -2,7 +2,7 @@
 
 use allai_sync::allai::Resource;
 use allai_sync::allai::model::{Contact, Record, Row};
-use allai_sync::warehouse::{Change, PageCommit, Warehouse};
+use allai_sync::warehouse::{Asked, Change, PageCommit, Warehouse};
 use chrono::{DateTime, Utc};
 
 use super::harness::{ACCOUNT, Place, bare_contact, contact, hashed, rows, sendable};
@@ -13,6 +13,7 @@ on_both! {
     the_apis_own_word_of_when_a_row_changed_decides,
     a_page_asked_for_before_a_row_was_tombstoned_does_not_restore_it,
     a_clock_that_was_set_back_stops_nothing,
+    what_was_held_before_it_was_asked_for_was_not_stored_since,
     in_a_first_sync_too_a_row_stored_meanwhile_is_left_alone,
 }
 
@@ -23,7 +24,7 @@ async fn store(warehouse: &Warehouse, rows: &[Row], asked_at: DateTime<Utc>) -> 
         conversation: None,
         rows,
         rejected: &[],
-        asked_at: Some(asked_at),
+        asked: Some(asked_at.into()),
     };
     let outcomes = sendable(warehouse.commit_page(&page, |_| None)).await.unwrap();
     outcomes.iter().map(|outcome| outcome.change).collect()
@@ -103,6 +104,39 @@ async fn a_clock_that_was_set_back_stops_nothing(place: Place) {
     assert_eq!(store(&warehouse, &new, place.now()).await, [Change::Updated]);
 }
 
+async fn what_was_held_before_it_was_asked_for_was_not_stored_since(place: Place) {
+    let warehouse = place.migrated().await;
+    let [old, new] = ["old", "new"].map(|name| rows(&[contact("c1", name)]));
+    place.clock.jump(chrono::TimeDelta::seconds(50));
+    store(&warehouse, &old, place.now()).await;
+    // Too little to be told from another program's clock.
+    place.clock.jump(chrono::TimeDelta::seconds(-50));
+    let ask = async |held| {
+        let asked = Asked { at: place.now(), held };
+        place.pass(1);
+        let page = PageCommit {
+            account: ACCOUNT,
+            resource: Resource::Contacts,
+            conversation: None,
+            rows: &new,
+            rejected: &[],
+            asked: Some(asked),
+        };
+        sendable(warehouse.commit_page(&page, |_| None)).await.unwrap()[0]
+    };
+    let first = ask(None).await;
+    assert_eq!(first.change, Change::Doubtful);
+    assert_eq!(ask(first.changed_at).await.change, Change::Updated);
+    assert_eq!(name(&place).await, "new");
+    // The same of a tombstone that was set in the future.
+    place.clock.jump(chrono::TimeDelta::seconds(50));
+    warehouse.tombstone(ACCOUNT, Resource::Contacts, &[1]).await.unwrap();
+    place.clock.jump(chrono::TimeDelta::seconds(-50));
+    let first = ask(None).await;
+    assert_eq!(first.change, Change::Doubtful);
+    assert_eq!(ask(first.changed_at).await.change, Change::Restored);
+}
+
 async fn in_a_first_sync_too_a_row_stored_meanwhile_is_left_alone(place: Place) {
     let warehouse = place.migrated().await;
     let asked_at = place.now();
@@ -120,7 +154,7 @@ async fn in_a_first_sync_too_a_row_stored_meanwhile_is_left_alone(place: Place) 
             conversation: None,
             rows: &rows,
             rejected: &[],
-            asked_at: Some(asked_at),
+            asked: Some(asked_at.into()),
         };
         let outcomes = sendable(writer.store(&page)).await.unwrap();
         for (row, outcome) in rows.iter().zip(outcomes) {

@@ -46,7 +46,7 @@ async fn store(writer: &mut PageWriter, rows: &[Row]) -> Result<Vec<RowOutcome>,
         conversation: None,
         rows,
         rejected: &[],
-        asked_at: None,
+        asked: None,
     };
     sendable(writer.store(&page)).await
 }
@@ -159,7 +159,7 @@ async fn pages_stored_together_are_as_good_as_pages_stored_one_by_one(place: Pla
         conversation: None,
         rows,
         rejected: &bad,
-        asked_at: None,
+        asked: None,
     });
     let outcomes = sendable(writer.store_all(&commits)).await.unwrap();
     writer.commit(None).await.unwrap();
@@ -249,7 +249,7 @@ async fn a_message_in_quarantine_is_not_released_by_one_of_its_name_in_another_c
             conversation: Some(conversation),
             rows: &[],
             rejected: &bad,
-            asked_at: None,
+            asked: None,
         };
         sendable(writer.store(&page)).await.unwrap();
         writer.commit(None).await.unwrap();
@@ -263,7 +263,7 @@ async fn a_message_in_quarantine_is_not_released_by_one_of_its_name_in_another_c
             conversation: Some(conversation),
             rows: &good(conversation),
             rejected: &[],
-            asked_at: None,
+            asked: None,
         };
         sendable(writer.store(&page)).await.unwrap();
         writer.commit(None).await.unwrap();
@@ -447,7 +447,7 @@ async fn any_number_of_rows_is_stored_found_and_superseded(place: Place) {
                 conversation: None,
                 rows: &rows,
                 rejected: &[],
-                asked_at: None,
+                asked: None,
             };
             let outcomes = writer.store(&page).await.unwrap();
             writer.commit(None).await.unwrap();
@@ -478,7 +478,7 @@ async fn any_number_of_messages_is_stored_and_found(place: Place) {
             conversation: None,
             rows: &rows(&records),
             rejected: &[],
-            asked_at: None,
+            asked: None,
         };
         for change in [Change::Inserted, Change::Unchanged] {
             let outcomes = writer.store(&page).await.unwrap();
@@ -590,7 +590,7 @@ async fn what_comes_into_an_empty_quarantine_during_a_run_is_known_to_it(place: 
         conversation: None,
         rows: &[],
         rejected: &bad,
-        asked_at: None,
+        asked: None,
     };
     writer.store(&page).await.unwrap();
     writer.commit(None).await.unwrap();

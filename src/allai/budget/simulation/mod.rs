@@ -33,7 +33,8 @@ async fn request(
     priority: Priority,
     random: &mut StdRng,
 ) {
-    let mut way = || Duration::from_millis(random.random_range(8..40));
+    let (least, most) = server.borrow().way();
+    let mut way = || Duration::from_millis(random.random_range(least..most));
     let (there, back) = (way(), way());
     let permit = budget.acquire(priority).await;
     clock.sleep(there).await;
@@ -58,6 +59,7 @@ fn outcome(model: Model, limits: Limits, windows: u32, seed: u64) -> (u32, f64) 
 
 const MINUTE: (u32, Duration) = (100, Duration::from_mins(1));
 const TEN_SECONDS: (u32, Duration) = (60, Duration::from_secs(10));
+const NEAR: (u64, u64) = (8, 40);
 
 fn models() -> impl Iterator<Item = Model> {
     let mut models = Vec::new();
@@ -78,6 +80,7 @@ fn models() -> impl Iterator<Item = Model> {
                         skew,
                         date,
                         notation,
+                        way: NEAR,
                     });
                 }
             }
@@ -156,6 +159,7 @@ fn whatever_its_limit_window_and_clock_a_server_that_tells_the_time_does_not_ref
             skew: random.random_range(-400..400),
             date: true,
             notation,
+            way: NEAR,
         };
         let (refused, _) = outcome(model, Limits::default(), 6, seed);
         assert_eq!(refused, 0, "seed {seed}: {model:?}");
@@ -179,6 +183,7 @@ fn however_long_its_windows_a_server_whose_clock_nobody_tells_does_not_refuse() 
             skew: if random.random_bool(0.5) { 250 } else { -3600 },
             date: false,
             notation,
+            way: NEAR,
         };
         let (refused, _) = outcome(model, Limits::default(), 15, seed);
         assert_eq!(refused, 0, "seed {seed}: {model:?}");
@@ -239,6 +244,38 @@ fn an_end_that_is_stated_a_second_early_now_and_then_makes_no_window_shorter() {
     }
 }
 
+#[test]
+fn answers_that_overtake_each_other_by_seconds_do_not_make_room() {
+    for (kind, limit, seconds) in [
+        (Kind::Tiled, 5, 60),
+        (Kind::FirstRequest, 5, 60),
+        (Kind::Tiled, 40, 30),
+        (Kind::FirstRequest, 20, 15),
+    ] {
+        for notation in [
+            Notation::Floor,
+            Notation::Ceil,
+            Notation::Milliseconds,
+            Notation::DeltaFloor,
+            Notation::DeltaCeil,
+        ] {
+            for seed in 0..10 {
+                let model = Model {
+                    kind,
+                    limit,
+                    window: Duration::from_secs(seconds),
+                    notation,
+                    way: (50, 2_000),
+                    ..tiled()
+                };
+                let (refused, used) = outcome(model, Limits::default(), 40, seed);
+                assert_eq!(refused, 0, "seed {seed}: {model:?}");
+                assert!(used > 0.8, "{used:.3} seed {seed}: {model:?}");
+            }
+        }
+    }
+}
+
 fn tiled() -> Model {
     Model {
         kind: Kind::Tiled,
@@ -247,6 +284,7 @@ fn tiled() -> Model {
         skew: 17,
         date: true,
         notation: Notation::Floor,
+        way: NEAR,
     }
 }
 

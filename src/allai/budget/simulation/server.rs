@@ -45,6 +45,8 @@ pub(super) struct Model {
     /// Whether its answers tell the time.
     pub(super) date: bool,
     pub(super) notation: Notation,
+    /// How long a request is on its way to it, and its answer back, in milliseconds: from, to.
+    pub(super) way: (u64, u64),
 }
 
 pub(super) struct Server {
@@ -57,6 +59,10 @@ pub(super) struct Server {
 }
 
 impl Server {
+    pub(super) const fn way(&self) -> (u64, u64) {
+        self.model.way
+    }
+
     pub(super) fn new(model: Model) -> Rc<RefCell<Self>> {
         Rc::new(RefCell::new(Self {
             model,
