@@ -12,7 +12,7 @@
 //! - a window that we opened and that was shorter than W is a tile, whose end is exact if it is a multiple of W;
 //! - otherwise the end may have been rounded down, and the window is over at R + 1 s, or W after it was first seen,
 //!   whichever is sooner;
-//! - an end that advances while the window runs slides: then only R + 1 s will do;
+//! - an end that advances while the window runs, or a window that refills, slides: then only R + 1 s will do;
 //! - an end on a clock that nobody tells us means nothing, until [`scouts`](scouting) have found out W.
 
 mod end;
@@ -114,6 +114,8 @@ enum State {
 #[derive(Clone, Copy, Debug)]
 struct Open {
     remaining: u32,
+    /// What an answer last stated of it.
+    stated: u32,
     end: End,
     first_seen: Duration,
     /// When an answer last told of it.
@@ -152,6 +154,11 @@ enum Relation {
 }
 
 impl End {
+    /// Whether it is stated in the very same words, on the server's clock.
+    const fn is_stated_as(self, other: Self) -> bool {
+        matches!((self, other), (Self::Server { micros: one, .. }, Self::Server { micros: other, .. }) if one == other)
+    }
+
     fn new(observation: &Observation) -> Self {
         match observation.headers.reset {
             Some(Reset::At { micros, fine }) => Self::Server { micros, fine },
@@ -277,6 +284,7 @@ impl Window {
         self.limit = seen.headers.limit.or(self.limit);
         let fresh = Open {
             remaining,
+            stated: remaining,
             end: End::new(seen),
             first_seen: seen.received,
             last_seen: seen.received,
@@ -301,7 +309,13 @@ impl Window {
                 self.note_opening(&fresh, seen, clock);
             }
             Relation::Same => {
+                // Only where old requests fall out of a log does a window refill before its end.
+                self.sliding |= open.end.is_stated_as(fresh.end)
+                    && remaining > open.stated
+                    && seen.sent >= open.last_seen
+                    && !seen.probe;
                 open.last_seen = seen.received;
+                open.stated = remaining;
                 open.remaining = if seen.probe {
                     remaining
                 } else {
