@@ -239,7 +239,8 @@ fn an_end_that_is_stated_a_second_early_now_and_then_makes_no_window_shorter() {
             ..tiled()
         };
         let (refused, used) = outcome(model, Limits::default(), 40, 5);
-        assert!(refused <= 1, "{refused} {model:?}");
+        // Five seconds are no length that is known to be usual.
+        assert!(refused <= u32::from(seconds == 5), "{refused} {model:?}");
         assert!(used >= least, "{used} {model:?}");
     }
 }

@@ -22,11 +22,11 @@ impl Window {
             distance
         };
         // Where a window begins with the first request and its end is rounded, each begins up to two seconds late, and
-        // ends look that much further apart than they need be.
+        // ends look that much further apart than they need be; one that comes out a moment too early is a second nearer.
         let round = ROUND_LENGTHS
             .into_iter()
             .map(Duration::from_secs)
-            .find(|round| (*round..=*round + 2 * ROUNDING).contains(&length))
+            .find(|round| (*round - ROUNDING..=*round + 2 * ROUNDING).contains(&length))
             .filter(|_| self.distrust == 0);
         Some(round.unwrap_or(length).max(self.outlasted))
     }
