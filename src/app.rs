@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::allai::{self, Budget, Client, Limits, Resource, RetryPolicy};
+use crate::automation::{self, Automations, Rule, Tools};
 use crate::clock::SharedClock;
 use crate::config::{self, Config};
 use crate::contacts::ContactSync;
@@ -76,6 +77,7 @@ impl App {
     pub(crate) async fn assemble(config: &Config, clock: SharedClock) -> Result<Self, Error> {
         let (accounts, keys) = Keys::default().accounts(config, &clock, &RetryPolicy::default())?;
         let warehouse = Warehouse::at(&location(config), Arc::clone(&clock)).await?;
+        warehouse.set_interests(automation::interests(&rules(config)));
         Ok(Self {
             warehouse,
             accounts,
@@ -366,6 +368,45 @@ pub fn stock_snapshots(config: &Config, warehouse: &Warehouse, clock: &SharedClo
         Some(Snapshots::new(name, section, connector, warehouse, clock))
     };
     config.stock_snapshots.iter().filter_map(make).collect()
+}
+
+/// The rules of the configuration that are at work.
+pub fn rules(config: &Config) -> Vec<Rule> {
+    let enabled = config.automations.iter().filter(|section| section.enabled);
+    // What is wrong with one, a configuration that was loaded has none of.
+    enabled.filter_map(|section| Rule::new(section, config).ok()).collect()
+}
+
+/// What the steps of an account's rules work with.
+pub fn tools(
+    config: &Config,
+    account: &sync::Account,
+    warehouse: &Warehouse,
+    stocks: &Stocks,
+    clock: &SharedClock,
+) -> Tools {
+    Tools::new(&account.client, warehouse, stocks, connectors(config), clock)
+}
+
+/// What does the rules' work, an account each.
+pub fn automations(
+    config: &Config,
+    accounts: &[sync::Account],
+    warehouse: &Warehouse,
+    stocks: &Stocks,
+    clock: &SharedClock,
+    holder: &Holder,
+) -> Vec<Automations> {
+    let mut by_account: BTreeMap<String, Vec<Rule>> = BTreeMap::new();
+    for rule in rules(config) {
+        by_account.entry(rule.account.clone()).or_default().push(rule);
+    }
+    let make = |(name, rules): (String, Vec<Rule>)| {
+        let account = accounts.iter().find(|account| account.name == name)?;
+        let tools = tools(config, account, warehouse, stocks, clock);
+        Some(Automations::new(name, rules, tools, clock, holder.clone()))
+    };
+    by_account.into_iter().filter_map(make).collect()
 }
 
 /// Where the configuration puts the warehouse.

@@ -71,6 +71,7 @@
 pub mod alerts;
 pub mod allai;
 pub mod app;
+pub mod automation;
 pub mod clock;
 pub mod config;
 pub mod contacts;

@@ -1,6 +1,7 @@
 //! The daemon's life: start, reload, stop, and what the service manager hears of it.
 
 mod applying;
+mod automating;
 mod keeping;
 mod listening;
 mod receiving;
@@ -29,6 +30,7 @@ use crate::sync;
 use crate::warehouse::{self, DaemonLock, EventStatus, Keeper};
 use crate::webhooks::{Calls, Senders};
 use applying::Events;
+use automating::Automating;
 use keeping::{keep, keeper};
 use listening::{Listener, listen};
 use receiving::Public;
@@ -112,6 +114,7 @@ pub struct Daemon {
     arrived: Arc<Notify>,
     applying: Events,
     sections: Sections,
+    automating: Automating,
     alerts: Watching,
     since: DateTime<Utc>,
     tidied_at: Duration,
@@ -188,6 +191,8 @@ impl Daemon {
             arrived: Arc::clone(&arrived),
             runs: scheduler.waker(),
         };
+        let stocks = listener.settings.borrow().stocks.clone();
+        let automating = Automating::start(&app, &config, &stocks, holder.clone());
         let applying = Events::apply(&app, &config, holder, calls);
         let sections = Sections::start(&app, &config);
         let alerts = alerts.unwrap_or_else(|| Watching::start(&app, &config, since));
@@ -201,6 +206,7 @@ impl Daemon {
             arrived,
             applying,
             sections,
+            automating,
             alerts,
             since,
             tidied_at: Duration::ZERO,
@@ -297,6 +303,7 @@ impl Daemon {
                     }
                 }
                 is_all &= self.app.warehouse.forget_session_tokens(&account.name, before).await?;
+                self.app.warehouse.forget_automation_runs(&account.name, before).await?;
                 for resource in Resource::ALL {
                     is_all &= self
                         .app
@@ -405,6 +412,8 @@ impl Daemon {
         }
         self.applying.take(&self.app, &config).await;
         self.sections.take(&self.app, &config).await;
+        let stocks = self.listener.settings.borrow().stocks.clone();
+        self.automating.take(&self.app, &config, &stocks).await;
         self.alerts = Watching::start(&self.app, &config, self.since);
         self.config = config;
         self.kept_at = None;
@@ -435,6 +444,7 @@ impl Daemon {
             public,
             self.applying.stop(before),
             self.sections.stop(before),
+            self.automating.stop(before),
             self.alerts.stop(before)
         );
         let too_long = self.app.clock.sleep(closing);

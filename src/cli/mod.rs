@@ -5,6 +5,7 @@
 //! program with 1, or with 2 if it says that the user has to change something first: [`config::Errors`] and [`Usage`].
 //! The manual in `docs/man/` follows: a test writes it anew when the command line has changed.
 
+mod automations;
 mod check;
 mod completions;
 mod config;
@@ -96,6 +97,7 @@ enum Command {
     Migrate(migrate::Options),
     Stock(stock::Options),
     Contacts(contacts::Options),
+    Automations(automations::Options),
     Webhooks(webhooks::Options),
     Config(config::Options),
     Completions(completions::Options),
@@ -117,6 +119,7 @@ impl Command {
             Self::Migrate(options) => options.run(context),
             Self::Stock(options) => options.run(context),
             Self::Contacts(options) => options.run(context),
+            Self::Automations(options) => options.run(context),
             Self::Webhooks(options) => options.run(context),
             Self::Config(options) => options.run(context),
             Self::Completions(options) => options.run(),

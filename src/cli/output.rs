@@ -3,6 +3,8 @@
 use std::io::{self, ErrorKind, Write};
 
 use anyhow::Context;
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
 
 /// Prints a result. A reader that has seen enough (`allai-sync config example | head`) is no error.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
@@ -30,4 +32,16 @@ pub(crate) fn error(error: &anyhow::Error) {
 /// Says what is wrong where that is a result and not a failure.
 pub(crate) fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Rows in columns, without lines.
+pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(header);
+    for row in rows {
+        table.add_row(row.iter().map(|cell| harmless(cell)));
+    }
+    let table = table.to_string();
+    let lines: Vec<&str> = table.lines().map(str::trim_end).collect();
+    lines.join("\n") + "\n"
 }

@@ -54,7 +54,7 @@ pub fn format(duration: Duration) -> String {
     format!("{}{unit}", millis / u128::from(*size))
 }
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = words::text(deserializer, "a duration with its unit, such as \"30s\"")?;
     parse(&text).map_err(D::Error::custom)
 }

@@ -16,6 +16,7 @@
 mod accounts;
 mod admin;
 mod alerts;
+mod automations;
 mod connectors;
 mod contact_sync;
 mod daemon;
@@ -49,6 +50,7 @@ pub use accounts::{
 };
 pub use admin::Admin;
 pub use alerts::{AlertMail, AlertWebhook, Alerts, WebhookFormat};
+pub use automations::{Automation, Hours};
 pub use connectors::{Connector, ConnectorKind};
 pub use contact_sync::ContactSync;
 pub use daemon::Daemon;
@@ -102,7 +104,7 @@ pub struct Config {
     pub stock_snapshots: BTreeMap<String, StockSnapshots>,
     /// Rules that act on what happens in an account.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub automations: Vec<OpenTable>,
+    pub automations: Vec<Automation>,
 }
 
 impl Config {
@@ -127,5 +129,6 @@ impl Config {
         connectors::validate(&self.connectors, &root.join("connectors"), report);
         contact_sync::validate(self, &root.join("contact_sync"), report);
         stock_snapshots::validate(self, &root.join("stock_snapshots"), report);
+        automations::validate(self, &root.join("automations"), report);
     }
 }

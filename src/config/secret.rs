@@ -160,7 +160,9 @@ pub(super) fn inline(config: &mut Config) -> Vec<KeyPath> {
     }
     for (index, automation) in config.automations.iter().enumerate() {
         let at = KeyPath::new(["automations".to_owned(), index.to_string()]);
-        keys.extend(automation.secret_keys(&at));
+        for (number, step) in automation.steps.iter().enumerate() {
+            keys.extend(step.secret_keys(&at.join("steps").join(number.to_string())));
+        }
     }
     keys
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::automation::{Subject, Trigger};
 use super::look_up::{Known, Of, Stored, look_up};
 use super::mirrored::Write;
 use super::page::{Asked, Change, PageCommit, RowOutcome};
@@ -355,6 +356,15 @@ impl<'a> Difference<'a> {
             }
             Err(problem) => self.entries[slot].problem = Some(problem),
         }
+    }
+
+    /// What rules may be about of what was written, where that is noted.
+    pub(super) fn triggers(&self, noted: (Subject, TimeDelta)) -> Vec<Trigger> {
+        let trigger = |entry: &Entry<'a>| {
+            let at = entry.written_at.filter(|_| entry.is_written)?;
+            Trigger::of_row(entry.row, noted, entry.change == Change::Inserted, at, self.now)
+        };
+        self.entries.iter().filter_map(trigger).collect()
     }
 
     /// The numbers of the rows that were missing and need not be written for another reason.

@@ -41,7 +41,7 @@ impl Entity {
         }
     }
 
-    fn of_column(text: &str) -> Self {
+    pub(super) fn of_column(text: &str) -> Self {
         match text.split_once(':') {
             Some(("conversation", id)) => Self::Conversation(id.to_owned()),
             Some(("contact", id)) => Self::Contact(id.to_owned()),

@@ -14,6 +14,7 @@
 #![expect(clippy::disallowed_methods, reason = "SQL lives here")]
 
 mod analytics;
+mod automation;
 mod cell;
 mod contacts;
 mod conversations;
@@ -59,6 +60,9 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 
 pub use analytics::{AnalyticsCapture, AnalyticsCounts, Report};
+pub use automation::{
+    ClaimedRun, Interest, NewRun, RunEnd, RunFilter, RunRow, RunState, RunVolume, StepRow, StepState, Subject, Trigger,
+};
 pub use crm::{
     Bridge, BridgeState, Candidate, Claimed as ClaimedBridge, Link, LinkStatus, LinkedRecord, Other, Troubled, Wanted,
 };
@@ -297,6 +301,13 @@ impl Warehouse {
         }
     }
 
+    fn interests(&self) -> &automation::Interests {
+        match self {
+            Self::Sqlite(database) => &database.interests,
+            Self::Postgres(database) => &database.interests,
+        }
+    }
+
     fn now(&self) -> DateTime<Utc> {
         match self {
             Self::Sqlite(database) => database.clock.now(),
@@ -334,6 +345,7 @@ pub fn statements() -> Vec<Statement> {
     ] {
         all.extend_from_slice(part);
     }
+    all.extend(automation::STATEMENTS.iter().flat_map(|part| part.iter().copied()));
     all.extend(crm::STATEMENTS.into_iter().flatten());
     all.extend(inbox::STATEMENTS.into_iter().flatten());
     all.extend(mirrored::all_statements());

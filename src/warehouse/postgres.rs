@@ -7,6 +7,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Postgres as Driver, Transaction};
 
+use super::automation::Interests;
 use super::error::{Doing as _, Error, explain, is_away};
 use super::jobs::Fence;
 use super::mirrored::Write;
@@ -65,6 +66,7 @@ pub struct Postgres {
     schema: String,
     server: String,
     pub(super) fence: Option<Arc<Fence>>,
+    pub(super) interests: Interests,
     pub(super) clock: SharedClock,
 }
 
@@ -137,6 +139,7 @@ impl Postgres {
             schema: schema.to_owned(),
             server,
             fence: None,
+            interests: Interests::default(),
             clock,
         })
     }

@@ -19,6 +19,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
+use super::automation::Interests;
 use super::error::{Doing as _, Error, explain};
 use super::interim::Beside;
 use super::jobs::Fence;
@@ -64,6 +65,7 @@ pub struct Sqlite {
     /// What is noted beside the file; nothing where it is only read.
     beside: Option<Beside>,
     pub(super) fence: Option<Arc<Fence>>,
+    pub(super) interests: Interests,
     pub(super) clock: SharedClock,
 }
 
@@ -175,6 +177,7 @@ impl Sqlite {
             turns: Arc::default(),
             beside: Some(Beside::of(path)),
             fence: None,
+            interests: Interests::default(),
             clock,
         })
     }
@@ -238,6 +241,7 @@ impl Sqlite {
             turns: Arc::default(),
             beside: None,
             fence: None,
+            interests: Interests::default(),
             clock,
         }))
     }

@@ -15,7 +15,7 @@ use super::mirrored::{self, Write};
 use super::page::{PageCommit, RowOutcome};
 use super::sqlite::Seen;
 use super::statement::{Conn, Tx};
-use super::{Warehouse, postgres, quarantine, sqlite, state};
+use super::{Warehouse, automation, postgres, quarantine, sqlite, state};
 use crate::allai::Resource;
 
 /// How often a lost connection is replaced. A pool holds several, all of which a restart of the server has cut.
@@ -59,6 +59,8 @@ struct Open {
     highest: Option<i64>,
     /// Whether [`PageWriter::last_written`] are as they were written: in it, or before it, and nobody has written since.
     has_written: bool,
+    /// Whether rules may be about something in it.
+    has_noted: bool,
 }
 
 impl std::fmt::Debug for PageWriter {
@@ -188,6 +190,9 @@ impl PageWriter {
         });
         open.tx.commit().await?;
         self.lost = false;
+        if open.has_noted {
+            self.warehouse.interests().tell();
+        }
         if let Some(checkpoint) = checkpoint {
             self.interim.continue_from(checkpoint);
         }
@@ -229,12 +234,14 @@ impl PageWriter {
                 tx,
                 highest: last.as_ref().and_then(|last| last.highest),
                 has_written: last.is_some_and(|last| last.has_written),
+                has_noted: false,
             });
         }
         let Some(Open {
             tx,
             highest,
             has_written,
+            has_noted,
         }) = open
         else {
             return Ok(difference.outcomes());
@@ -250,6 +257,7 @@ impl PageWriter {
         }
         if difference.is_none() {
             *has_written |= difference.has_written();
+            *has_noted |= self.note_triggers(conn, &difference).await?;
             if !was_open && !difference.has_written() {
                 *open = None;
             }
@@ -257,6 +265,7 @@ impl PageWriter {
         }
         self.write(conn, highest, &mut difference).await?;
         *has_written |= difference.has_written();
+        *has_noted |= self.note_triggers(conn, &difference).await?;
         Ok(difference.outcomes())
     }
 
@@ -309,6 +318,16 @@ impl PageWriter {
             difference.written(slot, write.changed_at, write.num.ok_or_else(String::new));
         }
         Ok(true)
+    }
+
+    /// Notes what rules may be about, in the transaction that stores it; says whether there was something.
+    async fn note_triggers(&self, conn: &mut Conn<'_>, difference: &Difference<'_>) -> Result<bool, Error> {
+        let Some(noted) = self.warehouse.interests().of(&self.account, self.resource) else {
+            return Ok(false);
+        };
+        let triggers = difference.triggers(noted);
+        automation::note_in(conn, &self.account, &triggers).await?;
+        Ok(!triggers.is_empty())
     }
 
     /// Gives numbers to new rows; says what the highest was before.

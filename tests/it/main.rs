@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a harness that cannot go on ends its test")]
 
+mod automations;
 mod config;
 mod contacts;
 mod daemon;

@@ -139,7 +139,7 @@ fn describe(events: &[EventRow], status: Option<EventStatus>) -> String {
         header.push("status");
     }
     header.extend(["attempts", if is_dead { "why" } else { "last error" }]);
-    let mut text = super::table(&header, rows);
+    let mut text = output::table(&header, rows);
     if is_dead {
         text += "Their bodies are in webhook_events, under these ids. When the cause is mended: allai-sync webhooks replay ID…\n";
     }

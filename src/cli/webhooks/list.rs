@@ -184,7 +184,7 @@ fn describe(report: &Report) -> String {
     let rows: Vec<Vec<String>> = rows.collect();
     let mut text = String::new();
     if !rows.is_empty() {
-        text += &super::table(&["account", "id", "url", "events", "state", "for"], rows);
+        text += &output::table(&["account", "id", "url", "events", "state", "for"], rows);
     }
     for account in &report.accounts {
         let name = &account.account;

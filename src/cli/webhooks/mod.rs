@@ -11,12 +11,9 @@ use allai_sync::config::Config;
 use allai_sync::sync;
 use allai_sync::webhooks::Wanted;
 use clap::{Args, Subcommand};
-use comfy_table::Table;
-use comfy_table::presets::NOTHING;
 
 use super::check::impatient;
 use super::{Context, Outcome, Usage};
-use crate::cli::output;
 
 /// Registers the webhooks at AllAI; shows and replays the events that have come
 #[derive(Args, Debug)]
@@ -87,16 +84,4 @@ fn wanted(config: &Config, only: Option<&str>) -> anyhow::Result<Vec<Wanted>> {
         .into());
     }
     Ok(wanted)
-}
-
-/// A table for people, as lines.
-fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_header(header);
-    for row in rows {
-        table.add_row(row.iter().map(|cell| output::harmless(cell)));
-    }
-    let table = table.to_string();
-    let lines: Vec<&str> = table.lines().map(str::trim_end).collect();
-    lines.join("\n") + "\n"
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::super::automation::{Subject, Trigger, note_in};
 use super::super::error::{Doing as _, Error};
 use super::super::payloads::{Payload, storable, store_told_in};
 use super::super::statement::{Statement, in_list, on, reading};
@@ -325,7 +326,17 @@ impl Warehouse {
         for ending in endings {
             end_events_in(&mut tx, account, ending, now).await?;
         }
-        tx.commit().await
+        if self.interests().within(account, Subject::Event).is_some() {
+            let done = endings.iter().filter(|ending| matches!(ending.ended, Ended::Done(_)));
+            let triggers: Vec<Trigger> = done
+                .flat_map(|ending| &ending.ids)
+                .map(|id| Trigger::of_event(id, now))
+                .collect();
+            note_in(&mut tx.conn(), account, &triggers).await?;
+        }
+        tx.commit().await?;
+        self.interests().tell();
+        Ok(())
     }
 
     /// Makes events that are dead or done due again, as if they had just come; without `ids`, all that are dead. Says how

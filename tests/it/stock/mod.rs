@@ -10,7 +10,7 @@ use crate::daemon::Daemon;
 use crate::support::database::Database;
 use crate::support::mirror::Mirror;
 
-const QUERIES: &str = r#"
+pub(crate) const QUERIES: &str = r#"
 stock_query = """
 SELECT p.sku, p.name, p.uom, s.warehouse, s.on_hand, s.available FROM products p
 LEFT JOIN stock s ON s.sku = p.sku WHERE p.sku IN (:skus) ORDER BY s.warehouse

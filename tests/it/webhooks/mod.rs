@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use crate::daemon::Daemon;
 use crate::support::mirror::Mirror;
 
-const SECRET: &str = "șecret";
+pub(crate) const SECRET: &str = "șecret";
 
 /// A configuration that receives webhooks on a port, and whose jobs do not run again.
 fn receiving(mirror: &Mirror, port: u16) -> String {
@@ -37,7 +37,7 @@ fn receiving(mirror: &Mirror, port: u16) -> String {
 }
 
 /// A port that nobody listens on.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
@@ -51,7 +51,7 @@ async fn mirrored(mirror: &Mirror) -> String {
 }
 
 /// Has the sandbox deliver every event to a URL.
-async fn register(mirror: &Mirror, url: &str) {
+pub(crate) async fn register(mirror: &Mirror, url: &str) {
     let hook = json!({
         "url": url,
         "events": allai_sync::webhooks::KNOWN_EVENTS,
@@ -89,7 +89,7 @@ async fn post(client: &reqwest::Client, url: &str, body: &str) -> bool {
 }
 
 /// Says something to the chatbot, which answers.
-async fn say(mirror: &Mirror, conversation: &str, content: &str) {
+pub(crate) async fn say(mirror: &Mirror, conversation: &str, content: &str) {
     let path = format!("conversations/{conversation}/messages");
     let said: Value = json!({"content": content, "role": "visitor", "type": "text"});
     let answer = client()

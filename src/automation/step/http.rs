@@ -1,0 +1,133 @@
+//! `do = "http"`: sends a request. Gives `status`, and `body`, as JSON where it is.
+//!
+//! What an address says comes from a chat as often as not: nothing inside the company's own network is asked, unless
+//! `allow` names it. Each request carries an `Idempotency-Key` that is the same whenever it is tried
+//! (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>).
+
+use std::collections::BTreeMap;
+
+use reqwest::Method;
+use reqwest::header::{HeaderName, HeaderValue};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{Failure, Of, Reading};
+use crate::automation::template::Template;
+use crate::automation::tools::{Tools, outside};
+
+/// So much of an answer is read.
+const LONGEST: usize = 256 * 1024;
+
+/// The step.
+#[derive(Debug)]
+pub(in crate::automation) struct Http {
+    pub(super) request: Template,
+    client: outside::Outside,
+    repeats: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    url: String,
+    /// `POST`, if there is a body; else `GET`.
+    method: Option<String>,
+    headers: Option<Map<String, Value>>,
+    /// JSON.
+    body: Option<Value>,
+    /// Hosts in the company's own network that may be asked.
+    #[serde(default)]
+    allow: Vec<String>,
+    /// Whether it is sent again when it is not known what became of it; absent: only where that is harmless, as of a `GET`.
+    repeat: Option<bool>,
+}
+
+pub(super) fn read(own: &BTreeMap<String, Value>, reading: &mut Reading<'_>) -> Option<Http> {
+    let keys: Keys = reading.keys(own)?;
+    let usual = if keys.body.is_some() { "POST" } else { "GET" };
+    let method = keys.method.unwrap_or_else(|| usual.to_owned()).to_uppercase();
+    if !["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"].contains(&method.as_str()) {
+        reading.wrong(
+            &["method"],
+            "not a method of HTTP",
+            "use GET, POST, PUT, PATCH or DELETE",
+        );
+    }
+    let starts_well = ["https://", "http://"]
+        .iter()
+        .any(|scheme| keys.url.starts_with(scheme));
+    let host = keys.url.split('/').nth(2).unwrap_or_default();
+    if !starts_well || host.is_empty() || host.contains("{{") || host.contains("{%") {
+        reading.wrong(
+            &["url"],
+            "must begin with a scheme and a host that are no template",
+            "write e.g. url = \"https://erp.example.ro/orders/{{ found.items[0].text|urlencode }}\"",
+        );
+    }
+    let is_harmless = ["GET", "HEAD", "PUT", "DELETE"].contains(&method.as_str());
+    let request = json!({"url": keys.url, "method": method, "headers": keys.headers, "body": keys.body});
+    let client = outside::Outside::new(keys.allow);
+    Some(Http {
+        request: reading.template("url", &request),
+        client,
+        repeats: keys.repeat.unwrap_or(is_harmless),
+    })
+}
+
+impl Http {
+    pub(super) async fn perform(&self, input: &Value, of: Of<'_>, _tools: &Tools) -> Result<Value, Failure> {
+        if of.is_again && !self.repeats {
+            return Err(Failure::lasting(
+                "it is not known whether the request arrived, and it is not sent twice; if that is harmless: repeat = true",
+            ));
+        }
+        let url = input["url"].as_str().unwrap_or_default();
+        let method: Method = input["method"].as_str().unwrap_or("GET").parse().unwrap_or(Method::GET);
+        let mut request = self
+            .client
+            .request(method, url)
+            .map_err(Failure::lasting)?
+            .header("idempotency-key", format!("{}-{}", of.run_id, of.position));
+        for (name, value) in input["headers"].as_object().into_iter().flatten() {
+            let name: HeaderName = name
+                .parse()
+                .map_err(|_| Failure::lasting(format!("{name:?} is no header")))?;
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let value = HeaderValue::try_from(value)
+                .map_err(|_| Failure::lasting(format!("the header {name} has a value that cannot be sent")))?;
+            request = request.header(name, value);
+        }
+        if !input["body"].is_null() {
+            request = request.json(&input["body"]);
+        }
+        let mut response = request.send().await.map_err(|error| unsent(&error))?;
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| unsent(&error))? {
+            if body.len() + chunk.len() > LONGEST {
+                return Err(Failure::lasting(format!("the answer is longer than {LONGEST} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if status.is_server_error() || status.as_u16() == 429 {
+            return Err(Failure::passing(format!("the answer is {status}")));
+        }
+        if !status.is_success() {
+            return Err(Failure::lasting(format!("the answer is {status}")));
+        }
+        let text = String::from_utf8_lossy(&body);
+        let body = serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.into_owned()));
+        Ok(json!({"status": status.as_u16(), "body": body}))
+    }
+}
+
+fn unsent(error: &reqwest::Error) -> Failure {
+    let what = if error.is_timeout() {
+        "it did not answer in time"
+    } else if error.is_connect() {
+        "it cannot be reached, or is in the company's own network, which `allow` does not name"
+    } else {
+        "the request broke off"
+    };
+    Failure::passing(what)
+}

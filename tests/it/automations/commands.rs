@@ -1,0 +1,82 @@
+//! What the command line says of rules.
+
+use super::{STOCK_ANSWER, Shop};
+use crate::support::database::Database;
+
+#[tokio::test]
+async fn a_rule_is_tried_out_without_effects() {
+    let shop = Shop::open(Database::sqlite(), STOCK_ANSWER).await;
+    let event = r#"{"event": "message.received", "message": {"content": "PH-1000 e pe stoc?"}}"#;
+    let said = shop.mirror.say(&["automations", "test", "--event", event]).expect(0);
+    assert!(said.stdout.starts_with("stock-answer: runs\n"), "{said:?}");
+    assert!(
+        said.stdout.contains("answer (reply) would do: ") && said.stdout.contains("10.888,79 lei"),
+        "{said:?}"
+    );
+    assert!(said.stdout.contains("ask (reply) is skipped"), "{said:?}");
+    let other = r#"{"event": "message.received", "message": {"content": "Salut"}}"#;
+    let said = shop.mirror.say(&["automations", "test", "--event", other]).expect(1);
+    assert!(said.stdout.contains("its condition does not hold"), "{said:?}");
+    let said = shop.mirror.say(&["automations", "test", "--event", "{"]).expect(2);
+    assert!(said.stderr.contains("not JSON"), "{said:?}");
+    let listed = shop.mirror.say(&["automations", "list"]).expect(0);
+    assert!(listed.stdout.contains("extract, stock, reply, reply"), "{listed:?}");
+    assert_eq!(
+        shop.mirror.database.value("SELECT count(*) FROM automation_runs").await,
+        "0"
+    );
+}
+
+#[tokio::test]
+async fn everything_wrong_with_rules_is_said_with_its_place() {
+    let shop = Shop::open(Database::sqlite(), "").await;
+    let text = std::fs::read_to_string(shop.mirror.config_path()).unwrap();
+    let lines = text.lines().count();
+    let rules = r#"[[automations]]
+name = "one"
+on = ["message.recieved"]
+when = "mesage.content == ''"
+max_age = "0s"
+[[automations.steps]]
+do = "replay"
+[[automations.steps]]
+do = "reply"
+text = "{{ message.content"
+[[automations.steps]]
+do = "stock"
+skus = "{{ x }}"
+connector = "crm"
+tries = 3
+[[automations]]
+name = "one"
+on = []
+"#;
+    shop.mirror.write_config(&format!("{text}\n{rules}"));
+    let said = shop.mirror.say(&["config", "show"]).expect(2);
+    for (line, what) in [
+        (
+            3,
+            "automations.0.on.0: not something that a rule can be asked about; use one of: message.received",
+        ),
+        (
+            4,
+            "automations.0.when: the expression reads `mesage`, which there is not",
+        ),
+        (5, "automations.0.max_age: too short"),
+        (
+            7,
+            "automations.0.steps.0.do: not something that a step does; use one of: extract",
+        ),
+        (10, "automations.0.steps.1.text: the template is not right"),
+        (15, "automations.0.steps.2.tries: unknown field `tries`"),
+        (17, "automations.1.name: another rule has this name"),
+        (18, "automations.1.on: names nothing to be asked about"),
+    ] {
+        let place = format!("config.toml:{}:", lines + 1 + line - 1);
+        let found = said
+            .stderr
+            .lines()
+            .any(|told| told.contains(&place) && told.contains(what));
+        assert!(found, "line {line}, {what}:\n{}", said.stderr);
+    }
+}
