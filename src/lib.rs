@@ -16,6 +16,7 @@
 //! | [`server`] | the admin listener: status page, JSON, session tokens, stock |
 //! | [`stock`] | what is on stock, as the company's own systems say: asked once for many, remembered for outages, written down for reports |
 //! | [`contacts`] | contacts kept the same in a CRM: the mapping, the three-way merge, what is done on both sides |
+//! | [`automation`] | rules at work: what they are asked about, what they decide, and steps that are done once |
 //! | [`listener`] | serving HTTP to whoever comes, with limits for every wait and for the number of connections |
 //! | [`webhooks`] | the public listener: events received, stored and applied; registering it at AllAI |
 //! | [`allai_connectors`] | a package of its own: ERPs and CRMs behind three small traits |
@@ -56,6 +57,13 @@
 //! 3. It is stored by the same upsert as a sweep's page. Each page says when it was asked for: a row that was stored otherwise
 //!    since is left alone ([`warehouse::Change::Doubtful`]) unless the API says that this one is newer, and is asked for again.
 //! 4. The events end in one transaction with what they alone tell ([`warehouse::Payload`]).
+//!
+//! # One question, end to end
+//!
+//! 1. Whoever stores a row that rules may be about notes a [`warehouse::Trigger`] in the same transaction, event or sweep.
+//! 2. [`automation::Automations`] asks the rules about it, and takes the trigger away in the transaction that adds their runs.
+//! 3. A run is claimed by lease, of each conversation one at a time. Each step is prepared, stored as intended where it has an effect,
+//!    performed, and stored as done; whoever goes on after a crash looks first whether the last one had its effect.
 //!
 //! # Invariants
 //!

@@ -22,11 +22,12 @@ impl Condition {
             });
             format!("the expression is not right: {}", told.collect::<Vec<_>>().join("; "))
         })?;
+        let bound = bound(source);
         let unknown = program
             .references()
             .variables()
             .into_iter()
-            .find(|name| !variables.contains(name))
+            .find(|name| !variables.contains(name) && !bound.contains(name))
             .map(str::to_owned);
         match unknown {
             Some(name) => Err(format!(
@@ -56,6 +57,16 @@ impl Condition {
             Err(error) => Err(kind(&error)),
         }
     }
+}
+
+/// The names that macros give to what they go through, as in `tags.exists(tag, …)`: the parsed expression does not tell them from others.
+fn bound(source: &str) -> Vec<&str> {
+    let macros = ["all(", "exists(", "exists_one(", "filter(", "map("];
+    let behind = macros.iter().flat_map(|name| source.split(name).skip(1));
+    behind
+        .filter_map(|rest| rest.split_once(','))
+        .map(|(name, _)| name.trim())
+        .collect()
 }
 
 /// What went wrong; the error's own text quotes values, which may be personal.

@@ -34,7 +34,8 @@ pub(super) async fn decide(
             continue;
         };
         let max_age = TimeDelta::from_std(rule.max_age).unwrap_or(TimeDelta::MAX);
-        if happened_at(&facts).is_some_and(|at| at < now - max_age) {
+        let happened = happened_at(&facts).unwrap_or(trigger.noted_at).min(trigger.noted_at);
+        if happened < now - max_age {
             continue;
         }
         let mut known = facts.known.clone();
@@ -75,7 +76,7 @@ fn once(trigger: &Trigger, happening: Happening) -> Trigger {
     );
     let mut trigger = trigger.clone();
     if is_once {
-        trigger.version = happening.name().to_owned();
+        happening.name().clone_into(&mut trigger.version);
     }
     trigger
 }

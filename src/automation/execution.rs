@@ -15,7 +15,7 @@ use crate::warehouse::{ClaimedRun, Error, RunEnd, RunState, StepRow, StepState};
 /// After how many seconds a step is tried again that was tried once, twice, …
 const WAITS: [u64; 6] = [1, 5, 30, 120, 600, 1_800];
 /// How long a run is claimed beyond the time that a step may take.
-const MARGIN: Duration = Duration::from_secs(60);
+const MARGIN: Duration = Duration::from_mins(1);
 /// A problem is kept up to so many bytes.
 const LONGEST_PROBLEM: usize = 1_000;
 

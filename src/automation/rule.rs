@@ -268,7 +268,7 @@ mod tests {
             account: "a".to_owned(),
             on: vec![Happening::MessageReceived],
             when: None,
-            max_age: Duration::from_secs(60),
+            max_age: Duration::from_mins(1),
             cooldown: Duration::ZERO,
             max_per_hour: 1,
             dry_run: false,

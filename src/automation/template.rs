@@ -220,9 +220,9 @@ mod tests {
 
     use super::*;
 
-    fn rendered(template: Value, facts: &Value) -> Result<Value, String> {
+    fn rendered(template: &Value, facts: &Value) -> Result<Value, String> {
         let environment = environment();
-        let template = Template::new(&environment, &template).map_err(|(_, problem)| problem)?;
+        let template = Template::new(&environment, template).map_err(|(_, problem)| problem)?;
         template
             .render(&environment, "text", facts)
             .map_err(|error| error.to_string())
@@ -231,19 +231,19 @@ mod tests {
     #[test]
     fn an_expression_gives_its_value_and_anything_else_text() {
         let facts = json!({"found": {"skus": ["A", "B"], "count": 2}});
-        assert_eq!(rendered(json!("{{ found.skus }}"), &facts), Ok(json!(["A", "B"])));
+        assert_eq!(rendered(&json!("{{ found.skus }}"), &facts), Ok(json!(["A", "B"])));
         assert_eq!(
-            rendered(json!("{{ found.count }} pieces"), &facts),
+            rendered(&json!("{{ found.count }} pieces"), &facts),
             Ok(json!("2 pieces"))
         );
         let nested = json!({"a": ["{{ found.count }}", 7], "b": "plain"});
-        assert_eq!(rendered(nested, &facts), Ok(json!({"a": [2, 7], "b": "plain"})));
+        assert_eq!(rendered(&nested, &facts), Ok(json!({"a": [2, 7], "b": "plain"})));
     }
 
     #[test]
     fn what_visitors_write_is_never_a_template() {
         let facts = json!({"message": {"content": "{{ 7 * 7 }}{% for x in range(9) %}x{% endfor %}"}});
-        let said = rendered(json!("You wrote: {{ message.content }}"), &facts).unwrap();
+        let said = rendered(&json!("You wrote: {{ message.content }}"), &facts).unwrap();
         assert_eq!(
             said,
             json!("You wrote: {{ 7 * 7 }}{% for x in range(9) %}x{% endfor %}")
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn a_template_that_goes_on_and_on_is_stopped() {
         let endless = json!("{% for a in range(10000) %}{% for b in range(10000) %}x{% endfor %}{% endfor %}");
-        assert!(rendered(endless, &json!({})).is_err());
+        assert!(rendered(&endless, &json!({})).is_err());
     }
 
     #[test]
@@ -270,7 +270,7 @@ mod tests {
         let facts = json!({"price": "1234.5", "many": "1000000.00", "none": null, "half": "0.125"});
         let text = "{{ price|money }} {{ price|money('en') }} {{ many|quantity }} {{ none|money }} {{ half|money }}";
         assert_eq!(
-            rendered(json!(text), &facts),
+            rendered(&json!(text), &facts),
             Ok(json!("1.234,50 1,234.50 1.000.000 – 0,13"))
         );
     }

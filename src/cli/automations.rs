@@ -1,6 +1,7 @@
 //! `allai-sync automations`: the rules, what they did, and what they would do.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -244,7 +245,7 @@ fn one(whole: &Whole) -> String {
         run.created_at.format("%Y-%m-%d %H:%M:%S"),
     );
     if let Some(problem) = &run.problem {
-        text += &format!("  {}\n", output::harmless(problem));
+        let _ = writeln!(text, "  {}", output::harmless(problem));
     }
     for step in steps {
         text += &format!(
@@ -262,7 +263,7 @@ fn one(whole: &Whole) -> String {
             ("problem", &step.problem),
         ] {
             if let Some(value) = value {
-                text += &format!("     {what}: {}\n", output::harmless(value));
+                let _ = writeln!(text, "     {what}: {}", output::harmless(value));
             }
         }
     }
@@ -372,8 +373,9 @@ fn describe(name: &str, rehearsed: &Rehearsed) -> String {
         } else {
             format!("gives: {}", step["output"])
         };
-        text += &format!(
-            "  {} ({}) {}\n",
+        let _ = writeln!(
+            text,
+            "  {} ({}) {}",
             step["step"].as_str().unwrap_or_default(),
             step["do"].as_str().unwrap_or_default(),
             output::harmless(&what)

@@ -116,6 +116,7 @@ fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NaiveTime, D::Erro
     NaiveTime::parse_from_str(&word, "%H:%M").map_err(|_| serde::de::Error::custom("not a time, e.g. \"09:00\""))
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
 fn write_time<S: serde::Serializer>(time: &NaiveTime, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&time.format("%H:%M"))
 }
@@ -135,6 +136,10 @@ pub(super) fn validate(config: &Config, at: &KeyPath, report: &mut Report) {
     let mut names: Vec<&str> = Vec::new();
     for (index, section) in config.automations.iter().enumerate() {
         let at = at.join(index.to_string());
+        if section.name.is_empty() && section.on.is_empty() && section.steps.is_empty() {
+            report.warn(format!("{at} is empty, and does nothing"));
+            continue;
+        }
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
         if section.name.is_empty() {
             report.missing(&at.join("name"), "missing", "add e.g. name = \"stock-answer\"");

@@ -479,7 +479,8 @@ fn what_show_prints_is_a_configuration_that_shows_the_same() {
     let setup = Setup::with(&format!(
         "{}\n[accounts.main.webhook]\nsecret = \"{SECRET}\"\n[connectors.erp]\nkind = \"odoo\"\n\
          url = \"https://erp.example.com\"\ndatabase = \"erp\"\nusername = \"sync\"\npassword = \"{SECRET}\"\ncompany = 2\n\
-         [[automations]]\nname = \"greet\"\n",
+         [[automations]]\nname = \"greet\"\non = [\"conversation.started\"]\n\
+         [[automations.steps]]\ndo = \"reply\"\ntext = \"Bun venit!\"\n",
         account("contacts.fields = [\"id\", \"name\"]")
     ));
     let first = setup.show();

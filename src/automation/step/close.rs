@@ -25,7 +25,7 @@ struct Keys {
 pub(super) fn read(own: &BTreeMap<String, Value>, reading: &mut Reading<'_>) -> Option<Close> {
     let keys: Keys = reading.keys(own)?;
     Some(Close {
-        resolution: reading.template("resolution", &keys.resolution.unwrap_or_default()),
+        resolution: reading.template(&["resolution"], &keys.resolution.unwrap_or_default()),
     })
 }
 

@@ -39,7 +39,7 @@ pub(super) fn read(own: &BTreeMap<String, Value>, reading: &mut Reading<'_>) -> 
     let change = json!({"name": keys.name, "email": keys.email, "phone": keys.phone, "add_tags": keys.add_tags,
         "remove_tags": keys.remove_tags, "custom_fields": keys.custom_fields});
     Some(Contact {
-        change: reading.template("change", &change),
+        change: reading.template(&[], &change),
     })
 }
 

@@ -59,7 +59,7 @@ pub(super) fn read(own: &BTreeMap<String, Value>, reading: &mut Reading<'_>) -> 
     }
     let record = json!({"key": keys.key, "fields": keys.fields});
     Some(Crm {
-        record: reading.template("fields", &record),
+        record: reading.template(&[], &record),
         connector: keys.connector,
         entity,
     })

@@ -46,7 +46,7 @@ struct Keys {
 pub(super) fn read(own: &std::collections::BTreeMap<String, Value>, reading: &mut Reading<'_>) -> Option<Extract> {
     let keys: Keys = reading.keys(own)?;
     let from = keys.from.unwrap_or_else(|| json!("{{ message.content }}"));
-    let from = reading.template("from", &from);
+    let from = reading.template(&["from"], &from);
     let way = match (keys.pattern, keys.catalogue) {
         (Some(pattern), None) => match regex::RegexBuilder::new(&pattern).size_limit(LARGEST).build() {
             Ok(pattern) => Way::Pattern(pattern),

@@ -68,7 +68,7 @@ pub(super) fn read(own: &BTreeMap<String, Value>, reading: &mut Reading<'_>) -> 
     let request = json!({"url": keys.url, "method": method, "headers": keys.headers, "body": keys.body});
     let client = outside::Outside::new(keys.allow);
     Some(Http {
-        request: reading.template("url", &request),
+        request: reading.template(&[], &request),
         client,
         repeats: keys.repeat.unwrap_or(is_harmless),
     })

@@ -27,7 +27,7 @@ use super::rule::{Misfit, Placed};
 use super::template::{Template, Unrenderable};
 use super::tools::Tools;
 use crate::allai;
-use crate::config::{Config, duration};
+use crate::config::{self, Config, duration};
 use crate::warehouse;
 
 /// The keys that every step may have.
@@ -196,6 +196,14 @@ impl Step {
     }
 }
 
+/// What every step may say.
+struct Common {
+    when: Option<Condition>,
+    timeout: Duration,
+    attempts: u32,
+    goes_on: bool,
+}
+
 /// What reads a step's own keys.
 pub(super) struct Reading<'a> {
     environment: &'a Environment<'static>,
@@ -209,10 +217,10 @@ impl Reading<'_> {
         self.misfits.push(Misfit::new(key, problem, remedy));
     }
 
-    /// A value with templates in it.
-    fn template(&mut self, key: &str, value: &Value) -> Template {
+    /// A value with templates in it: that of a key, or an object of several.
+    fn template(&mut self, key: &[&str], value: &Value) -> Template {
         Template::new(self.environment, value).unwrap_or_else(|(path, problem)| {
-            let mut misfit = Misfit::new(&[key], problem, "");
+            let mut misfit = Misfit::new(key, problem, "");
             misfit.key.extend(path);
             self.misfits.push(misfit);
             Template::Plain(Value::Null)
@@ -221,7 +229,7 @@ impl Reading<'_> {
 
     /// Checks that there is a connector of this name that can do `what`.
     fn connector(&mut self, name: &str, what: &str, can: impl Fn(&dyn connectors::Connector) -> bool) {
-        let connector = self.config.connectors.get(name).map(|section| section.connect());
+        let connector = self.config.connectors.get(name).map(config::Connector::connect);
         match connector {
             None => {
                 let known: Vec<&str> = self.config.connectors.keys().map(String::as_str).collect();
@@ -239,6 +247,44 @@ impl Reading<'_> {
             // What is wrong with it is said where it is.
             Some(_) => {}
         }
+    }
+
+    /// The keys that every step may have; its conditions may read `variables`.
+    fn common(&mut self, table: &BTreeMap<String, Value>, variables: &[&str]) -> Common {
+        let mut common = Common {
+            when: None,
+            timeout: TIMEOUT,
+            attempts: ATTEMPTS,
+            goes_on: false,
+        };
+        match table.get("when") {
+            None => {}
+            Some(Value::String(source)) => match Condition::new(source, variables) {
+                Ok(condition) => common.when = Some(condition),
+                Err(problem) => self.wrong(&["when"], problem, ""),
+            },
+            Some(_) => self.wrong(&["when"], "expected an expression", "write it in quotes"),
+        }
+        if let Some(value) = table.get("timeout") {
+            match duration::deserialize(value) {
+                Ok(timeout) if !timeout.is_zero() && timeout <= LONGEST_TIMEOUT => common.timeout = timeout,
+                _ => self.wrong(&["timeout"], "not a time up to 5m", "write e.g. \"10s\""),
+            }
+        }
+        if let Some(value) = table.get("attempts") {
+            let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+            if let Some(number @ 1..=MOST_ATTEMPTS) = number {
+                common.attempts = number;
+            } else {
+                self.wrong(&["attempts"], format!("not a number from 1 to {MOST_ATTEMPTS}"), "");
+            }
+        }
+        match table.get("on_error").map(Value::as_str) {
+            None | Some(Some("stop")) => {}
+            Some(Some("continue")) => common.goes_on = true,
+            Some(_) => self.wrong(&["on_error"], "not a known value", "use \"stop\" or \"continue\""),
+        }
+        common
     }
 
     /// The keys of one kind of step.
@@ -300,48 +346,7 @@ pub(super) fn read(
     }
     let mut variables: Vec<&str> = facts::NAMES.to_vec();
     variables.extend(before.iter().map(|step| step.name.as_str()));
-    let when = match table.get("when") {
-        None => None,
-        Some(Value::String(source)) => match Condition::new(source, &variables) {
-            Ok(condition) => Some(condition),
-            Err(problem) => {
-                reading.wrong(&["when"], problem, "");
-                None
-            }
-        },
-        Some(_) => {
-            reading.wrong(&["when"], "expected an expression", "write it in quotes");
-            None
-        }
-    };
-    let timeout = match table.get("timeout") {
-        None => TIMEOUT,
-        Some(value) => match duration::deserialize(value) {
-            Ok(timeout) if !timeout.is_zero() && timeout <= LONGEST_TIMEOUT => timeout,
-            _ => {
-                reading.wrong(&["timeout"], "not a time up to 5m", "write e.g. \"10s\"");
-                TIMEOUT
-            }
-        },
-    };
-    let attempts = match table.get("attempts") {
-        None => ATTEMPTS,
-        Some(value) => match value.as_u64().and_then(|number| u32::try_from(number).ok()) {
-            Some(number @ 1..=MOST_ATTEMPTS) => number,
-            _ => {
-                reading.wrong(&["attempts"], format!("not a number from 1 to {MOST_ATTEMPTS}"), "");
-                ATTEMPTS
-            }
-        },
-    };
-    let goes_on = match table.get("on_error").map(Value::as_str) {
-        None | Some(Some("stop")) => false,
-        Some(Some("continue")) => true,
-        Some(_) => {
-            reading.wrong(&["on_error"], "not a known value", "use \"stop\" or \"continue\"");
-            false
-        }
-    };
+    let common = reading.common(table, &variables);
     let own: BTreeMap<String, Value> = table
         .iter()
         .filter(|(key, _)| !COMMON.contains(&key.as_str()))
@@ -369,10 +374,10 @@ pub(super) fn read(
     match step {
         Some(step) if reading.misfits.is_empty() => Ok(Placed {
             name: if name.is_empty() { format!("step{index}") } else { name },
-            when,
-            timeout,
-            attempts,
-            goes_on,
+            when: common.when,
+            timeout: common.timeout,
+            attempts: common.attempts,
+            goes_on: common.goes_on,
             step,
         }),
         _ => Err(reading.misfits),

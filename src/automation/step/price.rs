@@ -55,7 +55,7 @@ pub(super) fn read(own: &BTreeMap<String, Value>, reading: &mut Reading<'_>) -> 
     }
     let asked = json!({"items": keys.items, "quantity": keys.quantity, "price_list": keys.price_list});
     Some(Price {
-        asked: reading.template("items", &asked),
+        asked: reading.template(&[], &asked),
         connector: keys.connector,
         vat: vat.unwrap_or_default(),
     })

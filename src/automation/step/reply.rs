@@ -50,7 +50,7 @@ pub(super) fn read(own: &BTreeMap<String, Value>, reading: &mut Reading<'_>) -> 
     // The two together: what is kept of the step is what was said, and as whom.
     let both = json!({"text": keys.text, "role": keys.role});
     Some(Reply {
-        text: reading.template("text", &both),
+        text: reading.template(&[], &both),
     })
 }
 

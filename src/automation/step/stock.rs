@@ -36,7 +36,7 @@ pub(super) fn read(own: &BTreeMap<String, Value>, reading: &mut Reading<'_>) -> 
         reading.wrong(&["skus"], "no connector knows stock", "add one, e.g. [connectors.erp]");
     }
     Some(Stock {
-        skus: reading.template("skus", &keys.skus),
+        skus: reading.template(&["skus"], &keys.skus),
         connector: keys.connector,
     })
 }

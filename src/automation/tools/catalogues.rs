@@ -52,24 +52,24 @@ impl Catalogues {
 
     /// The catalogue of a connector: one that is old is better than none. Many who ask at once are one reading.
     pub(in crate::automation) async fn of(&self, name: &str) -> Result<Arc<Catalogue>, Failure> {
-        let shelf = Arc::clone(self.read.lock().await.entry(name.to_owned()).or_default());
-        let mut shelf = shelf.lock().await;
+        let place = Arc::clone(self.read.lock().await.entry(name.to_owned()).or_default());
+        let mut kept = place.lock().await;
         let now = self.clock.monotonic();
-        if now >= shelf.due_at || (shelf.catalogue.is_none() && shelf.problem.is_none()) {
+        if now >= kept.due_at || (kept.catalogue.is_none() && kept.problem.is_none()) {
             match self.read(name).await {
                 Ok(catalogue) => {
-                    shelf.catalogue = Some(Arc::new(catalogue));
-                    shelf.due_at = now + FRESH;
-                    shelf.problem = None;
+                    kept.catalogue = Some(Arc::new(catalogue));
+                    kept.due_at = now + FRESH;
+                    kept.problem = None;
                 }
                 Err(problem) => {
                     tracing::warn!(connector.name = name, "its products could not be read: {problem}");
-                    shelf.due_at = now + AGAIN;
-                    shelf.problem = Some(problem);
+                    kept.due_at = now + AGAIN;
+                    kept.problem = Some(problem);
                 }
             }
         }
-        match (&shelf.catalogue, &shelf.problem) {
+        match (&kept.catalogue, &kept.problem) {
             (Some(catalogue), _) => Ok(Arc::clone(catalogue)),
             (None, Some(problem)) => Err(problem.clone()),
             (None, None) => Err(Failure::passing("the products are not read yet")),

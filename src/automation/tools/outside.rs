@@ -22,6 +22,10 @@ pub(in crate::automation) struct Outside {
 }
 
 impl Outside {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is neither AllAI nor a system of the company"
+    )]
     pub(in crate::automation) fn new(allowed: Vec<String>) -> Self {
         let allowed = Arc::new(allowed);
         let client = Client::builder()
@@ -112,8 +116,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     match (first, second) {
         // NAT64, and 6to4 whose IPv4 address is in front.
         (0x64, 0xff9b) => is_public_v4(inner()),
-        (0x2002, _) => false,
-        (0x2001, 0xdb8 | 0..=0x1ff) => false,
+        (0x2002, _) | (0x2001, 0xdb8 | 0..=0x1ff) => false,
         // Global unicast, and nothing else.
         (0x2000..=0x3fff, _) => true,
         _ => false,

@@ -31,7 +31,7 @@ async fn a_rule_is_tried_out_without_effects() {
 async fn everything_wrong_with_rules_is_said_with_its_place() {
     let shop = Shop::open(Database::sqlite(), "").await;
     let text = std::fs::read_to_string(shop.mirror.config_path()).unwrap();
-    let lines = text.lines().count();
+    let lines = format!("{text}\n").lines().count();
     let rules = r#"[[automations]]
 name = "one"
 on = ["message.recieved"]
@@ -72,7 +72,7 @@ on = []
         (17, "automations.1.name: another rule has this name"),
         (18, "automations.1.on: names nothing to be asked about"),
     ] {
-        let place = format!("config.toml:{}:", lines + 1 + line - 1);
+        let place = format!("config.toml:{}:", lines + line);
         let found = said
             .stderr
             .lines()
