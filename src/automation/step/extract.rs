@@ -112,7 +112,7 @@ fn matched(pattern: &Regex, text: &str) -> Value {
     json!({"found": !items.is_empty(), "skus": skus, "items": items, "quantity": quantity, "ambiguous": []})
 }
 
-fn told(mentions: &[Mention]) -> Value {
+fn told(mentions: &[Mention<'_>]) -> Value {
     let (mut items, mut skus, mut ambiguous) = (Vec::new(), Vec::<String>::new(), Vec::new());
     for mention in mentions {
         let quantity = mention.quantity.map(|quantity| quantity.normalize().to_string());

@@ -78,7 +78,7 @@ async fn a_full_disk_loses_what_was_not_committed_and_no_more() {
     let mut writer = place.writer().await;
     store(&mut writer, 0).await.unwrap();
     writer.commit(Some("one page")).await.unwrap();
-    place.pragma("max_page_count = 200").await;
+    place.pragma("max_page_count = 240").await;
     let mut stored = 0;
     let error = loop {
         if let Err(error) = store(&mut writer, 1 + stored).await {

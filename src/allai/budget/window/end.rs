@@ -26,7 +26,7 @@ impl Window {
         let round = ROUND_LENGTHS
             .into_iter()
             .map(Duration::from_secs)
-            .find(|round| (*round - ROUNDING..=*round + 2 * ROUNDING).contains(&length))
+            .find(|round| (*round..=*round + 3 * ROUNDING).contains(&(length + ROUNDING)))
             .filter(|_| self.distrust == 0);
         Some(round.unwrap_or(length).max(self.outlasted))
     }
