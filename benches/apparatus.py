@@ -5,6 +5,7 @@ import os
 import pwd
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -146,6 +147,76 @@ class Tryton:
     def __exit__(self, *_):
         self.server.kill()
         self.server.wait()
+
+
+class Sandbox:
+    """`allai-sync sandbox` with these options, and visitors who write."""
+
+    def __init__(self, program, folder, **options):
+        self.port = free_port()
+        self.base_url = f"http://127.0.0.1:{self.port}/v2"
+        self.words = [str(program), "sandbox", "--listen", f"127.0.0.1:{self.port}", "--contacts", "50", "--conversations", "10"]
+        for name, value in options.items():
+            self.words += ["--" + name.replace("_", "-"), str(value)]
+        self.log = folder / "sandbox.log"
+
+    def __enter__(self):
+        with open(self.log, "w") as said:
+            self.server = subprocess.Popen(self.words, stdout=said, stderr=said)
+        wait_for_port(self.port)
+        while "everything" not in self.log.read_text():
+            time.sleep(0.01)
+        self.key = next(line.split()[1] for line in self.log.read_text().splitlines() if line.strip().startswith("everything"))
+        return self
+
+    def __exit__(self, *_):
+        self.server.kill()
+        self.server.wait()
+
+    def call(self, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+        with urllib.request.urlopen(urllib.request.Request(self.base_url + path, data, headers)) as answer:
+            return json.load(answer)
+
+    def register(self, url, secret):
+        self.call("/webhooks", {"url": url, "events": ["message.received"], "secret": secret})
+
+    def wait_for_syncs(self, file):
+        for _ in range(3_000):
+            connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+            try:
+                if connection.execute("SELECT count(*) FROM sync_runs WHERE resource = 'messages'").fetchone()[0]:
+                    return
+            except sqlite3.OperationalError:
+                pass
+            finally:
+                connection.close()
+            time.sleep(0.02)
+        raise Failed("the first sync does not end")
+
+    def ask(self, question, count, every):
+        """Asks in a new conversation each time; yields how many milliseconds each answer took that was given once."""
+        waits, threads = [], []
+
+        def one():
+            conversation = self.call("/conversations", {"chatbot_id": "cb", "visitor": {"name": "Ana"}, "channel": "api"})["id"]
+            begun = time.monotonic()
+            self.call(f"/conversations/{conversation}/messages", {"content": question, "role": "visitor", "type": "text"})
+            while time.monotonic() < begun + 20:
+                page = self.call(f"/conversations/{conversation}/messages?limit=100")
+                rows = page if isinstance(page, list) else next(rows for rows in page.values() if isinstance(rows, list))
+                if any(row["role"] == "agent" for row in rows):
+                    waits.append((time.monotonic() - begun) * 1_000)
+                    return
+
+        for _ in range(count):
+            threads.append(threading.Thread(target=one))
+            threads[-1].start()
+            time.sleep(every)
+        for thread in threads:
+            thread.join()
+        return waits
 
 
 def postgres_programs():

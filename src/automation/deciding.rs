@@ -8,13 +8,15 @@ use super::facts::Facts;
 use super::rule::{Happening, Rule};
 use crate::warehouse::{Error, NewRun, RunState, Subject, Trigger, Warehouse};
 
-/// The runs that rules want of a trigger; a rule that cannot be asked says why in a run that is skipped.
+/// The runs that rules want of a trigger; a rule that cannot be asked says why in a run that is skipped. It is `now` here, and
+/// `server_now` by the API's clock.
 pub(super) async fn decide(
     rules: &[&Rule],
     warehouse: &Warehouse,
     account: &str,
     trigger: &Trigger,
     now: DateTime<Utc>,
+    server_now: DateTime<Utc>,
 ) -> Result<Vec<NewRun>, Error> {
     if !rules
         .iter()
@@ -34,8 +36,8 @@ pub(super) async fn decide(
             continue;
         };
         let max_age = TimeDelta::from_std(rule.max_age).unwrap_or(TimeDelta::MAX);
-        let happened = happened_at(&facts).unwrap_or(trigger.noted_at).min(trigger.noted_at);
-        if happened < now - max_age {
+        let is_old = |at: DateTime<Utc>, now: DateTime<Utc>| now - at > max_age;
+        if is_old(trigger.noted_at, now) || happened_at(&facts).is_some_and(|at| is_old(at, server_now)) {
             continue;
         }
         let mut known = facts.known.clone();

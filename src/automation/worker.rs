@@ -109,13 +109,21 @@ impl Automations {
             return Ok(LOOK_EVERY);
         }
         let most = u32::try_from(AT_ONCE - self.tasks.len()).unwrap_or(1);
-        for run in shared.claim(most).await? {
-            let shared = Arc::clone(shared);
-            self.tasks.spawn(async move { shared.go_on(run).await });
-        }
         let due = shared.warehouse().next_run_due(&shared.account).await?;
-        let wait = due.map(|due| (due - shared.clock.now()).to_std().unwrap_or_default());
+        let others: Vec<String> = shared.warehouse().run_holders(&shared.account).await?;
+        let others: Vec<String> = others
+            .into_iter()
+            .filter(|other| other != shared.holder.as_str())
+            .collect();
+        let now = shared.clock.now();
+        if due.is_some_and(|due| due <= now) || !others.is_empty() {
+            for run in shared.claim(&others, most).await? {
+                let shared = Arc::clone(shared);
+                self.tasks.spawn(async move { shared.go_on(run).await });
+            }
+        }
         // One that is due and was not claimed waits for another of its conversation.
+        let wait = due.map(|due| (due - now).to_std().unwrap_or_default());
         Ok(wait
             .filter(|wait| !wait.is_zero())
             .unwrap_or(LOOK_EVERY)
@@ -135,7 +143,8 @@ impl Shared {
         for trigger in &triggers {
             let now = self.clock.now();
             // One at a time: what a rule did about one counts for the next.
-            let runs = decide(&rules, self.warehouse(), &self.account, trigger, now).await?;
+            let server_now = self.tools.client.server_now();
+            let runs = decide(&rules, self.warehouse(), &self.account, trigger, now, server_now).await?;
             self.warehouse()
                 .add_runs(&self.account, std::slice::from_ref(trigger), &runs)
                 .await?;
@@ -143,13 +152,11 @@ impl Shared {
         Ok(!triggers.is_empty())
     }
 
-    async fn claim(&self, most: u32) -> Result<Vec<ClaimedRun>, Error> {
+    /// Claims due runs, those too of programs among `others` that are dead.
+    async fn claim(&self, others: &[String], most: u32) -> Result<Vec<ClaimedRun>, Error> {
         let is_alone = matches!(self.warehouse(), Warehouse::Sqlite(_));
-        let holders = self.warehouse().run_holders(&self.account).await?;
-        let dead: Vec<String> = holders
-            .into_iter()
-            .filter(|holder| holder != self.holder.as_str() && (is_alone || Holder::is_dead(holder)))
-            .collect();
+        let dead = others.iter().filter(|other| is_alone || Holder::is_dead(other));
+        let dead: Vec<String> = dead.cloned().collect();
         self.warehouse()
             .claim_runs(&self.account, self.holder.as_str(), LEASE, &dead, most)
             .await

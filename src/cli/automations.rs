@@ -276,13 +276,7 @@ impl Replay {
         let mut replayed = 0;
         for account in accounts(config) {
             let ids = if self.all_dead {
-                let dead = RunFilter {
-                    state: Some(RunState::Dead),
-                    most: u32::MAX,
-                    ..RunFilter::default()
-                };
-                let runs = app.warehouse.automation_runs(&account, &dead).await?;
-                runs.into_iter().map(|run| run.id).collect()
+                app.warehouse.dead_runs(&account).await?
             } else {
                 self.ids.clone()
             };

@@ -4,6 +4,7 @@
 //! function here and a line in `router`; one that changes something takes an `Authorized`.
 
 mod authorized;
+mod automations;
 mod chart;
 mod jobs;
 mod page;
@@ -277,6 +278,9 @@ fn router(admin: Admin) -> Router {
         .route("/api/v1/session-token", post(session_tokens::issue))
         .route("/api/v1/webhooks/{account}/events", get(webhooks::events))
         .route("/api/v1/webhooks/{account}/replay", post(webhooks::replay))
+        .route("/api/v1/automations/{account}/runs", get(automations::runs))
+        .route("/api/v1/automations/{account}/runs/{id}", get(automations::run))
+        .route("/api/v1/automations/{account}/replay", post(automations::replay))
         .fallback(|| async {
             (
                 StatusCode::NOT_FOUND,

@@ -7,7 +7,7 @@ use allai_connectors::{Entity, Fields, Key};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Failure, Of, Reading};
+use super::{Failure, Reading};
 use crate::automation::template::Template;
 use crate::automation::tools::Tools;
 
@@ -66,7 +66,7 @@ pub(super) fn read(own: &BTreeMap<String, Value>, reading: &mut Reading<'_>) -> 
 }
 
 impl Crm {
-    pub(super) async fn perform(&self, input: &Value, _of: Of<'_>, tools: &Tools) -> Result<Value, Failure> {
+    pub(super) async fn perform(&self, input: &Value, tools: &Tools) -> Result<Value, Failure> {
         let connector = tools.connector(&self.connector)?;
         let crm = connector
             .crm()

@@ -1,19 +1,20 @@
 //! `do = "http"`: sends a request. Gives `status`, and `body`, as JSON where it is.
 //!
 //! What an address says comes from a chat as often as not: nothing inside the company's own network is asked, unless
-//! `allow` names it. Each request carries an `Idempotency-Key` that is the same whenever it is tried
+//! `allow` names it. What of the address and the headers is no template stays in the configuration, since it may be a secret: it
+//! is not kept with the run. Each request carries an `Idempotency-Key` that is the same whenever it is tried
 //! (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>).
 
 use std::collections::BTreeMap;
 
 use reqwest::Method;
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Failure, Of, Reading};
 use crate::automation::template::Template;
-use crate::automation::tools::{Tools, outside};
+use crate::automation::tools::outside::Outside;
 
 /// So much of an answer is read.
 const LONGEST: usize = 256 * 1024;
@@ -21,8 +22,13 @@ const LONGEST: usize = 256 * 1024;
 /// The step.
 #[derive(Debug)]
 pub(in crate::automation) struct Http {
+    /// What of it is made of templates: the rest of the address, and the body.
     pub(super) request: Template,
-    client: outside::Outside,
+    /// The beginning of the address.
+    base: String,
+    method: Method,
+    headers: HeaderMap,
+    client: Outside,
     repeats: bool,
 }
 
@@ -32,7 +38,9 @@ struct Keys {
     url: String,
     /// `POST`, if there is a body; else `GET`.
     method: Option<String>,
-    headers: Option<Map<String, Value>>,
+    /// No templates.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
     /// JSON.
     body: Option<Value>,
     /// Hosts in the company's own network that may be asked.
@@ -45,14 +53,23 @@ struct Keys {
 pub(super) fn read(own: &BTreeMap<String, Value>, reading: &mut Reading<'_>) -> Option<Http> {
     let keys: Keys = reading.keys(own)?;
     let usual = if keys.body.is_some() { "POST" } else { "GET" };
-    let method = keys.method.unwrap_or_else(|| usual.to_owned()).to_uppercase();
-    if !["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"].contains(&method.as_str()) {
+    let wanted = keys.method.unwrap_or_else(|| usual.to_owned()).to_uppercase();
+    let known = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+    ];
+    let Some(method) = known.into_iter().find(|method| method.as_str() == wanted) else {
         reading.wrong(
             &["method"],
             "not a method of HTTP",
             "use GET, POST, PUT, PATCH or DELETE",
         );
-    }
+        return None;
+    };
     let starts_well = ["https://", "http://"]
         .iter()
         .any(|scheme| keys.url.starts_with(scheme));
@@ -64,39 +81,46 @@ pub(super) fn read(own: &BTreeMap<String, Value>, reading: &mut Reading<'_>) -> 
             "write e.g. url = \"https://erp.example.ro/orders/{{ found.items[0].text|urlencode }}\"",
         );
     }
-    let is_harmless = ["GET", "HEAD", "PUT", "DELETE"].contains(&method.as_str());
-    let request = json!({"url": keys.url, "method": method, "headers": keys.headers, "body": keys.body});
-    let client = outside::Outside::new(keys.allow);
+    let mut headers = HeaderMap::new();
+    for (name, value) in &keys.headers {
+        let header = name.parse::<HeaderName>().ok().zip(HeaderValue::try_from(value).ok());
+        if let Some((name, value)) = header.filter(|_| !value.contains("{{")) {
+            headers.insert(name, value);
+        } else {
+            let problem = "not a header with a plain value";
+            reading.wrong(&["headers", name], problem, "headers are no templates");
+        }
+    }
+    let first = ["{{", "{%", "{#"].iter().filter_map(|mark| keys.url.find(mark)).min();
+    let (base, rest) = keys.url.split_at(first.unwrap_or(keys.url.len()));
+    let request = json!({"url": rest, "body": keys.body});
     Some(Http {
         request: reading.template(&[], &request),
-        client,
-        repeats: keys.repeat.unwrap_or(is_harmless),
+        base: base.to_owned(),
+        repeats: keys.repeat.unwrap_or_else(|| method.is_idempotent()),
+        method,
+        headers,
+        client: Outside::new(keys.allow),
     })
 }
 
 impl Http {
-    pub(super) async fn perform(&self, input: &Value, of: Of<'_>, _tools: &Tools) -> Result<Value, Failure> {
+    pub(super) async fn perform(&self, input: &Value, of: Of<'_>) -> Result<Value, Failure> {
         if of.is_again && !self.repeats {
             return Err(Failure::lasting(
                 "it is not known whether the request arrived, and it is not sent twice; if that is harmless: repeat = true",
             ));
         }
-        let url = input["url"].as_str().unwrap_or_default();
-        let method: Method = input["method"].as_str().unwrap_or("GET").parse().unwrap_or(Method::GET);
+        let rest = match &input["url"] {
+            Value::String(rest) => rest.clone(),
+            rest => rest.to_string(),
+        };
         let mut request = self
             .client
-            .request(method, url)
+            .request(self.method.clone(), &format!("{}{rest}", self.base))
             .map_err(Failure::lasting)?
-            .header("idempotency-key", format!("{}-{}", of.run_id, of.position));
-        for (name, value) in input["headers"].as_object().into_iter().flatten() {
-            let name: HeaderName = name
-                .parse()
-                .map_err(|_| Failure::lasting(format!("{name:?} is no header")))?;
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            let value = HeaderValue::try_from(value)
-                .map_err(|_| Failure::lasting(format!("the header {name} has a value that cannot be sent")))?;
-            request = request.header(name, value);
-        }
+            .header("idempotency-key", format!("{}-{}", of.run_id, of.position))
+            .headers(self.headers.clone());
         if !input["body"].is_null() {
             request = request.json(&input["body"]);
         }

@@ -189,9 +189,9 @@ impl Step {
             Self::Price(step) => step.perform(input, tools).await,
             Self::Reply(step) => step.perform(input, of, tools).await,
             Self::Contact(step) => step.perform(input, of, tools).await,
-            Self::Crm(step) => step.perform(input, of, tools).await,
+            Self::Crm(step) => step.perform(input, tools).await,
             Self::Close(step) => step.perform(input, of, tools).await,
-            Self::Http(step) => step.perform(input, of, tools).await,
+            Self::Http(step) => step.perform(input, of).await,
         }
     }
 }

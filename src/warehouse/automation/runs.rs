@@ -1,7 +1,7 @@
 //! The runs of rules: which there are, whose turn it is, and how they ended.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::Warehouse;
 use super::super::error::{Doing as _, Error};
@@ -11,7 +11,7 @@ use super::super::values::{List, Stamp};
 use super::triggers::{Trigger, take_in};
 
 /// How a run stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunState {
     /// It waits for its turn, or for its next try.
@@ -167,7 +167,7 @@ const VOLUME: Statement = Statement::shared(
      AND status <> 'skipped'), (SELECT max(created_at) FROM automation_runs WHERE account = $1 AND conversation_id = $4 \
      AND conversation_id <> '' AND rule = $2 AND status <> 'skipped')",
 );
-// In each conversation one at a time, the first first. A dead program's are free at once, another's when it has given no sign of
+// Of each rule in each conversation one at a time, the first first. A dead program's are free at once, another's when it has given no sign of
 // life for so long.
 macro_rules! claim {
     ($dead:literal) => {
@@ -177,7 +177,7 @@ macro_rules! claim {
              AND (status = 'pending' OR expires_at <= $3 OR ",
             $dead,
             ") AND (conversation_id = '' OR NOT EXISTS (SELECT 1 FROM automation_runs o WHERE o.account = r.account \
-             AND o.finished_at IS NULL AND o.conversation_id = r.conversation_id AND o.id < r.id)) \
+             AND o.finished_at IS NULL AND o.conversation_id = r.conversation_id AND o.rule = r.rule AND o.id < r.id)) \
              ORDER BY due_at, id LIMIT $6) AND finished_at IS NULL \
              AND (status = 'pending' OR expires_at <= $3 OR ",
             $dead,
@@ -193,7 +193,8 @@ const HOLDERS: Statement = Statement::shared(
     "SELECT DISTINCT holder FROM automation_runs WHERE account = $1 AND finished_at IS NULL AND holder IS NOT NULL",
 );
 const NEXT_DUE: Statement = Statement::shared(
-    "SELECT min(due_at) FROM automation_runs WHERE account = $1 AND status = 'pending' AND finished_at IS NULL",
+    "SELECT min(CASE status WHEN 'pending' THEN due_at ELSE expires_at END) FROM automation_runs \
+     WHERE account = $1 AND finished_at IS NULL",
 );
 const PROLONG: Statement = Statement::shared(
     "UPDATE automation_runs SET expires_at = $4 WHERE account = $1 AND id = $2 AND holder = $3 AND status = 'running'",
@@ -314,7 +315,7 @@ impl Warehouse {
         })
     }
 
-    /// Claims runs that are due, up to so many, for `lease` from now; of each conversation the first. `dead` are programs whose
+    /// Claims runs that are due, up to so many, for `lease` from now; of each rule in each conversation the first. `dead` are programs whose
     /// runs need not be waited for.
     pub async fn claim_runs(
         &self,
@@ -352,7 +353,7 @@ impl Warehouse {
         Ok(rows.into_iter().map(|(holder,)| holder).collect())
     }
 
-    /// When the next run is due.
+    /// When the next run is due, or the claim to one has run out.
     pub async fn next_run_due(&self, account: &str) -> Result<Option<DateTime<Utc>>, Error> {
         let (due,): (Option<DateTime<Utc>>,) = reading!(self, pool, dialect => sqlx::query_as(NEXT_DUE.of(dialect))
             .bind(account)
@@ -421,6 +422,17 @@ impl Warehouse {
             .fetch_all(pool)
             .await)
         .doing("reading the runs of rules")
+    }
+
+    /// The ids of all dead runs.
+    pub async fn dead_runs(&self, account: &str) -> Result<Vec<String>, Error> {
+        let dead = RunFilter {
+            state: Some(RunState::Dead),
+            most: u32::MAX,
+            ..RunFilter::default()
+        };
+        let runs = self.automation_runs(account, &dead).await?;
+        Ok(runs.into_iter().map(|run| run.id).collect())
     }
 
     /// Makes dead runs due again, from the step that failed. Says how many.

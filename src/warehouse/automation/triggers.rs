@@ -79,6 +79,9 @@ pub struct Trigger {
     pub noted_at: DateTime<Utc>,
 }
 
+/// By how much the API's clock may be behind ours, for what is too old to be noted: whoever decides knows it better.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::hours(1);
+
 /// What of an account is noted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interest {
@@ -152,7 +155,8 @@ impl Trigger {
         }
     }
 
-    /// What a row that was written at `at` is to rules; `None` if it is older than `within`.
+    /// What a row that was written at `at` is to rules; `None` if it is older than `within`, or new to the mirror and nobody knows
+    /// how old.
     pub(in super::super) fn of_row(
         row: &Row,
         (subject, within): (Subject, TimeDelta),
@@ -165,7 +169,13 @@ impl Trigger {
             _ if is_new => row.created_at(),
             _ => row.updated_at(),
         };
-        if happened.is_some_and(|happened| happened < now - within) {
+        let since = now
+            .checked_sub_signed(within)
+            .and_then(|since| since.checked_sub_signed(CLOCKS_DIFFER));
+        let is_old = happened
+            .zip(since)
+            .map_or(happened.is_none() && is_new, |(happened, since)| happened < since);
+        if is_old {
             return None;
         }
         Some(Self {
