@@ -200,7 +200,7 @@ class Sandbox:
         waits, threads = [], []
 
         def one():
-            conversation = self.call("/conversations", {"chatbot_id": "cb", "visitor": {"name": "Ana"}, "channel": "api"})["id"]
+            conversation = self.call("/conversations", {"chatbot_id": "cb_abc123", "visitor": {"name": "Ana"}, "channel": "api"})["id"]
             begun = time.monotonic()
             self.call(f"/conversations/{conversation}/messages", {"content": question, "role": "visitor", "type": "text"})
             while time.monotonic() < begun + 20:
