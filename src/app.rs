@@ -77,7 +77,7 @@ impl App {
     pub(crate) async fn assemble(config: &Config, clock: SharedClock) -> Result<Self, Error> {
         let (accounts, keys) = Keys::default().accounts(config, &clock, &RetryPolicy::default())?;
         let warehouse = Warehouse::at(&location(config), Arc::clone(&clock)).await?;
-        warehouse.set_interests(automation::interests(&rules(config)));
+        warehouse.set_interests(automation::interests(config));
         Ok(Self {
             warehouse,
             accounts,
@@ -327,7 +327,7 @@ pub fn contact_syncs(
 ) -> Vec<Result<ContactSync, String>> {
     let connectors = connectors(config);
     let make = |(name, section): (&String, &config::ContactSync)| {
-        let wanted = section.account_in(config).unwrap_or_default();
+        let wanted = config.account(section.account.as_deref()).map_or("", |(name, _)| name);
         let Some(account) = accounts.iter().find(|account| account.name == wanted) else {
             return Err(format!("contact_sync.{name}: account {wanted} is switched off"));
         };

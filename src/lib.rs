@@ -94,5 +94,6 @@ pub mod status;
 pub mod stock;
 pub mod sync;
 pub mod telemetry;
+mod templates;
 pub mod warehouse;
 pub mod webhooks;

@@ -1,7 +1,7 @@
 //! The daemon's life: start, reload, stop, and what the service manager hears of it.
 
 mod applying;
-mod automating;
+mod at_work;
 mod keeping;
 mod listening;
 mod receiving;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::allai::Resource;
 use crate::app::{self, App};
+use crate::automation;
 use crate::clock::SharedClock;
 use crate::config::{self, Config, LoadOptions};
 use crate::metrics::Exporter;
@@ -30,11 +31,11 @@ use crate::sync;
 use crate::warehouse::{self, DaemonLock, EventStatus, Keeper};
 use crate::webhooks::{Calls, Senders};
 use applying::Events;
-use automating::Automating;
+use at_work::AtWork;
 use keeping::{keep, keeper};
 use listening::{Listener, listen};
 use receiving::Public;
-use sections::Sections;
+use sections::keep_sections;
 use watching::Watching;
 
 /// How long the database may take when the daemon stops.
@@ -113,8 +114,9 @@ pub struct Daemon {
     public: Option<Public>,
     arrived: Arc<Notify>,
     applying: Events,
-    sections: Sections,
-    automating: Automating,
+    sections: AtWork,
+    automations: AtWork,
+    holder: Holder,
     alerts: Watching,
     since: DateTime<Utc>,
     tidied_at: Duration,
@@ -192,9 +194,9 @@ impl Daemon {
             runs: scheduler.waker(),
         };
         let stocks = listener.settings.borrow().stocks.clone();
-        let automating = Automating::start(&app, &config, &stocks, holder.clone());
-        let applying = Events::apply(&app, &config, holder, calls);
-        let sections = Sections::start(&app, &config);
+        let automations = automate(&app, &config, &stocks, &holder);
+        let applying = Events::apply(&app, &config, holder.clone(), calls);
+        let sections = keep_sections(&app, &config);
         let alerts = alerts.unwrap_or_else(|| Watching::start(&app, &config, since));
         Ok(Self {
             app,
@@ -206,7 +208,8 @@ impl Daemon {
             arrived,
             applying,
             sections,
-            automating,
+            automations,
+            holder,
             alerts,
             since,
             tidied_at: Duration::ZERO,
@@ -411,9 +414,12 @@ impl Daemon {
             public.senders.send_replace(Senders::of(&config));
         }
         self.applying.take(&self.app, &config).await;
-        self.sections.take(&self.app, &config).await;
+        let within = config.daemon.stop_within;
+        self.sections.give_way(keep_sections(&self.app, &config), within).await;
         let stocks = self.listener.settings.borrow().stocks.clone();
-        self.automating.take(&self.app, &config, &stocks).await;
+        self.app.warehouse.set_interests(automation::interests(&config));
+        let automations = automate(&self.app, &config, &stocks, &self.holder);
+        self.automations.give_way(automations, within).await;
         self.alerts = Watching::start(&self.app, &config, self.since);
         self.config = config;
         self.kept_at = None;
@@ -444,7 +450,7 @@ impl Daemon {
             public,
             self.applying.stop(before),
             self.sections.stop(before),
-            self.automating.stop(before),
+            self.automations.stop(before),
             self.alerts.stop(before)
         );
         let too_long = self.app.clock.sleep(closing);
@@ -464,6 +470,15 @@ async fn make_ready(app: &App, config: &Config, scheduler: &mut Scheduler) -> Re
     let names: Vec<&str> = app.accounts.iter().map(|account| account.name.as_str()).collect();
     app.warehouse.retry_jobs(&names).await?;
     Ok(())
+}
+
+/// Begins to follow the rules of all accounts. What is not known to be done when they stop is looked at by whoever goes on.
+fn automate(app: &App, config: &Config, stocks: &Stocks, holder: &Holder) -> AtWork {
+    let mut at_work = AtWork::new(&app.clock);
+    for automations in app::automations(config, &app.accounts, &app.warehouse, stocks, &app.clock, holder) {
+        at_work.begin(|stop| automations.run(stop));
+    }
+    at_work
 }
 
 fn settings(config: &Config, accounts: &[sync::Account], stocks: Stocks) -> Settings {

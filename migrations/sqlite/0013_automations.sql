@@ -38,7 +38,7 @@ CREATE INDEX automation_runs_open ON automation_runs (account, due_at) WHERE fin
 CREATE INDEX automation_runs_of_rule ON automation_runs (account, rule, created_at);
 CREATE INDEX automation_runs_of_conversation ON automation_runs (account, conversation_id, created_at);
 
--- Their steps. An effect is 'intended' before it is tried: what became of one that was, only the other side knows.
+-- Their steps. An effect is 'intended' before it is tried, and unsure as long as only the other side knows whether it happened.
 CREATE TABLE automation_steps (
     account TEXT NOT NULL,
     run_id TEXT NOT NULL,
@@ -47,6 +47,7 @@ CREATE TABLE automation_steps (
     kind TEXT NOT NULL,
     status TEXT NOT NULL,
     attempts INTEGER NOT NULL,
+    unsure INTEGER NOT NULL,
     input TEXT,
     output TEXT,
     problem TEXT,

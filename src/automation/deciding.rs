@@ -5,7 +5,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::facts::Facts;
-use super::rule::{Happening, Rule};
+use super::happening::Happening;
+use super::rule::Rule;
+use crate::schedule::delta;
 use crate::warehouse::{Error, NewRun, RunState, Subject, Trigger, Warehouse};
 
 /// The runs that rules want of a trigger; a rule that cannot be asked says why in a run that is skipped. It is `now` here, and
@@ -35,7 +37,7 @@ pub(super) async fn decide(
         let Some(happening) = rule.is_about(&facts.happenings) else {
             continue;
         };
-        let max_age = TimeDelta::from_std(rule.max_age).unwrap_or(TimeDelta::MAX);
+        let max_age = delta(rule.max_age);
         let is_old = |at: DateTime<Utc>, now: DateTime<Utc>| now - at > max_age;
         if is_old(trigger.noted_at, now) || happened_at(&facts).is_some_and(|at| is_old(at, server_now)) {
             continue;
@@ -109,7 +111,7 @@ async fn hindrance(
             rule.max_per_hour
         )));
     }
-    let cooldown = TimeDelta::from_std(rule.cooldown).unwrap_or(TimeDelta::MAX);
+    let cooldown = delta(rule.cooldown);
     let is_resting = volume.last_in_conversation.is_some_and(|last| last > now - cooldown);
     Ok(is_resting.then(|| "the rule rests in this conversation after it was at work there".to_owned()))
 }

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::rule::{Placed, Rule};
 use super::step::{Failure, Of, failed};
 use super::tools::Tools;
 use crate::clock::SharedClock;
+use crate::schedule::{delta, retry_wait};
 use crate::warehouse::{ClaimedRun, Error, RunEnd, RunState, StepRow, StepState};
 
 /// After how many seconds a step is tried again that was tried once, twice, …
-const WAITS: [u64; 6] = [1, 5, 30, 120, 600, 1_800];
+const WAITS: [i64; 6] = [1, 5, 30, 120, 600, 1_800];
 /// How long a run is claimed beyond the time that a step may take.
 const MARGIN: Duration = Duration::from_mins(1);
 /// A problem is kept up to so many bytes.
@@ -44,7 +44,7 @@ impl Execution<'_> {
                 }
                 continue;
             }
-            let lease = TimeDelta::from_std(placed.timeout + MARGIN).unwrap_or(TimeDelta::MAX);
+            let lease = delta(placed.timeout + MARGIN);
             let warehouse = &self.tools.warehouse;
             if !warehouse
                 .prolong_run(&self.rule.account, &self.run.id, self.holder, lease)
@@ -77,6 +77,7 @@ impl Execution<'_> {
             kind: placed.step.kind().to_owned(),
             state: StepState::Intended,
             attempts: 0,
+            unsure: false,
             input: None,
             output: None,
             problem: None,
@@ -84,7 +85,7 @@ impl Execution<'_> {
             finished_at: None,
         });
         if before.is_none() {
-            match placed.when.as_ref().map_or(Ok(true), |when| when.holds(context)) {
+            match placed.applies(context) {
                 Ok(true) => {}
                 Ok(false) => {
                     row.state = StepState::Skipped;
@@ -92,7 +93,7 @@ impl Execution<'_> {
                     self.store(&row).await?;
                     return Ok(Stepped::On(Value::Null));
                 }
-                Err(problem) => return self.give_up(placed, row, format!("`when`: {problem}")).await,
+                Err(problem) => return self.give_up(placed, row, problem).await,
             }
         }
         // What it is to do stays as it was when it was first tried.
@@ -102,13 +103,14 @@ impl Execution<'_> {
             Err(failure) => return self.give_up(placed, row, failure.problem).await,
         };
         row.input = Some(input.to_string());
-        let is_again = row.attempts > 0;
+        let was_unsure = row.unsure;
         row.attempts += 1;
         if self.run.dry && placed.step.has_effect() {
             let output = json!({"dry_run": true});
             return self.finish(row, output).await;
         }
         if placed.step.has_effect() {
+            row.unsure = true;
             self.store(&row).await?;
         }
         let of = Of {
@@ -117,7 +119,7 @@ impl Execution<'_> {
             position,
             conversation_id: &self.run.conversation_id,
             contact_id: self.run.contact_id.as_deref(),
-            is_again,
+            is_again: was_unsure,
             since: row.started_at,
         };
         let performing = placed.step.perform(&input, of, self.tools);
@@ -129,23 +131,33 @@ impl Execution<'_> {
         };
         match performed {
             Ok(output) => self.finish(row, output).await,
-            Err(failure) => match failure.again {
-                Some(least) if row.attempts < placed.attempts => {
-                    row.problem = Some(shortened(&failure.problem));
-                    self.store(&row).await?;
-                    let problem = format!("{}: {}", placed.name, failure.problem);
-                    Ok(Stepped::End(RunEnd::Later {
-                        due_at: now + wait(row.attempts, least),
-                        problem: shortened(&problem),
-                    }))
-                }
-                _ => self.give_up(placed, row, failure.problem).await,
-            },
+            Err(failure) => {
+                row.unsure = was_unsure || (failure.unsure && placed.step.has_effect());
+                self.try_again(placed, row, failure).await
+            }
+        }
+    }
+
+    /// The step failed: it is tried again later, if that may help.
+    async fn try_again(&self, placed: &Placed, mut row: StepRow, failure: Failure) -> Result<Stepped, Error> {
+        match failure.again {
+            Some(least) if row.attempts < placed.attempts => {
+                let least = delta(least);
+                row.problem = Some(shortened(&failure.problem));
+                self.store(&row).await?;
+                let problem = format!("{}: {}", placed.name, failure.problem);
+                Ok(Stepped::End(RunEnd::Later {
+                    due_at: self.clock.now() + retry_wait(row.attempts, &WAITS).max(least),
+                    problem: shortened(&problem),
+                }))
+            }
+            _ => self.give_up(placed, row, failure.problem).await,
         }
     }
 
     async fn finish(&self, mut row: StepRow, output: Value) -> Result<Stepped, Error> {
         row.state = StepState::Done;
+        row.unsure = false;
         row.output = Some(output.to_string());
         row.problem = None;
         row.finished_at = Some(self.clock.now());
@@ -197,76 +209,4 @@ const fn over(state: RunState, problem: Option<String>) -> RunEnd {
 
 fn shortened(problem: &str) -> String {
     problem[..problem.floor_char_boundary(LONGEST_PROBLEM)].to_owned()
-}
-
-/// How long a step waits that was tried so often.
-fn wait(attempts: u32, least: Duration) -> TimeDelta {
-    let step = usize::try_from(attempts.max(1) - 1).unwrap_or(usize::MAX);
-    let seconds = Duration::from_secs(WAITS[step.min(WAITS.len() - 1)]);
-    let share = 0.8 + 0.4 * rand::random::<f64>();
-    TimeDelta::from_std(seconds.mul_f64(share).max(least)).unwrap_or(TimeDelta::MAX)
-}
-
-/// What a rule would do, without doing it.
-pub(super) async fn rehearse_steps(rule: &Rule, known: &Value, tools: &Tools, now: DateTime<Utc>) -> Vec<Value> {
-    let mut outputs: BTreeMap<String, Value> = BTreeMap::new();
-    let mut told = Vec::new();
-    for (position, placed) in rule.steps.iter().enumerate() {
-        let context = Rule::context(known, &outputs);
-        let mut line = json!({"step": placed.name, "do": placed.step.kind()});
-        match placed.when.as_ref().map_or(Ok(true), |when| when.holds(&context)) {
-            Ok(true) => {}
-            Ok(false) => {
-                line["skipped"] = true.into();
-                outputs.insert(placed.name.clone(), Value::Null);
-                told.push(line);
-                continue;
-            }
-            Err(problem) => {
-                line["problem"] = problem.into();
-                told.push(line);
-                return told;
-            }
-        }
-        let input = match placed.step.prepare(&rule.environment, &context) {
-            Ok(input) => input,
-            Err(failure) => {
-                line["problem"] = failure.problem.into();
-                told.push(line);
-                return told;
-            }
-        };
-        line["input"] = input.clone();
-        if placed.step.has_effect() {
-            line["would"] = true.into();
-            outputs.insert(placed.name.clone(), json!({"dry_run": true}));
-            told.push(line);
-            continue;
-        }
-        let of = Of {
-            account: &rule.account,
-            run_id: "rehearsal",
-            position,
-            conversation_id: known["conversation"]["id"].as_str().unwrap_or_default(),
-            contact_id: known["contact"]["id"].as_str(),
-            is_again: false,
-            since: now,
-        };
-        match placed.step.perform(&input, of, tools).await {
-            Ok(output) => {
-                line["output"] = output.clone();
-                outputs.insert(placed.name.clone(), output);
-                told.push(line);
-            }
-            Err(failure) => {
-                line["problem"] = failure.problem.clone().into();
-                told.push(line);
-                if !placed.goes_on {
-                    return told;
-                }
-                outputs.insert(placed.name.clone(), failed(&failure.problem));
-            }
-        }
-    }
-    told
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::rule::Happening;
+use super::happening::Happening;
 use crate::allai::Resource;
 use crate::warehouse::{Entity, Error, Subject, Trigger, Warehouse};
 
@@ -13,15 +13,15 @@ const LAST_MESSAGES: u32 = 20;
 
 /// What is known of something that happened.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub(super) struct Facts {
     /// What it is, as rules name it; a change of a contact may be several.
-    pub happenings: Vec<Happening>,
+    pub(super) happenings: Vec<Happening>,
     /// The conversation it belongs to; empty if to none.
-    pub conversation_id: String,
+    pub(super) conversation_id: String,
     /// The contact, if it is known.
-    pub contact_id: Option<String>,
+    pub(super) contact_id: Option<String>,
     /// What can be read.
-    pub known: Value,
+    pub(super) known: Value,
 }
 
 impl Facts {

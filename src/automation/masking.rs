@@ -1,7 +1,18 @@
 //! What people are shown of steps: without addresses and numbers of persons.
 
+use crate::warehouse::StepRow;
+
+/// Masks persons in what steps were to do and what came of it.
+pub fn mask_persons(steps: &mut [StepRow]) {
+    for step in steps {
+        for text in [&mut step.input, &mut step.output].into_iter().flatten() {
+            *text = masked(text);
+        }
+    }
+}
+
 /// A text in which e-mail addresses and telephone numbers are masked: `a…@…`, `+4…`.
-pub fn masked(text: &str) -> String {
+fn masked(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while !rest.is_empty() {

@@ -9,114 +9,10 @@ use serde_json::Value;
 
 use super::condition::Condition;
 use super::facts;
-use super::step::{self, Step};
+use super::happening::Happening;
+use super::step::{self, Ground, Step};
 use super::template;
-use crate::config::{self, Config, Hours};
-use crate::warehouse::Subject;
-
-/// Something that rules can be asked about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Happening {
-    /// A visitor wrote.
-    MessageReceived,
-    /// The chatbot or a person wrote.
-    MessageSent,
-    /// A conversation began.
-    ConversationStarted,
-    /// A conversation was closed.
-    ConversationEnded,
-    /// There is a new contact.
-    ContactCreated,
-    /// A contact changed.
-    ContactUpdated,
-    /// A contact got a label.
-    ContactTagged,
-    /// An event told of a new lead.
-    LeadCreated,
-    /// An event told that a lead is qualified.
-    LeadQualified,
-    /// An event told that somebody wants a person.
-    HandoffRequested,
-    /// An event told of a rating.
-    SatisfactionRated,
-}
-
-impl Happening {
-    /// All there are.
-    pub const ALL: [Self; 11] = [
-        Self::MessageReceived,
-        Self::MessageSent,
-        Self::ConversationStarted,
-        Self::ConversationEnded,
-        Self::ContactCreated,
-        Self::ContactUpdated,
-        Self::ContactTagged,
-        Self::LeadCreated,
-        Self::LeadQualified,
-        Self::HandoffRequested,
-        Self::SatisfactionRated,
-    ];
-
-    /// Its name in the configuration: that of the guide's event, where there is one.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::MessageReceived => "message.received",
-            Self::MessageSent => "message.sent",
-            Self::ConversationStarted => "conversation.started",
-            Self::ConversationEnded => "conversation.ended",
-            Self::ContactCreated => "contact.created",
-            Self::ContactUpdated => "contact.updated",
-            Self::ContactTagged => "contact.tagged",
-            Self::LeadCreated => "lead.created",
-            Self::LeadQualified => "lead.qualified",
-            Self::HandoffRequested => "handoff.requested",
-            Self::SatisfactionRated => "satisfaction.rated",
-        }
-    }
-
-    /// That of this name.
-    pub fn of_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|happening| happening.name() == name)
-    }
-
-    /// That which an event of this type tells of, and the mirror does not.
-    pub(super) fn of_event(name: &str) -> Option<Self> {
-        Self::of_name(name).filter(|happening| happening.subject() == Subject::Event)
-    }
-
-    /// What it is noted of.
-    pub const fn subject(self) -> Subject {
-        match self {
-            Self::MessageReceived | Self::MessageSent => Subject::Message,
-            Self::ConversationStarted | Self::ConversationEnded => Subject::Conversation,
-            Self::ContactCreated | Self::ContactUpdated | Self::ContactTagged => Subject::Contact,
-            Self::LeadCreated | Self::LeadQualified | Self::HandoffRequested | Self::SatisfactionRated => {
-                Subject::Event
-            }
-        }
-    }
-}
-
-/// Something that is wrong with a rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Misfit {
-    /// The key, below the rule's table.
-    pub key: Vec<String>,
-    /// What is wrong.
-    pub problem: String,
-    /// What to do about it.
-    pub remedy: String,
-}
-
-impl Misfit {
-    pub(super) fn new(key: &[&str], problem: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            key: key.iter().map(|&part| part.to_owned()).collect(),
-            problem: problem.into(),
-            remedy: remedy.into(),
-        }
-    }
-}
+use crate::config::{self, Config, Hours, Misfit};
 
 /// A rule, checked and prepared.
 #[derive(Debug)]
@@ -126,10 +22,10 @@ pub struct Rule {
     /// The account it belongs to.
     pub account: String,
     /// What it is asked about.
-    pub on: Vec<Happening>,
+    pub(super) on: Vec<Happening>,
     pub(super) when: Option<Condition>,
     /// What happened longer ago is let be.
-    pub max_age: Duration,
+    pub(super) max_age: Duration,
     pub(super) cooldown: Duration,
     pub(super) max_per_hour: u32,
     pub(super) dry_run: bool,
@@ -151,6 +47,14 @@ pub(super) struct Placed {
     pub(super) step: Step,
 }
 
+impl Placed {
+    /// Whether it is to be done, given what is known.
+    pub(super) fn applies(&self, context: &Value) -> Result<bool, String> {
+        let holds = self.when.as_ref().map_or(Ok(true), |when| when.holds(context));
+        holds.map_err(|problem| format!("`when`: {problem}"))
+    }
+}
+
 impl Rule {
     /// Checks and prepares what a section says.
     ///
@@ -158,6 +62,7 @@ impl Rule {
     ///
     /// All that is wrong with it.
     pub fn new(section: &config::Automation, config: &Config) -> Result<Self, Vec<Misfit>> {
+        let account = config.account(section.account.as_deref()).map(|(name, _)| name);
         let mut misfits = Vec::new();
         let on = happenings(&section.on, &mut misfits);
         let when = section.when.as_deref().and_then(|source| {
@@ -166,6 +71,11 @@ impl Rule {
                 .ok()
         });
         let environment = template::environment();
+        let ground = Ground {
+            environment: &environment,
+            config,
+            account,
+        };
         let mut steps: Vec<Placed> = Vec::new();
         if section.steps.is_empty() {
             misfits.push(Misfit::new(
@@ -175,7 +85,7 @@ impl Rule {
             ));
         }
         for (index, table) in section.steps.iter().enumerate() {
-            match step::read(index, &table.0, &steps, &environment, config) {
+            match step::read(index, &table.0, &steps, ground) {
                 Ok(step) => steps.push(step),
                 Err(wrong) => misfits.extend(wrong.into_iter().map(|mut misfit| {
                     misfit.key.splice(0..0, ["steps".to_owned(), index.to_string()]);
@@ -188,7 +98,7 @@ impl Rule {
         }
         Ok(Self {
             name: section.name.clone(),
-            account: section.account_in(config).unwrap_or_default().to_owned(),
+            account: account.unwrap_or_default().to_owned(),
             on,
             when,
             max_age: section.max_age,

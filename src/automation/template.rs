@@ -7,6 +7,8 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 
+use crate::templates::{evaluated, sole_expression};
+
 /// What a template may spend, so that none goes on for ever.
 const FUEL: u64 = 100_000;
 /// The longest text that a template may give, in bytes.
@@ -82,23 +84,14 @@ impl Template {
         if !["{{", "{%", "{#"].iter().any(|mark| source.contains(mark)) {
             return Ok(Self::Plain(source.into()));
         }
-        let inner = source
-            .trim()
-            .strip_prefix("{{")
-            .and_then(|rest| rest.strip_suffix("}}"));
-        match inner {
-            Some(inner) if !["{{", "}}", "{%", "{#"].iter().any(|mark| inner.contains(mark)) => {
-                let expression = inner.trim_matches(['-', '+']).trim().to_owned();
-                environment
-                    .compile_expression_owned(expression.clone())
-                    .map_err(|error| told(&error))?;
-                Ok(Self::Expression(expression))
-            }
-            _ => {
-                environment.template_from_str(source).map_err(|error| told(&error))?;
-                Ok(Self::Text(source.to_owned()))
-            }
+        if let Some(expression) = sole_expression(source) {
+            environment
+                .compile_expression_owned(expression.to_owned())
+                .map_err(|error| told(&error))?;
+            return Ok(Self::Expression(expression.to_owned()));
         }
+        environment.template_from_str(source).map_err(|error| told(&error))?;
+        Ok(Self::Text(source.to_owned()))
     }
 
     /// What it gives.
@@ -112,23 +105,13 @@ impl Template {
             key: key.to_owned(),
             problem: error.kind().to_string(),
         };
-        let context = || Rendered::from(Serde(facts));
         Ok(match self {
             Self::Plain(value) => value.clone(),
-            Self::Expression(source) => {
-                let value = environment
-                    .compile_expression_owned(source.clone())
-                    .and_then(|expression| expression.eval(context()))
-                    .map_err(|error| failed(&error))?;
-                serde_json::to_value(value).map_err(|_| Unrenderable {
-                    key: key.to_owned(),
-                    problem: "it gives no value".to_owned(),
-                })?
-            }
+            Self::Expression(source) => evaluated(environment, source, facts).map_err(|error| failed(&error))?,
             Self::Text(source) => {
                 let text = environment
                     .template_from_str(source)
-                    .and_then(|template| template.render(context()))
+                    .and_then(|template| template.render(Rendered::from(Serde(facts))))
                     .map_err(|error| failed(&error))?;
                 if text.len() > LONGEST {
                     return Err(Unrenderable {

@@ -1,24 +1,22 @@
 //! The rules at work: what happened is looked at as it is noted, and runs go on as they are due.
 
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use futures_util::FutureExt as _;
-use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::deciding::decide;
-use super::execution::{Execution, rehearse_steps};
-use super::rule::{Happening, Rule};
+use super::execution::Execution;
+use super::rule::Rule;
 use super::tools::Tools;
 use crate::clock::SharedClock;
 use crate::schedule::Holder;
-use crate::warehouse::{ClaimedRun, Error, Interest, RunEnd, RunState, Trigger, Warehouse};
+use crate::warehouse::{ClaimedRun, Error, RunEnd, RunState, Trigger, Warehouse};
 
 /// So many runs of an account go on side by side.
 const AT_ONCE: usize = 8;
@@ -30,7 +28,7 @@ const LEASE: TimeDelta = TimeDelta::minutes(2);
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long the warehouse is left alone when it does not answer.
 const PAUSE: Duration = Duration::from_secs(2);
-/// A run whose rule is gone is kept for one that may come back.
+/// What becomes of a run whose rule is gone: it can be replayed once there is one again.
 const RULE_GONE: &str = "there is no rule of this name any more";
 
 /// The rules of one account, at work until they are stopped.
@@ -48,21 +46,6 @@ struct Shared {
     tools: Tools,
     clock: SharedClock,
     holder: Holder,
-}
-
-/// What of accounts is to be noted for these rules.
-pub(crate) fn interests<'a>(rules: impl IntoIterator<Item = &'a Rule>) -> HashMap<String, Vec<Interest>> {
-    let mut interests: HashMap<String, Vec<Interest>> = HashMap::new();
-    for rule in rules {
-        let of_account = interests.entry(rule.account.clone()).or_default();
-        for happening in &rule.on {
-            of_account.push(Interest {
-                subject: happening.subject(),
-                within: TimeDelta::from_std(rule.max_age).unwrap_or(TimeDelta::MAX),
-            });
-        }
-    }
-    interests
 }
 
 impl Automations {
@@ -110,14 +93,11 @@ impl Automations {
         }
         let most = u32::try_from(AT_ONCE - self.tasks.len()).unwrap_or(1);
         let due = shared.warehouse().next_run_due(&shared.account).await?;
-        let others: Vec<String> = shared.warehouse().run_holders(&shared.account).await?;
-        let others: Vec<String> = others
-            .into_iter()
-            .filter(|other| other != shared.holder.as_str())
-            .collect();
+        let mut others = shared.warehouse().run_holders(&shared.account).await?;
+        others.retain(|other| other != shared.holder.as_str());
         let now = shared.clock.now();
         if due.is_some_and(|due| due <= now) || !others.is_empty() {
-            for run in shared.claim(&others, most).await? {
+            for run in shared.claim(others, most).await? {
                 let shared = Arc::clone(shared);
                 self.tasks.spawn(async move { shared.go_on(run).await });
             }
@@ -153,12 +133,11 @@ impl Shared {
     }
 
     /// Claims due runs, those too of programs among `others` that are dead.
-    async fn claim(&self, others: &[String], most: u32) -> Result<Vec<ClaimedRun>, Error> {
+    async fn claim(&self, mut others: Vec<String>, most: u32) -> Result<Vec<ClaimedRun>, Error> {
         let is_alone = matches!(self.warehouse(), Warehouse::Sqlite(_));
-        let dead = others.iter().filter(|other| is_alone || Holder::is_dead(other));
-        let dead: Vec<String> = dead.cloned().collect();
+        others.retain(|other| is_alone || Holder::is_dead(other));
         self.warehouse()
-            .claim_runs(&self.account, self.holder.as_str(), LEASE, &dead, most)
+            .claim_runs(&self.account, self.holder.as_str(), LEASE, &others, most)
             .await
     }
 
@@ -198,53 +177,5 @@ impl Shared {
         if let Err(error) = ended {
             tracing::warn!(automation.rule = run.rule, %error, "how a run ended could not be stored");
         }
-    }
-}
-
-/// What a rule would make of something, without effects.
-#[derive(Clone, Debug)]
-pub struct Rehearsed {
-    /// Whether it would run at all, and if not, why.
-    pub verdict: Result<(), String>,
-    /// What each step would do.
-    pub steps: Vec<Value>,
-}
-
-/// Asks a rule about something that is written down: an object with `event`, the name of what happened, and as many of
-/// `message`, `conversation`, `contact` and `messages` as it reads.
-pub async fn rehearse(rule: &Rule, event: &Value, tools: &Tools, clock: &SharedClock) -> Rehearsed {
-    let refused = |why: String| Rehearsed {
-        verdict: Err(why),
-        steps: Vec::new(),
-    };
-    let name = event["event"].as_str().or_else(|| event["event"]["name"].as_str());
-    let Some(happening) = name.and_then(Happening::of_name) else {
-        let known = Happening::ALL.map(Happening::name).join(", ");
-        return refused(format!("`event` must name what happened, one of: {known}"));
-    };
-    if !rule.on.contains(&happening) {
-        return refused(format!("the rule is not asked about {}", happening.name()));
-    }
-    let mut known = json!({"event": {"name": happening.name(), "data": event["data"]}});
-    for name in ["conversation", "contact", "message", "messages"] {
-        known[name] = event[name].clone();
-    }
-    if known["messages"].is_null() {
-        known["messages"] = json!([]);
-    }
-    match rule.when.as_ref().map_or(Ok(true), |when| when.holds(&known)) {
-        Ok(true) => {}
-        Ok(false) => return refused("its condition does not hold".to_owned()),
-        Err(problem) => return refused(format!("`when`: {problem}")),
-    }
-    let now = clock.now();
-    let steps = Box::pin(rehearse_steps(rule, &known, tools, now)).await;
-    Rehearsed {
-        verdict: if rule.is_open(now) {
-            Ok(())
-        } else {
-            Err("it is outside the rule's hours now; within them:".to_owned())
-        },
-        steps,
     }
 }

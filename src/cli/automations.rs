@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use allai_sync::app::{self, App};
-use allai_sync::automation::{Rehearsed, masked, rehearse};
+use allai_sync::automation::{Rehearsed, mask_persons, rehearse};
 use allai_sync::clock::SystemClock;
 use allai_sync::config::{Automation, Config};
 use allai_sync::warehouse::{RunFilter, RunRow, RunState, StepRow};
@@ -142,7 +142,10 @@ impl List {
                 };
                 vec![
                     section.name.clone(),
-                    section.account_in(config).unwrap_or("-").to_owned(),
+                    config
+                        .account(section.account.as_deref())
+                        .map_or("-", |(name, _)| name)
+                        .to_owned(),
                     state.to_owned(),
                     section.on.join(", "),
                     steps(section),
@@ -194,10 +197,8 @@ impl Runs {
             ));
             return Ok(Outcome::Incomplete);
         }
-        for step in found.iter_mut().flat_map(|whole| &mut whole.steps) {
-            for text in [&mut step.input, &mut step.output].into_iter().flatten() {
-                *text = masked(text);
-            }
+        for whole in &mut found {
+            mask_persons(&mut whole.steps);
         }
         let text = match (self.json, &self.id) {
             (true, _) => serde_json::to_string(&json!({"runs": found})).context("cannot write the report")? + "\n",

@@ -89,6 +89,16 @@ impl Account {
         }
     }
 
+    /// Why contacts of this account, called `name`, cannot be written: a member is not read that writing needs.
+    pub(crate) fn unread_of_contacts(&self, name: &str) -> Option<String> {
+        let fields = &self.contacts.fields;
+        let is_read = |member: &&str| fields.is_empty() || fields.iter().any(|field| field == member);
+        let unread = WRITTEN.iter().find(|member| !is_read(member))?;
+        Some(format!(
+            "needs all of a contact, and accounts.{name}.contacts.fields has no {unread}"
+        ))
+    }
+
     /// The limit to assume until the API states one, in requests a minute: the lowest documented for the environment.
     pub fn fallback_per_minute(&self) -> u32 {
         match self.environment {
@@ -350,6 +360,11 @@ impl AnalyticsOptions {
 
 /// A webhook's secret that is shorter is warned about.
 const SHORT_SECRET: usize = 16;
+
+/// What must be read of a contact before it can be written: the API may take what it is not told for nothing.
+const WRITTEN: [&str; 5] = ["name", "email", "phone", "tags", "custom_fields"];
+/// What to do about one that is not.
+pub(crate) const UNREAD_REMEDY: &str = "add it there, or remove that list";
 
 /// How AllAI signs an account's webhooks.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]

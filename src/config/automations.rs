@@ -121,17 +121,6 @@ fn write_time<S: serde::Serializer>(time: &NaiveTime, serializer: S) -> Result<S
     serializer.collect_str(&time.format("%H:%M"))
 }
 
-impl Automation {
-    /// The account that it is about; `None` if it names none, and there is not one alone.
-    pub fn account_in<'a>(&'a self, config: &'a Config) -> Option<&'a str> {
-        let alone = || {
-            let mut names = config.accounts.keys();
-            names.next().filter(|_| names.next().is_none())
-        };
-        self.account.as_ref().or_else(alone).map(String::as_str)
-    }
-}
-
 pub(super) fn validate(config: &Config, at: &KeyPath, report: &mut Report) {
     let mut names: Vec<&str> = Vec::new();
     for (index, section) in config.automations.iter().enumerate() {
@@ -157,17 +146,7 @@ pub(super) fn validate(config: &Config, at: &KeyPath, report: &mut Report) {
             );
         }
         names.push(&section.name);
-        match section.account_in(config) {
-            None => report.missing(
-                &at.join("account"),
-                "missing",
-                "there are several accounts: add `account = \"NAME\"`",
-            ),
-            Some(account) if !config.accounts.contains_key(account) => {
-                report.wrong(&at.join("account"), "there is no account of this name", "");
-            }
-            Some(_) => {}
-        }
+        config.account_of(section.account.as_deref(), &at, report);
         if section.max_age < Duration::from_secs(1) {
             report.wrong(
                 &at.join("max_age"),
@@ -183,10 +162,7 @@ pub(super) fn validate(config: &Config, at: &KeyPath, report: &mut Report) {
             );
         }
         if let Err(misfits) = Rule::new(section, config) {
-            for misfit in misfits {
-                let key = misfit.key.iter().fold(at.clone(), |key, part| key.join(part));
-                report.wrong(&key, misfit.problem, misfit.remedy);
-            }
+            report.misfits(&at, misfits);
         }
     }
 }

@@ -6,6 +6,7 @@ use allai_connectors::Entity;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::accounts::UNREAD_REMEDY;
 use super::issue::Report;
 use super::{Config, KeyPath, Schedule, Timezone, words};
 use crate::contacts::{KeyKind, Mapping, Winner, entity_name};
@@ -62,20 +63,6 @@ impl Default for ContactSync {
     }
 }
 
-impl ContactSync {
-    /// The account that it is about; `None` if it names none, and there is not one alone.
-    pub fn account_in<'a>(&'a self, config: &'a Config) -> Option<&'a str> {
-        let alone = || {
-            let mut names = config.accounts.keys();
-            names.next().filter(|_| names.next().is_none())
-        };
-        self.account.as_ref().or_else(alone).map(String::as_str)
-    }
-}
-
-/// What must be read of a contact before it can be written: the API may take what it is not told for nothing.
-const WRITTEN: [&str; 5] = ["name", "email", "phone", "tags", "custom_fields"];
-
 pub(super) fn validate(config: &Config, at: &KeyPath, report: &mut Report) {
     let mut seen: Vec<(&str, &str, Entity)> = Vec::new();
     for (name, section) in &config.contact_sync {
@@ -91,39 +78,22 @@ pub(super) fn validate(config: &Config, at: &KeyPath, report: &mut Report) {
             let remedy = format!("there are: {}", known.join(", "));
             report.wrong(&at.join("connector"), "there is no connector of this name", remedy);
         }
-        match section.account_in(config) {
-            None => report.missing(
-                &at.join("account"),
-                "missing",
-                "there are several accounts: add `account = \"NAME\"`",
-            ),
-            Some(account) => match config.accounts.get(account) {
-                None => report.wrong(&at.join("account"), "there is no account of this name", ""),
-                Some(options) => {
-                    let fields = &options.contacts.fields;
-                    let unread = WRITTEN.iter().find(|name| !fields.iter().any(|field| field == *name));
-                    if let (false, false, Some(unread)) = (section.back.is_empty(), fields.is_empty(), unread) {
-                        let problem =
-                            format!("needs all of a contact, and accounts.{account}.contacts.fields has no {unread}");
-                        report.wrong(&at.join("back"), problem, "add it there, or remove that list");
-                    }
-                    let this = (account, section.connector.as_str(), section.entity);
-                    if seen.contains(&this) {
-                        let entity = entity_name(section.entity);
-                        let problem = format!(
-                            "another section syncs this account's contacts with the same connector's {entity}s"
-                        );
-                        report.wrong(&at, problem, "make one of both");
-                    }
-                    seen.push(this);
-                }
-            },
+        if let Some((account, options)) = config.account_of(section.account.as_deref(), &at, report) {
+            let unread = options.unread_of_contacts(account).filter(|_| !section.back.is_empty());
+            if let Some(problem) = unread {
+                report.wrong(&at.join("back"), problem, UNREAD_REMEDY);
+            }
+            let this = (account, section.connector.as_str(), section.entity);
+            if seen.contains(&this) {
+                let entity = entity_name(section.entity);
+                let problem =
+                    format!("another section syncs this account's contacts with the same connector's {entity}s");
+                report.wrong(&at, problem, "make one of both");
+            }
+            seen.push(this);
         }
         if let Err(misfits) = Mapping::new(section) {
-            for misfit in misfits {
-                let key = misfit.key.iter().fold(at.clone(), |key, part| key.join(part));
-                report.wrong(&key, misfit.problem, misfit.remedy);
-            }
+            report.misfits(&at, misfits);
         }
     }
 }

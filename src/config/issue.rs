@@ -34,6 +34,27 @@ impl fmt::Display for Issue {
     }
 }
 
+/// Something that is wrong with a section, as those say that make something of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// The key, below the section's table.
+    pub key: Vec<String>,
+    /// What is wrong.
+    pub problem: String,
+    /// What to do about it; empty if the problem says it.
+    pub remedy: String,
+}
+
+impl Misfit {
+    pub(crate) fn new(key: &[&str], problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            key: key.iter().map(|&part| part.to_owned()).collect(),
+            problem: problem.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
 /// Everything that is wrong with the configuration, in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Errors {
@@ -86,6 +107,14 @@ impl Report {
         }
         self.settle(key.clone());
         self.push(key, problem, remedy);
+    }
+
+    /// Notes what is wrong with the section at `at`.
+    pub(super) fn misfits(&mut self, at: &KeyPath, misfits: Vec<Misfit>) {
+        for misfit in misfits {
+            let key = misfit.key.iter().fold(at.clone(), |key, part| key.join(part));
+            self.wrong(&key, misfit.problem, misfit.remedy);
+        }
     }
 
     /// Notes that `key` is missing or empty, unless that follows from another complaint.

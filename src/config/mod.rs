@@ -45,6 +45,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use accounts::UNREAD_REMEDY;
 pub use accounts::{
     Account, AccountWebhook, AnalyticsOptions, BaseUrl, Environment, Plan, ResourceOptions, SignedBody,
 };
@@ -55,7 +56,7 @@ pub use connectors::{Connector, ConnectorKind};
 pub use contact_sync::ContactSync;
 pub use daemon::Daemon;
 pub use example::{EXAMPLE, schema};
-pub use issue::{Errors, Issue};
+pub use issue::{Errors, Issue, Misfit};
 pub use jobs::{Job, Jobs};
 pub use key_path::KeyPath;
 #[doc(hidden)]
@@ -114,6 +115,30 @@ impl Config {
     /// behind which nothing can be read).
     pub fn load(options: &LoadOptions) -> Result<Loaded, Errors> {
         load::load(options)
+    }
+
+    /// The account of this name; without one, the only account there is.
+    pub fn account(&self, name: Option<&str>) -> Option<(&str, &Account)> {
+        match name {
+            Some(name) => self.accounts.get_key_value(name),
+            None => self.accounts.first_key_value().filter(|_| self.accounts.len() == 1),
+        }
+        .map(|(name, account)| (name.as_str(), account))
+    }
+
+    /// The same, for the section at `at`; notes if there is none.
+    fn account_of(&self, name: Option<&str>, at: &KeyPath, report: &mut Report) -> Option<(&str, &Account)> {
+        let found = self.account(name);
+        let at = at.join("account");
+        match (found, name) {
+            (Some(_), _) => {}
+            (None, Some(_)) => report.wrong(&at, "there is no account of this name", ""),
+            (None, None) => {
+                let remedy = "there are several accounts: add `account = \"NAME\"`";
+                report.missing(&at, "missing", remedy);
+            }
+        }
+        found
     }
 
     fn validate(&self, report: &mut Report) {

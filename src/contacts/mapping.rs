@@ -15,7 +15,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::keys::{self, KeyKind};
 use super::merge::Winner;
-use crate::config;
+use crate::config::{self, Misfit};
+use crate::templates::{evaluated, sole_expression};
 
 /// What templates can read of a contact.
 const MEMBERS: [&str; 8] = [
@@ -30,17 +31,6 @@ const MEMBERS: [&str; 8] = [
 ];
 /// The start of the names of the account's own members.
 const CUSTOM: &str = "custom_fields.";
-
-/// Something that is wrong with a section.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Misfit {
-    /// The key, below the section's table.
-    pub key: Vec<String>,
-    /// What is wrong.
-    pub problem: String,
-    /// What to do about it.
-    pub remedy: &'static str,
-}
 
 /// A template that cannot be rendered for one contact or record. Says nothing of what is in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -157,15 +147,9 @@ pub(super) enum Template {
 
 impl Template {
     fn new(source: &str) -> Self {
-        let inner = source
-            .trim()
-            .strip_prefix("{{")
-            .and_then(|rest| rest.strip_suffix("}}"));
-        match inner {
-            Some(inner) if !["{{", "}}", "{%", "{#"].iter().any(|mark| inner.contains(mark)) => {
-                Self::Value(inner.trim_matches(['-', '+']).trim().to_owned())
-            }
-            _ => Self::Text(source.to_owned()),
+        match sole_expression(source) {
+            Some(expression) => Self::Value(expression.to_owned()),
+            None => Self::Text(source.to_owned()),
         }
     }
 
@@ -205,14 +189,6 @@ impl Template {
     }
 }
 
-fn evaluated(environment: &Environment<'static>, source: &str, context: &Value) -> Result<Value, minijinja::Error> {
-    let value = environment
-        .compile_expression_owned(source.to_owned())?
-        .eval(Rendered::from(Serde(context)))?;
-    serde_json::to_value(value)
-        .map_err(|_| minijinja::Error::new(minijinja::ErrorKind::BadSerialization, "it gives no value"))
-}
-
 impl Mapping {
     /// Checks and prepares what a section says.
     ///
@@ -222,11 +198,7 @@ impl Mapping {
     pub fn new(config: &config::ContactSync) -> Result<Self, Vec<Misfit>> {
         let mut misfits = Vec::new();
         let mut wrong = |key: &[&str], problem: String, remedy: &'static str| {
-            misfits.push(Misfit {
-                key: key.iter().map(|&part| part.to_owned()).collect(),
-                problem,
-                remedy,
-            });
+            misfits.push(Misfit::new(key, problem, remedy));
         };
         let region = config
             .default_region

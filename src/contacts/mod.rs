@@ -26,14 +26,14 @@ use std::sync::Arc;
 use allai_connectors::{Connector, Entity};
 
 use crate::clock::SharedClock;
-use crate::config;
+use crate::config::{self, Misfit};
 use crate::schedule::Holder;
 use crate::sync;
 use crate::sync::refresh::Refresher;
 use crate::warehouse::{Bridge, Warehouse};
 
 pub use keys::KeyKind;
-pub use mapping::{Mapping, Misfit};
+pub use mapping::Mapping;
 pub use merge::Winner;
 pub use report::{Planned, Report, Status};
 

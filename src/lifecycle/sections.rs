@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use futures_util::future::join_all;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::at_work::AtWork;
 use crate::app::{self, App};
 use crate::clock::SharedClock;
 use crate::config::{Config, Schedule};
@@ -22,72 +21,31 @@ const LOOK_EVERY: Duration = Duration::from_mins(1);
 const AGAIN: Duration = Duration::from_secs(30);
 const AGAIN_AT_MOST: Duration = Duration::from_mins(15);
 
-/// The sections that have a schedule, each at work; dropped, they stop.
-#[derive(Debug)]
-pub(super) struct Sections {
-    stop: CancellationToken,
-    tasks: Vec<JoinHandle<()>>,
-    clock: SharedClock,
-}
-
-impl Sections {
-    /// Begins to keep the schedules.
-    pub(super) fn start(app: &App, config: &Config) -> Self {
-        let stop = CancellationToken::new();
-        let mut tasks = Vec::new();
-        for made in app::contact_syncs(config, &app.accounts, &app.warehouse, &app.clock) {
-            let sync = match made {
-                Ok(sync) => sync,
-                Err(problem) => {
-                    tracing::warn!("{problem}; its contacts are not synced");
-                    continue;
-                }
-            };
-            let Some(section) = config.contact_sync.get(sync.name()) else {
+/// Begins to keep the schedules of the sections that have one. What is under way ends where it can be gone on with: what is not known
+/// to be done is looked at by the next run.
+pub(super) fn keep_sections(app: &App, config: &Config) -> AtWork {
+    let mut at_work = AtWork::new(&app.clock);
+    for made in app::contact_syncs(config, &app.accounts, &app.warehouse, &app.clock) {
+        let sync = match made {
+            Ok(sync) => sync,
+            Err(problem) => {
+                tracing::warn!("{problem}; its contacts are not synced");
                 continue;
-            };
-            if let Some(schedule) = section.schedule.clone() {
-                let (zone, clock, stop) = (section.timezone.0, Arc::clone(&app.clock), stop.clone());
-                tasks.push(tokio::spawn(sync_contacts(sync, schedule, zone, clock, stop)));
             }
-        }
-        for snapshots in app::stock_snapshots(config, &app.warehouse, &app.clock) {
-            let (clock, stop) = (Arc::clone(&app.clock), stop.clone());
-            tasks.push(tokio::spawn(take_snapshots(snapshots, clock, stop)));
-        }
-        Self {
-            stop,
-            tasks,
-            clock: Arc::clone(&app.clock),
+        };
+        let Some(section) = config.contact_sync.get(sync.name()) else {
+            continue;
+        };
+        if let Some(schedule) = section.schedule.clone() {
+            let (zone, clock) = (section.timezone.0, Arc::clone(&app.clock));
+            at_work.begin(|stop| sync_contacts(sync, schedule, zone, clock, stop));
         }
     }
-
-    /// Takes a new configuration. What is under way ends where it can be gone on with.
-    pub(super) async fn take(&mut self, app: &App, config: &Config) {
-        let within = config.daemon.stop_within;
-        std::mem::replace(self, Self::start(app, config)).stop(within).await;
+    for snapshots in app::stock_snapshots(config, &app.warehouse, &app.clock) {
+        let clock = Arc::clone(&app.clock);
+        at_work.begin(|stop| take_snapshots(snapshots, clock, stop));
     }
-
-    /// Ends what is under way, `within` that time: what is not known to be done is looked at by the next run.
-    pub(super) async fn stop(mut self, within: Duration) {
-        self.stop.cancel();
-        let tasks = std::mem::take(&mut self.tasks);
-        let handles: Vec<_> = tasks.iter().map(JoinHandle::abort_handle).collect();
-        tokio::select! {
-            ended = join_all(tasks) => {
-                for error in ended.into_iter().filter_map(Result::err) {
-                    tracing::error!("a section of the configuration broke off: {error}; please report this");
-                }
-            }
-            () = self.clock.sleep(within) => handles.iter().for_each(tokio::task::AbortHandle::abort),
-        }
-    }
-}
-
-impl Drop for Sections {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
+    at_work
 }
 
 async fn sync_contacts(sync: ContactSync, schedule: Schedule, zone: Tz, clock: SharedClock, stop: CancellationToken) {

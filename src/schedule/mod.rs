@@ -7,6 +7,7 @@
 mod claim;
 mod due;
 mod holder;
+mod retry;
 mod scheduler;
 mod stale;
 mod tick;
@@ -14,6 +15,7 @@ mod tick;
 pub(crate) use claim::{Claimed, delta, release, run};
 pub use due::{Due, Plan, Work};
 pub use holder::Holder;
+pub(crate) use retry::retry_wait;
 pub use scheduler::{Entry, Health, Scheduler, Turn};
 pub use stale::stale_for;
 pub(crate) use tick::next_tick;

@@ -1,7 +1,7 @@
 //! What rules did, looked at and gone on with.
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -9,10 +9,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::authorized::Authorized;
-use super::read::Problem;
-use super::{Admin, PATIENCE, unavailable};
-use crate::automation::masked;
-use crate::warehouse::{Error, RunFilter, RunState};
+use super::replaying::Again;
+use super::{Admin, patiently, unavailable};
+use crate::automation::mask_persons;
+use crate::warehouse::{RunFilter, RunState};
 
 /// So many runs are listed unless another number is asked for, and at most.
 const LISTED: u32 = 50;
@@ -23,13 +23,6 @@ pub(super) struct Which {
     rule: Option<String>,
     status: Option<RunState>,
     limit: Option<u32>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Again {
-    /// Which runs; all that are dead if it is left out.
-    ids: Option<Vec<String>>,
 }
 
 /// `GET /api/v1/automations/ACCOUNT/runs?status=dead&rule=NAME&limit=50`: the newest runs.
@@ -48,8 +41,7 @@ pub(super) async fn runs(
         id: None,
         most: limit.unwrap_or(LISTED).min(MOST_LISTED),
     };
-    let found = patiently(&admin, admin.warehouse.automation_runs(&account, &filter)).await;
-    match found {
+    match patiently(&admin, admin.warehouse.automation_runs(&account, &filter)).await {
         Ok(runs) => Json(json!({ "runs": runs })).into_response(),
         Err(problem) => unavailable(&problem),
     }
@@ -69,11 +61,7 @@ pub(super) async fn run(State(admin): State<Admin>, Path((account, id)): Path<(S
     };
     match patiently(&admin, reading).await {
         Ok(Some((run, mut steps))) => {
-            for step in &mut steps {
-                for text in [&mut step.input, &mut step.output].into_iter().flatten() {
-                    *text = masked(text);
-                }
-            }
+            mask_persons(&mut steps);
             Json(json!({ "run": run, "steps": steps })).into_response()
         }
         Ok(None) => (StatusCode::NOT_FOUND, "there is no such run\n").into_response(),
@@ -87,20 +75,10 @@ pub(super) async fn replay(
     _: Authorized,
     State(admin): State<Admin>,
     Path(account): Path<String>,
-    again: Result<Json<Again>, JsonRejection>,
+    again: Again,
 ) -> Response {
-    let Again { ids } = match again {
-        Ok(Json(again)) => again,
-        Err(error) => {
-            let text = format!(
-                "{}; send {{\"ids\": […]}}, or {{}} for all that are dead\n",
-                error.body_text()
-            );
-            return (error.status(), text).into_response();
-        }
-    };
     let replaying = async {
-        let ids = match ids {
+        let ids = match again.ids {
             Some(ids) => ids,
             None => admin.warehouse.dead_runs(&account).await?,
         };
@@ -109,13 +87,5 @@ pub(super) async fn replay(
     match patiently(&admin, replaying).await {
         Ok(replayed) => (StatusCode::ACCEPTED, Json(json!({ "replayed": replayed }))).into_response(),
         Err(problem) => unavailable(&problem),
-    }
-}
-
-/// What the warehouse says, if it says it in time.
-async fn patiently<T>(admin: &Admin, asking: impl Future<Output = Result<T, Error>>) -> Result<T, Problem> {
-    tokio::select! {
-        said = asking => said.map_err(Problem::from),
-        () = admin.clock.sleep(PATIENCE) => Err(Problem::Silent(PATIENCE)),
     }
 }

@@ -9,6 +9,7 @@ mod chart;
 mod jobs;
 mod page;
 mod read;
+mod replaying;
 mod session_tokens;
 mod stock;
 mod webhooks;
@@ -37,7 +38,7 @@ use crate::metrics::{self, Exporter};
 use crate::schedule::{Health, Plan};
 use crate::status::{Gathered, Known, StatusReport};
 use crate::stock::Stocks;
-use crate::warehouse::{InboxSummary, JobState, Standing, Warehouse};
+use crate::warehouse::{self, InboxSummary, JobState, Standing, Warehouse};
 use read::{Cached, Problem, Terms};
 use session_tokens::Allowance;
 
@@ -262,6 +263,14 @@ impl Server {
             stop,
         )
         .await;
+    }
+}
+
+/// What the warehouse says, if it says it in time.
+async fn patiently<T>(admin: &Admin, asking: impl Future<Output = Result<T, warehouse::Error>>) -> Result<T, Problem> {
+    tokio::select! {
+        said = asking => said.map_err(Problem::from),
+        () = admin.clock.sleep(PATIENCE) => Err(Problem::Silent(PATIENCE)),
     }
 }
 

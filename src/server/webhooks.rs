@@ -1,7 +1,7 @@
 //! Webhook events, looked at and tried again.
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::authorized::Authorized;
-use super::read::Problem;
-use super::{Admin, PATIENCE, unavailable};
+use super::replaying::Again;
+use super::{Admin, patiently, unavailable};
 use crate::warehouse::EventStatus;
 
 /// So many events are listed unless another number is asked for, and at most.
@@ -21,13 +21,6 @@ const MOST_LISTED: u32 = 1_000;
 pub(super) struct Which {
     status: Option<EventStatus>,
     limit: Option<u32>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Again {
-    /// Which events; all that are dead if it is left out.
-    ids: Option<Vec<String>>,
 }
 
 /// `GET /api/v1/webhooks/ACCOUNT/events?status=dead&limit=50`: the newest events in a status, without their bodies.
@@ -42,11 +35,7 @@ pub(super) async fn events(
     };
     let status = status.unwrap_or(EventStatus::Dead);
     let limit = limit.unwrap_or(LISTED).min(MOST_LISTED);
-    let found = tokio::select! {
-        found = admin.warehouse.events(&account, status, limit) => found.map_err(Problem::from),
-        () = admin.clock.sleep(PATIENCE) => Err(Problem::Silent(PATIENCE)),
-    };
-    match found {
+    match patiently(&admin, admin.warehouse.events(&account, status, limit)).await {
         Ok(events) => Json(json!({ "events": events })).into_response(),
         Err(problem) => unavailable(&problem),
     }
@@ -58,23 +47,9 @@ pub(super) async fn replay(
     _: Authorized,
     State(admin): State<Admin>,
     Path(account): Path<String>,
-    again: Result<Json<Again>, JsonRejection>,
+    again: Again,
 ) -> Response {
-    let Again { ids } = match again {
-        Ok(Json(again)) => again,
-        Err(error) => {
-            let text = format!(
-                "{}; send {{\"ids\": […]}}, or {{}} for all that are dead\n",
-                error.body_text()
-            );
-            return (error.status(), text).into_response();
-        }
-    };
-    let replayed = tokio::select! {
-        replayed = admin.warehouse.replay_events(&account, ids.as_deref()) => replayed.map_err(Problem::from),
-        () = admin.clock.sleep(PATIENCE) => Err(Problem::Silent(PATIENCE)),
-    };
-    match replayed {
+    match patiently(&admin, admin.warehouse.replay_events(&account, again.ids.as_deref())).await {
         Ok(replayed) => {
             admin.reads.gathered.expire();
             (StatusCode::ACCEPTED, Json(json!({ "replayed": replayed }))).into_response()

@@ -42,10 +42,7 @@ pub(super) async fn conversation(
 ) -> Result<Single, Error> {
     let fields = run.job.account.fields(Resource::Conversations);
     for _ in 0..ASKS {
-        let asked = Asked {
-            at: run.job.clock.now(),
-            held,
-        };
+        let asked = asking_now(run, held);
         let asking = run.client.conversation_raw(id, fields);
         let Some(raw) = run.unless_cancelled(asking).await?? else {
             return Ok(Single::NotThere);
@@ -101,10 +98,7 @@ async fn searched(run: &Run<'_>, id: &str, held: Option<DateTime<Utc>>, search: 
             status: None,
             search: Some(search.to_owned()),
         };
-        let asked = Asked {
-            at: run.job.clock.now(),
-            held,
-        };
+        let asked = asking_now(run, held);
         let page = run
             .unless_cancelled(run.client.list(&Listing::Contacts, &query))
             .await??;
@@ -139,10 +133,7 @@ pub(super) async fn listed(
         search: None,
     };
     for _ in 0..ASKS {
-        let asked = Asked {
-            at: run.job.clock.now(),
-            held,
-        };
+        let asked = asking_now(run, held);
         let page = run.unless_cancelled(run.client.list(listing, &query)).await??;
         let rows = Rows::read(listing, page.items, false);
         let Some(row) = rows.usable.into_iter().find(|row| row.id() == id) else {
@@ -154,6 +145,12 @@ pub(super) async fn listed(
         }
     }
     Ok(Single::Doubtful(held))
+}
+
+/// What is asked for now, when the warehouse was seen to hold since `held` what it holds.
+fn asking_now(run: &Run<'_>, held: Option<DateTime<Utc>>) -> Asked {
+    let at = run.job.clock.now();
+    Asked { at, held }
 }
 
 /// What a contact can be found by.

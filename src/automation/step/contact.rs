@@ -10,6 +10,7 @@ use super::{Failure, Of, Reading, texts};
 use crate::allai::{ContactDetails, Resource};
 use crate::automation::template::Template;
 use crate::automation::tools::Tools;
+use crate::config::UNREAD_REMEDY;
 
 /// The step.
 #[derive(Debug)]
@@ -35,6 +36,11 @@ pub(super) fn read(own: &BTreeMap<String, Value>, reading: &mut Reading<'_>) -> 
     let keys: Keys = reading.keys(own)?;
     if own.is_empty() {
         reading.wrong(&["add_tags"], "changes nothing", "add e.g. add_tags = [\"lead\"]");
+    }
+    let ground = reading.ground;
+    let account = ground.config.account(ground.account);
+    if let Some(problem) = account.and_then(|(name, account)| account.unread_of_contacts(name)) {
+        reading.wrong(&[], problem, UNREAD_REMEDY);
     }
     let change = json!({"name": keys.name, "email": keys.email, "phone": keys.phone, "add_tags": keys.add_tags,
         "remove_tags": keys.remove_tags, "custom_fields": keys.custom_fields});

@@ -34,7 +34,7 @@ struct Keys {
 pub(super) fn read(own: &BTreeMap<String, Value>, reading: &mut Reading<'_>) -> Option<Crm> {
     let keys: Keys = reading.keys(own)?;
     let entity = keys.entity;
-    reading.connector(&keys.connector, "does not keep this", |connector| {
+    reading.connector("connector", &keys.connector, "does not keep this", |connector| {
         let can = connector.capabilities();
         let keeps = match entity {
             Entity::Contact => can.contacts,

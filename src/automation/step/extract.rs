@@ -60,11 +60,7 @@ pub(super) fn read(own: &std::collections::BTreeMap<String, Value>, reading: &mu
                 let can = connector.capabilities();
                 can.catalogue && can.stock && connector.erp().is_some()
             };
-            let before = reading.misfits.len();
-            reading.connector(&connector, "cannot list its products", knows);
-            for misfit in &mut reading.misfits[before..] {
-                misfit.key = vec!["catalogue".to_owned()];
-            }
+            reading.connector("catalogue", &connector, "cannot list its products", knows);
             Way::Catalogue(connector)
         }
         _ => {

@@ -129,7 +129,12 @@ impl Http {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| unsent(&error))? {
             if body.len() + chunk.len() > LONGEST {
-                return Err(Failure::lasting(format!("the answer is longer than {LONGEST} bytes")));
+                let unsure = true;
+                let problem = format!("the answer is longer than {LONGEST} bytes");
+                return Err(Failure {
+                    unsure,
+                    ..Failure::lasting(problem)
+                });
             }
             body.extend_from_slice(&chunk);
         }
@@ -153,5 +158,8 @@ fn unsent(error: &reqwest::Error) -> Failure {
     } else {
         "the request broke off"
     };
-    Failure::passing(what)
+    Failure {
+        unsure: !error.is_connect(),
+        ..Failure::passing(what)
+    }
 }

@@ -23,11 +23,11 @@ use serde_json::{Value, json};
 
 use super::condition::Condition;
 use super::facts;
-use super::rule::{Misfit, Placed};
+use super::rule::Placed;
 use super::template::{Template, Unrenderable};
 use super::tools::Tools;
 use crate::allai;
-use crate::config::{self, Config, duration};
+use crate::config::{self, Config, Misfit, duration};
 use crate::warehouse;
 
 /// The keys that every step may have.
@@ -82,22 +82,26 @@ pub(super) struct Failure {
     pub(super) problem: String,
     /// Whether trying again may help, and after how long at the soonest.
     pub(super) again: Option<Duration>,
+    /// Whether it may have had its effect all the same.
+    pub(super) unsure: bool,
 }
 
 impl Failure {
-    /// Trying again is of no use.
+    /// It did not happen, and trying again is of no use.
     pub(super) fn lasting(problem: impl Into<String>) -> Self {
         Self {
             problem: problem.into(),
             again: None,
+            unsure: false,
         }
     }
 
-    /// Trying again may help.
+    /// Trying again may help, and nobody knows whether it happened.
     pub(super) fn passing(problem: impl Into<String>) -> Self {
         Self {
             problem: problem.into(),
             again: Some(Duration::ZERO),
+            unsure: true,
         }
     }
 }
@@ -139,9 +143,15 @@ impl From<connectors::Error> for Failure {
             error if error.is_worth_repeating() => Some(Duration::ZERO),
             _ => None,
         };
+        let unsure = match &error {
+            connectors::Error::Transient { may_have_happened, .. } => *may_have_happened,
+            connectors::Error::Unreadable { .. } => true,
+            _ => false,
+        };
         Self {
             problem: error.to_string(),
             again,
+            unsure,
         }
     }
 }
@@ -204,10 +214,17 @@ struct Common {
     goes_on: bool,
 }
 
+/// What the steps of a rule stand on.
+#[derive(Clone, Copy)]
+pub(super) struct Ground<'a> {
+    pub(super) environment: &'a Environment<'static>,
+    pub(super) config: &'a Config,
+    pub(super) account: Option<&'a str>,
+}
+
 /// What reads a step's own keys.
 pub(super) struct Reading<'a> {
-    environment: &'a Environment<'static>,
-    config: &'a Config,
+    ground: Ground<'a>,
     misfits: Vec<Misfit>,
 }
 
@@ -219,7 +236,7 @@ impl Reading<'_> {
 
     /// A value with templates in it: that of a key, or an object of several.
     fn template(&mut self, key: &[&str], value: &Value) -> Template {
-        Template::new(self.environment, value).unwrap_or_else(|(path, problem)| {
+        Template::new(self.ground.environment, value).unwrap_or_else(|(path, problem)| {
             let mut misfit = Misfit::new(key, problem, "");
             misfit.key.extend(path);
             self.misfits.push(misfit);
@@ -227,21 +244,22 @@ impl Reading<'_> {
         })
     }
 
-    /// Checks that there is a connector of this name that can do `what`.
-    fn connector(&mut self, name: &str, what: &str, can: impl Fn(&dyn connectors::Connector) -> bool) {
-        let connector = self.config.connectors.get(name).map(config::Connector::connect);
+    /// Checks that there is a connector of the name that is at `key`, and that it can do what it otherwise `cannot`.
+    fn connector(&mut self, key: &str, name: &str, cannot: &str, can: impl Fn(&dyn connectors::Connector) -> bool) {
+        let known = &self.ground.config.connectors;
+        let connector = known.get(name).map(config::Connector::connect);
         match connector {
             None => {
-                let known: Vec<&str> = self.config.connectors.keys().map(String::as_str).collect();
+                let known: Vec<&str> = known.keys().map(String::as_str).collect();
                 self.wrong(
-                    &["connector"],
+                    &[key],
                     "there is no connector of this name",
                     format!("there are: {}", known.join(", ")),
                 );
             }
             Some(Some(connector)) if !can(&*connector) => self.wrong(
-                &["connector"],
-                format!("{} {what}, as it is configured", connector.kind()),
+                &[key],
+                format!("{} {cannot}, as it is configured", connector.kind()),
                 "name another connector",
             ),
             // What is wrong with it is said where it is.
@@ -316,12 +334,10 @@ pub(super) fn read(
     index: usize,
     table: &BTreeMap<String, Value>,
     before: &[Placed],
-    environment: &Environment<'static>,
-    config: &Config,
+    ground: Ground<'_>,
 ) -> Result<Placed, Vec<Misfit>> {
     let mut reading = Reading {
-        environment,
-        config,
+        ground,
         misfits: Vec::new(),
     };
     let kind = table.get("do").and_then(Value::as_str).unwrap_or_default();

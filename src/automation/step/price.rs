@@ -43,7 +43,7 @@ struct Keys {
 
 pub(super) fn read(own: &BTreeMap<String, Value>, reading: &mut Reading<'_>) -> Option<Price> {
     let keys: Keys = reading.keys(own)?;
-    reading.connector(&keys.connector, "does not tell prices", |connector| {
+    reading.connector("connector", &keys.connector, "does not tell prices", |connector| {
         connector.capabilities().prices && connector.erp().is_some()
     });
     let vat = keys.vat.unwrap_or(21.0);

@@ -29,10 +29,10 @@ struct Keys {
 pub(super) fn read(own: &BTreeMap<String, Value>, reading: &mut Reading<'_>) -> Option<Stock> {
     let keys: Keys = reading.keys(own)?;
     if let Some(connector) = &keys.connector {
-        reading.connector(connector, "does not tell stock", |connector| {
+        reading.connector("connector", connector, "does not tell stock", |connector| {
             connector.capabilities().stock && connector.erp().is_some()
         });
-    } else if reading.config.connectors.is_empty() {
+    } else if reading.ground.config.connectors.is_empty() {
         reading.wrong(&["skus"], "no connector knows stock", "add one, e.g. [connectors.erp]");
     }
     Some(Stock {

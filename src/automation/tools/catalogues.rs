@@ -1,6 +1,6 @@
 //! The products of connectors, read now and then, to be found in what people write.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ const MOST: usize = 20_000;
 pub(in crate::automation) struct Catalogues {
     connectors: Arc<BTreeMap<String, Arc<dyn Connector>>>,
     clock: SharedClock,
-    read: Arc<Mutex<HashMap<String, Arc<Mutex<Shelf>>>>>,
+    read: Arc<BTreeMap<String, Mutex<Shelf>>>,
 }
 
 /// One connector's.
@@ -43,17 +43,18 @@ impl Catalogues {
         connectors: Arc<BTreeMap<String, Arc<dyn Connector>>>,
         clock: &SharedClock,
     ) -> Self {
+        let read = connectors.keys().map(|name| (name.clone(), Mutex::default()));
         Self {
-            connectors,
             clock: Arc::clone(clock),
-            read: Arc::default(),
+            read: Arc::new(read.collect()),
+            connectors,
         }
     }
 
     /// The catalogue of a connector: one that is old is better than none. Many who ask at once are one reading.
     pub(in crate::automation) async fn of(&self, name: &str) -> Result<Arc<Catalogue>, Failure> {
-        let place = Arc::clone(self.read.lock().await.entry(name.to_owned()).or_default());
-        let mut kept = place.lock().await;
+        let kept = self.read.get(name);
+        let mut kept = kept.ok_or_else(|| no_products(name))?.lock().await;
         let now = self.clock.monotonic();
         if now >= kept.due_at || (kept.catalogue.is_none() && kept.problem.is_none()) {
             match self.read(name).await {
@@ -78,7 +79,7 @@ impl Catalogues {
 
     async fn read(&self, name: &str) -> Result<Catalogue, Failure> {
         let connector = self.connectors.get(name).and_then(|connector| connector.erp());
-        let erp: &dyn Erp = connector.ok_or_else(|| Failure::lasting(format!("{name} knows no products")))?;
+        let erp: &dyn Erp = connector.ok_or_else(|| no_products(name))?;
         let mut products: Vec<Product> = Vec::new();
         let mut after: Option<String> = None;
         loop {
@@ -101,4 +102,8 @@ impl Catalogues {
         }
         Ok(Catalogue::new(products))
     }
+}
+
+fn no_products(name: &str) -> Failure {
+    Failure::lasting(format!("{name} knows no products"))
 }

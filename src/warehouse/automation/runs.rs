@@ -71,8 +71,6 @@ pub struct ClaimedRun {
     pub id: String,
     /// The rule's name.
     pub rule: String,
-    /// What happened.
-    pub event: String,
     /// The conversation it belongs to; empty if to none.
     pub conversation_id: String,
     /// The contact, if it is known.
@@ -81,8 +79,6 @@ pub struct ClaimedRun {
     pub dry: bool,
     /// What the rule saw, JSON.
     pub facts: String,
-    /// When it was made.
-    pub created_at: DateTime<Utc>,
 }
 
 /// How a turn of a run ended.
@@ -181,7 +177,7 @@ macro_rules! claim {
              ORDER BY due_at, id LIMIT $6) AND finished_at IS NULL \
              AND (status = 'pending' OR expires_at <= $3 OR ",
             $dead,
-            ") RETURNING id, rule, event, conversation_id, contact_id, dry, facts, created_at"
+            ") RETURNING id, rule, conversation_id, contact_id, dry, facts"
         )
     };
 }
@@ -220,18 +216,29 @@ const REPLAY: Statement = in_list!(
     "$3",
     ""
 );
-const REPLAY_STEPS: Statement = in_list!(
-    "UPDATE automation_steps SET attempts = 0, problem = NULL WHERE account = $1 AND status = 'intended' AND ",
-    "run_id",
-    "$2",
-    ""
+// The step at which each of them ended is its last. What may have happened is looked for; all else begins anew.
+macro_rules! last_step {
+    ($before:literal, $which:literal) => {
+        in_list!(
+            concat!(
+                $before,
+                " WHERE account = $1 AND status IN ('failed', 'intended') AND ",
+                $which,
+                " AND position = (\
+             SELECT max(position) FROM automation_steps l WHERE l.account = automation_steps.account \
+             AND l.run_id = automation_steps.run_id) AND "
+            ),
+            "run_id",
+            "$2",
+            ""
+        )
+    };
+}
+const RETRY_STEP: Statement = last_step!(
+    "UPDATE automation_steps SET status = 'intended', attempts = 0, output = NULL, problem = NULL, finished_at = NULL",
+    "unsure"
 );
-const UNFAIL_STEPS: Statement = in_list!(
-    "DELETE FROM automation_steps WHERE account = $1 AND status = 'failed' AND ",
-    "run_id",
-    "$2",
-    ""
-);
+const FORGET_STEP: Statement = last_step!("DELETE FROM automation_steps", "NOT unsure");
 const FORGET_STEPS: Statement = Statement::shared(
     "DELETE FROM automation_steps WHERE account = $1 AND run_id IN (SELECT id FROM automation_runs WHERE account = $1 \
      AND finished_at < $2)",
@@ -249,8 +256,8 @@ pub(super) const STATEMENTS: &[Statement] = &[
     LATER,
     LIST,
     REPLAY,
-    REPLAY_STEPS,
-    UNFAIL_STEPS,
+    RETRY_STEP,
+    FORGET_STEP,
     FORGET_STEPS,
     FORGET,
 ];
@@ -435,7 +442,7 @@ impl Warehouse {
         Ok(runs.into_iter().map(|run| run.id).collect())
     }
 
-    /// Makes dead runs due again, from the step that failed. Says how many.
+    /// Makes dead runs due again, from the step that ended them. Says how many.
     pub async fn replay_runs(&self, account: &str, ids: &[String]) -> Result<u64, Error> {
         let mut tx = self.begin_durably().await?;
         let now = self.now();
@@ -448,7 +455,7 @@ impl Warehouse {
             .await
             .map(|done| done.rows_affected()))
         .doing("replaying runs")?;
-        for statement in [REPLAY_STEPS, UNFAIL_STEPS] {
+        for statement in [RETRY_STEP, FORGET_STEP] {
             on!(conn, inner, dialect => sqlx::query(statement.of(dialect))
                 .bind(account)
                 .bind(List(ids))

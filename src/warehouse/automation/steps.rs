@@ -13,7 +13,7 @@ use super::super::values::Stamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StepState {
-    /// It is, or was, tried: whether it had its effect, only the other side knows.
+    /// It is, or was, tried.
     Intended,
     /// It is done.
     Done,
@@ -55,6 +55,8 @@ pub struct StepRow {
     pub state: StepState,
     /// How often it was tried.
     pub attempts: u32,
+    /// Whether it may have had its effect, which only the other side knows.
+    pub unsure: bool,
     /// What it was to do, JSON.
     pub input: Option<String>,
     /// What came of it, JSON.
@@ -68,13 +70,13 @@ pub struct StepRow {
 }
 
 const STORE: Statement = Statement::shared(
-    "INSERT INTO automation_steps (account, run_id, position, name, kind, status, attempts, input, output, problem, \
-     started_at, finished_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+    "INSERT INTO automation_steps (account, run_id, position, name, kind, status, attempts, unsure, input, output, problem, \
+     started_at, finished_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
      ON CONFLICT (account, run_id, position) DO UPDATE SET status = excluded.status, attempts = excluded.attempts, \
-     input = excluded.input, output = excluded.output, problem = excluded.problem, finished_at = excluded.finished_at",
+     unsure = excluded.unsure, input = excluded.input, output = excluded.output, problem = excluded.problem, finished_at = excluded.finished_at",
 );
 const READ: Statement = Statement::shared(
-    "SELECT position, name, kind, status, attempts, input, output, problem, started_at, finished_at \
+    "SELECT position, name, kind, status, attempts, unsure, input, output, problem, started_at, finished_at \
      FROM automation_steps WHERE account = $1 AND run_id = $2 ORDER BY position",
 );
 const OURS: Statement = Statement::shared(
@@ -93,6 +95,7 @@ struct Columns {
     kind: String,
     status: String,
     attempts: i64,
+    unsure: bool,
     input: Option<String>,
     output: Option<String>,
     problem: Option<String>,
@@ -109,6 +112,7 @@ impl From<Columns> for StepRow {
             kind: row.kind,
             state: StepState::parse(&row.status),
             attempts: number(row.attempts),
+            unsure: row.unsure,
             input: row.input,
             output: row.output,
             problem: row.problem,
@@ -132,6 +136,7 @@ impl Warehouse {
             .bind(&step.kind)
             .bind(step.state.as_str())
             .bind(i64::from(step.attempts))
+            .bind(step.unsure)
             .bind(text(&step.input))
             .bind(text(&step.output))
             .bind(text(&step.problem))

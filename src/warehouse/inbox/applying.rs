@@ -326,7 +326,8 @@ impl Warehouse {
         for ending in endings {
             end_events_in(&mut tx, account, ending, now).await?;
         }
-        if self.interests().within(account, Subject::Event).is_some() {
+        let is_noted = self.interests().within(account, Subject::Event).is_some();
+        if is_noted {
             let done = endings.iter().filter(|ending| matches!(ending.ended, Ended::Done(_)));
             let triggers: Vec<Trigger> = done
                 .flat_map(|ending| &ending.ids)
@@ -335,7 +336,9 @@ impl Warehouse {
             note_in(&mut tx.conn(), account, &triggers).await?;
         }
         tx.commit().await?;
-        self.interests().tell();
+        if is_noted {
+            self.interests().tell();
+        }
         Ok(())
     }
 

@@ -1,13 +1,13 @@
 //! One attempt to apply the open events of an entity: one fetch for all of them, and what becomes of each.
 
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::allai;
+use crate::schedule::retry_wait;
 use crate::sync;
 use crate::sync::refresh::{Refreshed, Refresher};
 use crate::warehouse::{ClaimedEntity, ClaimedEvent, Ended, Ending, Entity, Payload};
@@ -177,11 +177,11 @@ fn ended(event: &ClaimedEvent, verdict: &Verdict, now: DateTime<Utc>) -> Ended {
         Verdict::Applied => Ended::Done(None),
         Verdict::NeedsContacts => Ended::Done(Some(SEARCHED.to_owned())),
         Verdict::Absent if event.attempts >= ASKS_FOR_ABSENT => Ended::Done(Some(ABSENT.to_owned())),
-        Verdict::Absent => again(now + wait(event.attempts, &ABSENT_WAITS), ABSENT),
+        Verdict::Absent => again(now + retry_wait(event.attempts, &ABSENT_WAITS), ABSENT),
         Verdict::Failed(problem) if event.attempts >= MOST_ATTEMPTS && event.is_due => Ended::Dead(format!(
             "given up after {MOST_ATTEMPTS} attempts: {problem}; once that is mended: allai-sync webhooks replay"
         )),
-        Verdict::Failed(problem) => again(now + wait(event.attempts, &WAITS), problem),
+        Verdict::Failed(problem) => again(now + retry_wait(event.attempts, &WAITS), problem),
         Verdict::Unreadable(problem) => Ended::Dead(problem.clone()),
         Verdict::Forbidden(problem) => not_counted(now + FORBIDDEN_AGAIN, problem),
         Verdict::Trouble(_, problem) => not_counted(now, problem),
@@ -195,16 +195,6 @@ fn again(due_at: DateTime<Utc>, problem: &str) -> Ended {
         problem: problem.to_owned(),
         counts: true,
     }
-}
-
-/// How long an event waits that was tried `attempts` times, of these `seconds` after the first, the second, …
-fn wait(attempts: u32, seconds: &[i64]) -> TimeDelta {
-    let step = usize::try_from(attempts.max(1) - 1).unwrap_or(usize::MAX);
-    let seconds = seconds[step.min(seconds.len() - 1)];
-    // Events that failed together are not to come together again.
-    let share = 0.8 + 0.4 * rand::random::<f64>();
-    let wait = Duration::from_secs(seconds.unsigned_abs()).mul_f64(share);
-    TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX)
 }
 
 /// Parts the events that have ended the program, or were claimed when it ended, too often from the others.

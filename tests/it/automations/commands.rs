@@ -80,3 +80,20 @@ on = []
         assert!(found, "line {line}, {what}:\n{}", said.stderr);
     }
 }
+
+#[tokio::test]
+async fn a_contact_is_not_written_whose_members_are_not_read() {
+    let rule = "[[automations]]\nname = \"vip\"\non = [\"contact.tagged\"]\n[[automations.steps]]\ndo = \"contact\"\nadd_tags = [\"x\"]\n";
+    let shop = Shop::open(Database::sqlite(), rule).await;
+    shop.mirror.say(&["config", "show"]).expect(0);
+    let text = std::fs::read_to_string(shop.mirror.config_path()).unwrap();
+    let narrow = "[accounts.main.contacts]\nfields = [\"id\", \"tags\"]\n[accounts.main.webhook]";
+    shop.mirror
+        .write_config(&text.replace("[accounts.main.webhook]", narrow));
+    let said = shop.mirror.say(&["config", "show"]).expect(2);
+    assert!(
+        said.stderr.contains("automations.0.steps.0: ")
+            && said.stderr.contains("accounts.main.contacts.fields has no name"),
+        "{said:?}"
+    );
+}

@@ -6,8 +6,9 @@ use allai_sync::sandbox::{ContactDraft, ConversationDraft, Options};
 use serde_json::Value;
 
 use crate::daemon::{Daemon, until};
-use crate::stock::QUERIES;
+use crate::stock::{QUERIES, products};
 use crate::support::database::Database;
+use crate::support::lossy::{self, Lossy};
 use crate::support::mirror::Mirror;
 use crate::support::{on_both_databases, size};
 use crate::webhooks::{SECRET, free_port, register, say};
@@ -15,6 +16,7 @@ use crate::webhooks::{SECRET, free_port, register, say};
 on_both_databases! {
     a_visitor_who_asks_for_stock_is_answered_once,
     an_answer_that_was_lost_is_not_given_twice,
+    a_replayed_run_looks_first_whether_it_has_answered,
     killed_again_and_again_each_question_is_answered_once,
     without_webhooks_a_sweep_is_enough,
     a_rule_does_not_answer_itself_and_one_that_goes_wild_is_stopped,
@@ -70,16 +72,7 @@ impl Shop {
 
     async fn with(database: Database, rules: &str, schedule: &str) -> Self {
         let mirror = Mirror::start(database, Options::for_tests(3, 1)).await;
-        let erp = Database::file(&mirror.folder().join("erp.db"));
-        std::fs::write(mirror.folder().join("erp.db"), "").unwrap();
-        erp.execute(
-            "CREATE TABLE products (sku TEXT, name TEXT, uom TEXT, net TEXT, gross TEXT);
-             CREATE TABLE stock (sku TEXT, warehouse TEXT, on_hand TEXT, available TEXT);
-             INSERT INTO products VALUES ('PH-1000', 'Pompă de căldură', 'buc', '8999.00', '10888.79'),
-                ('CZ-24', 'Centrală termică', 'buc', NULL, NULL);
-             INSERT INTO stock VALUES ('PH-1000', 'BUC', '7', '5'), ('PH-1000', 'CLJ', '3.5', NULL), ('CZ-24', 'BUC', '0', '0');",
-        )
-        .await;
+        let erp = products(&mirror).await;
         let port = free_port();
         let jobs: String = ["contacts", "conversations", "messages", "analytics"]
             .map(|job| format!("[jobs.{job}]\nschedule = \"{schedule}\"\njitter = \"0s\"\n"))
@@ -162,44 +155,60 @@ async fn a_visitor_who_asks_for_stock_is_answered_once(database: Database) {
     drop(daemon);
 }
 
+/// A shop with something between it and the API that loses answers.
+async fn behind_lossy(database: Database, rules: &str) -> (Shop, Lossy) {
+    let shop = Shop::open(database, rules).await;
+    let api = shop
+        .mirror
+        .sandbox
+        .base_url()
+        .as_str()
+        .trim_end_matches("/v2/")
+        .to_owned();
+    let between = lossy::start(&api).await;
+    let config = std::fs::read_to_string(shop.mirror.config_path()).unwrap();
+    shop.mirror.write_config(&config.replace(&api, &between.url));
+    (shop, between)
+}
+
 async fn an_answer_that_was_lost_is_not_given_twice(database: Database) {
-    let shop = Shop::open(database, STOCK_ANSWER).await;
-    let conversation = shop.conversation();
-    let mut daemon = Daemon::start(&shop.mirror).await;
+    let (shop, between) = behind_lossy(database, STOCK_ANSWER).await;
+    let daemon = Daemon::start(&shop.mirror).await;
     register(&shop.mirror, &shop.hook).await;
+    let conversation = shop.conversation();
     say(&shop.mirror, &conversation, "PH-1000 este pe stoc?").await;
     shop.until_answered(&conversation, 1).await;
-    shop.until_quiet().await;
-    // The same question, and now every answer of the API breaks off: what it is asked to do, it does.
-    let before = shop.mirror.sandbox.log().len();
+    // The same is said again; what says it is carried out, and its answer lost.
+    between.lose("agent");
     say(&shop.mirror, &conversation, "PH-1000 mai este pe stoc?").await;
-    until("it is looked up", async || shop.mirror.sandbox.log().len() > before + 2).await;
-    shop.mirror
-        .sandbox
-        .set_options(|options| options.faults.truncate_rate = 1.0);
-    let sent = || {
-        let log = shop.mirror.sandbox.log();
-        log[before..]
-            .iter()
-            .filter(|entry| entry.method == "POST" && entry.path.ends_with("/messages"))
-            .count()
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(5), async {
-        until("it was tried", async || {
-            sent() > 1 || shop.answers(&conversation).len() > 1
-        })
-        .await;
-    })
-    .await
-    .ok();
-    shop.mirror
-        .sandbox
-        .set_options(|options| options.faults.truncate_rate = 0.0);
     shop.until_answered(&conversation, 2).await;
     shop.until_quiet().await;
-    let answers = shop.answers(&conversation);
-    assert_eq!(answers.len(), 2, "{answers:?}\n{}", daemon.log());
-    assert!(daemon.process.is_running());
+    let tried = "SELECT max(attempts) FROM automation_steps WHERE kind = 'reply' AND status = 'done'";
+    assert_eq!(shop.mirror.database.value(tried).await, "2", "{}", daemon.log());
+    assert_eq!(shop.answers(&conversation).len(), 2, "{}", daemon.log());
+}
+
+async fn a_replayed_run_looks_first_whether_it_has_answered(database: Database) {
+    let rules = r#"
+[[automations]]
+name = "greeting"
+on = ["message.received"]
+[[automations.steps]]
+do = "reply"
+text = "Bine ați venit!"
+attempts = 1
+"#;
+    let (shop, between) = behind_lossy(database, rules).await;
+    let daemon = Daemon::start(&shop.mirror).await;
+    register(&shop.mirror, &shop.hook).await;
+    let conversation = shop.conversation();
+    between.lose("agent");
+    say(&shop.mirror, &conversation, "Bună!").await;
+    until("it is dead", async || shop.runs("greeting", "dead").await == 1).await;
+    assert_eq!(shop.answers(&conversation).len(), 1);
+    shop.mirror.say(&["automations", "replay", "--all-dead"]).expect(0);
+    until("it is done", async || shop.runs("greeting", "done").await == 1).await;
+    assert_eq!(shop.answers(&conversation), ["Bine ați venit!"], "{}", daemon.log());
 }
 
 /// So often it is killed; `ALLAI_SYNC_TEST_KILLS` says otherwise.
@@ -233,7 +242,7 @@ async fn killed_again_and_again_each_question_is_answered_once(database: Databas
     shop.until_quiet().await;
     for conversation in &asked {
         let answers = shop.answers(conversation);
-        assert_eq!(answers, ["Centrală termică: 0 buc, BUC 0."], "{}", daemon.log());
+        assert_eq!(answers, ["Centrală: 0 buc, BUC 0."], "{}", daemon.log());
     }
 }
 
@@ -455,5 +464,5 @@ async fn what_a_visitor_writes_is_data(database: Database) {
     for answer in shop.answers(&conversation) {
         assert_eq!(answer, "La ce produs vă referiți?");
     }
-    assert_eq!(shop.erp.value("SELECT count(*) FROM products").await, "2");
+    assert_eq!(shop.erp.value("SELECT count(*) FROM products").await, "3");
 }

@@ -26,6 +26,17 @@ async fn shop(more: &str) -> (Mirror, Database) {
 /// The same, mirrored into this database.
 async fn shop_beside(warehouse: Database, more: &str) -> (Mirror, Database) {
     let mirror = Mirror::start(warehouse, Options::for_tests(3, 1)).await;
+    let erp = products(&mirror).await;
+    let account = mirror.account_config("main", "");
+    mirror.configure(&format!(
+        "{account}\n[admin]\nlisten = \"127.0.0.1:0\"\n[connectors.erp]\nkind = \"sql\"\nurl = \"{}\"\n{QUERIES}{more}",
+        erp.url()
+    ));
+    (mirror, erp)
+}
+
+/// The database of a shop, beside a mirror: three products and what there is of them.
+pub(crate) async fn products(mirror: &Mirror) -> Database {
     let erp = Database::file(&mirror.folder().join("erp.db"));
     std::fs::write(mirror.folder().join("erp.db"), "").unwrap();
     erp.execute(
@@ -36,12 +47,7 @@ async fn shop_beside(warehouse: Database, more: &str) -> (Mirror, Database) {
          INSERT INTO stock VALUES ('PH-1000', 'BUC', '7', '5'), ('PH-1000', 'CLJ', '3.5', NULL), ('CZ-24', 'BUC', '0', '0');",
     )
     .await;
-    let account = mirror.account_config("main", "");
-    mirror.configure(&format!(
-        "{account}\n[admin]\nlisten = \"127.0.0.1:0\"\n[connectors.erp]\nkind = \"sql\"\nurl = \"{}\"\n{QUERIES}{more}",
-        erp.url()
-    ));
-    (mirror, erp)
+    erp
 }
 
 #[tokio::test]
