@@ -142,7 +142,7 @@ impl<'a> Ahead<'a> {
         let last = taken.last()?;
         let offset = sweep.ahead().nth(taken.len() - 1)?.offset;
         let here = self.arrived.get(&offset)?.as_ref().ok()?;
-        if !last.view(|view| sweep.goes_on_behind(view)) || !here.rows.go_on_from(&last.rows) {
+        if !last.view(|view| sweep.goes_on_behind(view, taken.len())) || !here.rows.go_on_from(&last.rows) {
             return None;
         }
         let page = self.arrived.remove(&offset)?.ok()?;

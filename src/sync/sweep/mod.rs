@@ -477,12 +477,14 @@ impl Sweep {
         }
     }
 
-    /// Whether the sweep will go on behind an anchored page with what [`ahead`](Self::ahead) says, whatever becomes of its
-    /// rows. Pages of which all but the last do may be stored together, before they are absorbed one by one.
-    pub fn goes_on_behind(&self, page: &PageView<'_>) -> bool {
+    /// Whether the sweep will go on behind an anchored page, the `nth` from here, with what [`ahead`](Self::ahead) says,
+    /// whatever becomes of its rows. Pages of which all but the last do may be stored together, before they are absorbed one
+    /// by one.
+    pub fn goes_on_behind(&self, page: &PageView<'_>, nth: usize) -> bool {
         let size = page.items.len();
         let keys = || page.items.iter().map(|item| item.key);
         self.mode == Mode::Full
+            && !self.size_is_doubtful(page, self.pages + nth as u64)
             && matches!(self.phase, Phase::Forward { .. })
             && !self.bridging
             && !self.unanchored
@@ -514,9 +516,10 @@ impl Sweep {
             return self.note_seen(page.items, marks).0;
         }
 
-        let (first_seen, found) = self.note_seen(page.items, marks);
+        let (first_seen, mut found) = self.note_seen(page.items, marks);
         let reach = self.offset + page.items.len() as u64;
-        if found.new > 0 || reach > self.furthest {
+        found.further = reach > self.furthest;
+        if found.new > 0 || found.further {
             self.breaks = 0;
         }
         self.furthest = self.furthest.max(reach);
@@ -594,6 +597,8 @@ struct Found {
     old: u64,
     /// Changed in the warehouse, new to the sweep or not.
     changed: u64,
+    /// Whether it ends behind all pages of this pass.
+    further: bool,
 }
 
 /// Whether the row was known when the list was last read completely, and has not changed since.

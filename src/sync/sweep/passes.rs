@@ -7,6 +7,8 @@ use crate::sync::order::Order;
 const LOOKS_BEHIND_THE_END: u32 = 20;
 /// Short pages in a row, each with new rows, after which a list is taken to grow as fast as it is read.
 const SHORT_PAGES_TO_END: u32 = 8;
+/// The first page that is asked for again if it is not full, to see whether it has grown; the others are twice as far each.
+const FIRST_DOUBTFUL_PAGE: u64 = 16;
 /// Pages behind everything seen, all without anything new, after which a server is taken to make up its pages.
 const FRUITLESS_PAGES_TO_END: u32 = 100;
 /// How often in a row the same page may come at another offset: a list that grows as fast as it is read looks like one of
@@ -51,7 +53,30 @@ impl Sweep {
         if found.new > 0 {
             self.empty_at = None;
         }
-        self.advance(page);
+        if self.asks_again(page, found) {
+            self.remember(page);
+        } else {
+            self.advance(page);
+        }
+    }
+
+    /// Whether a page that is not full is asked for again. It may be all that the server returns at once, or the end of a
+    /// list which grows as fast as it is read and whose rows tell no time: then it is longer by now, as long as it may get,
+    /// and pages like it are known to be short.
+    fn asks_again(&self, page: &PageView<'_>, found: &Found) -> bool {
+        let size = page.items.len();
+        let reach = self.offset + size as u64;
+        let (is_again, grew) = match &self.previous {
+            Some(previous) if previous.offset == self.offset => (true, size > previous.keys.len()),
+            _ => (false, false),
+        };
+        let doubtful = grew || (!is_again && self.size_is_doubtful(page, self.pages));
+        doubtful && size < self.limit as usize && found.new > 0 && page.total.is_none_or(|total| total <= reach)
+    }
+
+    /// Whether it is time to doubt, at the page with this number, that a page of this size is full.
+    pub(super) const fn size_is_doubtful(&self, page: &PageView<'_>, number: u64) -> bool {
+        number >= FIRST_DOUBTFUL_PAGE && number.is_power_of_two() && page.items.len() < self.limit as usize
     }
 
     /// Whether the server answers every offset with the same rows: the guide shows no offset for messages.
@@ -94,7 +119,11 @@ impl Sweep {
             return true;
         }
         // At a tail that grows as fast as it is read, with rows that claim to be old, every page is short and has news.
-        let at_a_growing_tail = size < self.largest_page.div_ceil(2) && page.total.is_none_or(|total| total <= reach);
+        let at_a_growing_tail = match page.total {
+            Some(total) if total == reach => short,
+            Some(total) if total > reach => false,
+            _ => size < self.largest_page.div_ceil(2) || (short && !found.further),
+        };
         self.short_pages = if at_a_growing_tail { self.short_pages + 1 } else { 0 };
         self.short_pages >= SHORT_PAGES_TO_END
     }

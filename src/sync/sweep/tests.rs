@@ -220,7 +220,7 @@ fn item(row: &Row) -> Item {
 
 /// In the model the time of the last change tells one content from another.
 fn version(item: &Item) -> u64 {
-    item.updated_at.unwrap().timestamp().unsigned_abs()
+    item.updated_at.map_or(1, |at| at.timestamp().unsigned_abs())
 }
 
 const ORDERS: [ListOrder; 5] = [
@@ -307,6 +307,62 @@ fn lists_of_every_small_size_end_under_every_clamp() {
             }
         }
     }
+}
+
+#[test]
+fn a_list_without_times_ends_though_it_grows_by_a_short_page_a_request() {
+    for (totals, growth) in [(false, 7), (true, 7), (false, 1), (false, 40), (true, 60)] {
+        let mut model = Model::new(1, ListOrder::CreatedAsc, 0, Churn::default());
+        model.totals = totals;
+        let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
+        while let Some(request) = sweep.next() {
+            assert!(
+                model.requests < 1_500,
+                "{growth} rows a request, totals {totals}: does not end"
+            );
+            for _ in 0..growth {
+                model.insert();
+            }
+            let (mut items, total) = model.get(request);
+            for item in &mut items {
+                item.created_at = None;
+                item.updated_at = None;
+            }
+            model.offer(&mut sweep, &items, total);
+        }
+    }
+}
+
+#[test]
+fn a_list_without_times_ends_though_all_its_rows_are_others_after_a_few_requests() {
+    for totals in [false, true] {
+        let mut model = Model::new(1, ListOrder::CreatedAsc, 20, Churn::default());
+        model.totals = totals;
+        let mut sweep = Sweep::new(Mode::Full, 50, time(model.now), 0);
+        while let Some(request) = sweep.next() {
+            assert!(model.requests < 1_000, "totals {totals}: does not end");
+            for _ in 0..6 {
+                model.insert();
+                model.delete();
+            }
+            let (mut items, total) = model.get(request);
+            for item in &mut items {
+                item.created_at = None;
+                item.updated_at = None;
+            }
+            model.offer(&mut sweep, &items, total);
+        }
+    }
+}
+
+#[test]
+fn a_page_that_is_cut_is_asked_for_again_a_few_times_in_a_long_list() {
+    let mut model = Model::new(1, ListOrder::CreatedAsc, 5_000, Churn::default());
+    model.clamp = 20;
+    let sweep = model.run(Mode::Full);
+    assert_eq!(sweep.proof(), Proof::Verified);
+    // Every page brings 19 rows that were not known.
+    assert!(model.requests <= 264 + 6, "{} requests", model.requests);
 }
 
 #[test]
