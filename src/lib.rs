@@ -23,6 +23,7 @@
 //! | [`sandbox`] | the simulated AllAI API behind `demo`, `sandbox` and the tests |
 //! | [`clock`] | where time comes from, so that a simulation can drive the real code |
 //! | [`alerts`] | telling people what needs one, once |
+//! | `mail`, `nats`, `templates` | what several of these send by, and write texts with |
 //! | [`metrics`] | what Prometheus reads: every name, one function for each moment that is counted |
 //! | [`telemetry`], [`figures`] | logs; figures as people read them |
 //!
@@ -86,7 +87,9 @@ pub mod contacts;
 pub mod figures;
 pub mod lifecycle;
 pub mod listener;
+mod mail;
 pub mod metrics;
+mod nats;
 pub mod sandbox;
 pub mod schedule;
 pub mod server;

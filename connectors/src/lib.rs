@@ -34,6 +34,7 @@ mod time;
 mod together;
 pub mod tryton;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -41,7 +42,7 @@ use async_trait::async_trait;
 pub use error::Error;
 pub use records::{
     Capabilities, Changes, Check, Entity, Field, FieldType, Fields, Figures, Found, Item, Key, Kind, Price, PriceQuery,
-    Record, Stock, Upserted, Warehouse,
+    Record, Row, Stock, Upserted, Warehouse,
 };
 
 /// What every connector can do.
@@ -65,6 +66,24 @@ pub trait Connector: fmt::Debug + Send + Sync {
     /// The connector as a CRM, if it is one.
     fn crm(&self) -> Option<&dyn Crm> {
         None
+    }
+
+    /// The administrator's own queries, by name, each with the names of its parameters.
+    fn queries(&self) -> BTreeMap<&str, &[String]> {
+        BTreeMap::new()
+    }
+
+    /// Asks one of [`queries`](Self::queries); a parameter that is not given is NULL.
+    ///
+    /// # Errors
+    ///
+    /// Finding nothing is no row, not an error.
+    async fn query(&self, name: &str, parameters: &BTreeMap<String, String>) -> Result<Vec<Row>, Error> {
+        let _ = (name, parameters);
+        Err(Error::Unsupported {
+            system: self.kind().as_str(),
+            doing: "be asked by queries of one's own".to_owned(),
+        })
     }
 }
 

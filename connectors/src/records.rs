@@ -80,6 +80,9 @@ pub struct Capabilities {
     pub changes: bool,
 }
 
+/// One row of a query of the administrator's own: texts by the names of the columns, in small letters; `None` is NULL.
+pub type Row = std::collections::BTreeMap<String, Option<String>>;
+
 /// One thing that a check verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {

@@ -17,7 +17,7 @@ use futures_util::future::{Either, select};
 use tokio_util::sync::CancellationToken;
 
 pub use conditions::conditions;
-pub use notifier::{Notifier, mail_server};
+pub use notifier::Notifier;
 
 use self::outage::Outage;
 use crate::clock::SharedClock;

@@ -11,10 +11,9 @@ use serde_json::json;
 use super::refusal::{Outlook, Refusal};
 use crate::clock::SharedClock;
 use crate::config::{AlertMail, AlertWebhook, Alerts, WebhookFormat};
+use crate::mail::{self, TIMEOUT};
 use crate::warehouse::{Incident, Warehouse, Way};
 
-/// How long a server may take to accept an alert.
-const TIMEOUT: Duration = Duration::from_secs(20);
 /// More at once are one message to people.
 const FEW: usize = 3;
 
@@ -23,13 +22,6 @@ const FEW: usize = 3;
 pub struct Notifier {
     webhook: Option<(reqwest::Client, AlertWebhook)>,
     mail: Option<(AsyncSmtpTransport<Tokio1Executor>, AlertMail)>,
-}
-
-/// The mail server that a URL names.
-pub fn mail_server(url: &str) -> Result<AsyncSmtpTransport<Tokio1Executor>, lettre::transport::smtp::Error> {
-    Ok(AsyncSmtpTransport::<Tokio1Executor>::from_url(url)?
-        .timeout(Some(TIMEOUT))
-        .build())
 }
 
 impl Notifier {
@@ -43,9 +35,9 @@ impl Notifier {
                 .build();
             Some((client.ok()?, webhook))
         });
-        let mail = alerts.mail.clone().and_then(|mail| {
-            let server = mail_server(mail.server.as_ref()?.expose()).ok()?;
-            Some((server, mail))
+        let mail = alerts.mail.clone().and_then(|own| {
+            let server = mail::server(own.server.as_ref()?.expose()).ok()?;
+            Some((server, own))
         });
         (webhook.is_some() || mail.is_some()).then(|| Self { webhook, mail })
     }

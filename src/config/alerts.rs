@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::issue::Report;
+use super::mail::{Mail, is_mailbox};
 use super::secret::Secret;
 use super::{KeyPath, duration, words};
 
@@ -70,7 +71,7 @@ pub enum WebhookFormat {
     Slack,
 }
 
-/// Mail that alerts are sent by.
+/// Mail that alerts are sent by. `server` and `from` are those of `[mail]`, if it does not say others.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AlertMail {
@@ -125,29 +126,23 @@ impl AlertWebhook {
 }
 
 impl AlertMail {
+    /// What it does not say is as `[mail]` says it.
+    pub(super) fn inherit(&mut self, mail: &Mail) {
+        if self.server.is_none() {
+            self.server.clone_from(&mail.server);
+        }
+        if self.from.is_empty() {
+            self.from.clone_from(&mail.from);
+        }
+    }
+
     fn validate(&self, at: &KeyPath, report: &mut Report) {
-        let key = at.join("server");
-        match &self.server {
-            None => report.missing(
-                &key,
-                "missing",
-                "add `server = \"smtps://USER:PASSWORD@HOST\"` or `server_file = \"PATH\"`",
-            ),
-            Some(server) if crate::alerts::mail_server(server.expose()).is_err() => report.wrong(
-                &key,
-                "not the URL of a mail server",
-                "write e.g. server = \"smtps://USER:PASSWORD@HOST\", with % and two digits for what is special in a password",
-            ),
-            Some(_) => {}
-        }
-        let is_mailbox = |text: &str| text.parse::<lettre::message::Mailbox>().is_ok();
-        if !is_mailbox(&self.from) {
-            report.wrong(
-                &at.join("from"),
-                "not a mail address",
-                "write e.g. from = \"sync@example.com\"",
-            );
-        }
+        let sender = Mail {
+            server: self.server.clone(),
+            from: self.from.clone(),
+            ..Mail::default()
+        };
+        sender.validate(at, report);
         if self.to.is_empty() || !self.to.iter().all(|to| is_mailbox(to)) {
             report.wrong(
                 &at.join("to"),

@@ -78,6 +78,7 @@ fn check(
     let mut config = Layers::new(dict, env, &mut sources, &mut report).extract(&mut report);
     let inline = secret::inline(&mut config);
     read_files(&mut config, &sources, &mut report);
+    config.inherit();
     config.validate(&mut report);
     if let Some(path) = sources.file()
         && inline.iter().any(|key| sources.is_from_file(key))

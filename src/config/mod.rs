@@ -27,6 +27,7 @@ mod jobs;
 mod key_path;
 mod layers;
 mod load;
+mod mail;
 mod nats;
 mod open_table;
 mod schedule;
@@ -62,6 +63,7 @@ pub use key_path::KeyPath;
 #[doc(hidden)]
 pub use load::check_text;
 pub use load::{LoadOptions, Loaded};
+pub use mail::Mail;
 pub use nats::Nats;
 pub use open_table::OpenTable;
 pub use schedule::{Schedule, Timezone};
@@ -92,6 +94,9 @@ pub struct Config {
     pub webhooks: Option<Webhooks>,
     /// The private listener: health, metrics, status page, API.
     pub admin: Admin,
+    /// The mail server that alerts and automations send by; absent: none, but what `[alerts.mail]` says for itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mail: Option<Mail>,
     /// Who is told when something needs a person.
     pub alerts: Alerts,
     /// CRM and ERP systems, by a name of your choice.
@@ -141,12 +146,30 @@ impl Config {
         found
     }
 
+    /// What mail is sent by, and from whom: as `[mail]` says, or else `[alerts.mail]`.
+    pub(crate) fn sender(&self) -> Option<(&str, &str)> {
+        let own = self.mail.as_ref().map(|mail| (&mail.server, &mail.from));
+        let of_alerts = || self.alerts.mail.as_ref().map(|mail| (&mail.server, &mail.from));
+        let (server, from) = own.or_else(of_alerts)?;
+        Some((server.as_ref()?.expose(), from))
+    }
+
+    /// What some sections take over from others.
+    fn inherit(&mut self) {
+        if let (Some(own), Some(mail)) = (&mut self.alerts.mail, &self.mail) {
+            own.inherit(mail);
+        }
+    }
+
     fn validate(&self, report: &mut Report) {
         let root = KeyPath::root();
         self.warehouse.validate(&root.join("warehouse"), report);
         accounts::validate(&self.accounts, &root.join("accounts"), report);
         self.daemon.validate(&root.join("daemon"), report);
         self.admin.validate(&root.join("admin"), report);
+        if let Some(mail) = &self.mail {
+            mail.validate(&root.join("mail"), report);
+        }
         self.alerts.validate(&root.join("alerts"), report);
         if let Some(webhooks) = &self.webhooks {
             webhooks.validate(&root.join("webhooks"), self, report);

@@ -107,6 +107,13 @@ fn slots(config: &mut Config) -> Vec<(KeyPath, Slot<'_>, Option<PathBuf>)> {
             webhook.url_file.clone(),
         ));
     }
+    if let Some(mail) = &mut config.mail {
+        slots.push((
+            root.join("mail").join("server"),
+            Slot::Secret(&mut mail.server),
+            mail.server_file.clone(),
+        ));
+    }
     if let Some(mail) = &mut config.alerts.mail {
         slots.push((
             alerts.join("mail").join("server"),

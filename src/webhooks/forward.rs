@@ -6,15 +6,14 @@
 
 use std::time::Duration;
 
-use async_nats::ServerAddr;
+use async_nats::jetstream;
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::{self, stream};
-use secrecy::{ExposeSecret as _, SecretString};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
 use crate::config;
+use crate::nats::{self, Target};
 use crate::warehouse::{self, ClaimedEvent, Entity, Warehouse};
 
 /// Events that are on their way at a time.
@@ -25,8 +24,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_secs(1);
 /// … up to this.
 const SELDOM: Duration = Duration::from_mins(1);
-/// How long the server may take to answer.
-const ANSWER: Duration = Duration::from_secs(10);
 
 /// Passes events on.
 #[derive(Debug)]
@@ -37,14 +34,6 @@ pub struct Forwarder {
     target: Target,
 }
 
-/// Where to.
-#[derive(Clone, Debug)]
-struct Target {
-    url: SecretString,
-    subject: String,
-    stream: String,
-}
-
 /// Why nothing is passed on.
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -52,28 +41,18 @@ enum Error {
     #[error(transparent)]
     Warehouse(#[from] warehouse::Error),
     /// The server does not do it.
-    #[error("NATS at {place}: {problem}")]
-    Nats {
-        /// Host and port.
-        place: String,
-        /// Why.
-        problem: String,
-    },
+    #[error(transparent)]
+    Nats(#[from] nats::Error),
 }
 
 impl Forwarder {
     /// Passes on the events of these accounts.
     pub fn new(warehouse: Warehouse, clock: SharedClock, accounts: Vec<String>, nats: &config::Nats) -> Self {
-        let url = nats.url.as_ref().map_or("", |url| url.expose());
         Self {
             warehouse,
             clock,
             accounts,
-            target: Target {
-                url: url.into(),
-                subject: nats.subject.clone(),
-                stream: nats.stream.clone(),
-            },
+            target: Target::new(nats),
         }
     }
 
@@ -154,70 +133,10 @@ impl Forwarder {
             passed += ids.len();
             self.warehouse.events_forwarded(account, &ids).await?;
             if let Some(error) = failed {
-                return Err(error);
+                return Err(error.into());
             }
         }
         Ok(passed)
-    }
-}
-
-impl Target {
-    async fn connect(&self) -> Result<jetstream::Context, Error> {
-        let address: ServerAddr = self
-            .url
-            .expose_secret()
-            .parse()
-            .map_err(|error: std::io::Error| self.failed(&error))?;
-        let mut options = async_nats::ConnectOptions::new()
-            .name("allai-sync")
-            .connection_timeout(ANSWER)
-            .request_timeout(Some(ANSWER));
-        // The client takes both from the URL; a user alone is a token.
-        if let (Some(token), None) = (address.username(), address.password()) {
-            options = options.token(token.to_owned());
-        }
-        let client = options.connect(address).await.map_err(|error| self.failed(&error))?;
-        let mut context = jetstream::new(client);
-        context.set_timeout(ANSWER);
-        let wanted = stream::Config {
-            name: self.stream.clone(),
-            subjects: vec![format!("{}.>", self.subject)],
-            ..stream::Config::default()
-        };
-        context
-            .get_or_create_stream(wanted)
-            .await
-            .map_err(|error| self.failed(&error))?;
-        Ok(context)
-    }
-
-    fn failed(&self, error: &dyn std::error::Error) -> Error {
-        let address: Option<ServerAddr> = self.url.expose_secret().parse().ok();
-        let place = address.map_or_else(String::new, |address| format!("{}:{}", address.host(), address.port()));
-        Error::Nats {
-            place,
-            problem: error.to_string(),
-        }
-    }
-
-    /// Names are those that AllAI gave; what NATS gives a meaning is replaced.
-    fn subject_of(&self, account: &str, event: Option<&str>) -> String {
-        let token = |token: &str| {
-            let letter = |c: char| {
-                if c.is_ascii_alphanumeric() || "_-".contains(c) {
-                    c
-                } else {
-                    '_'
-                }
-            };
-            if token.is_empty() {
-                "_".to_owned()
-            } else {
-                token.chars().map(letter).collect()
-            }
-        };
-        let event: Vec<String> = event.unwrap_or("unknown").split('.').map(token).collect();
-        format!("{}.{account}.{}", self.subject, event.join("."))
     }
 }
 
@@ -235,26 +154,4 @@ fn without_body(account: &str, entity: &Entity, event: &ClaimedEvent) -> Publish
         .header("Allai-Entity", header(&entity.to_column()))
         .header("Allai-Received-At", event.received_at.to_rfc3339())
         .header("Allai-Body-Bytes", event.body.len().to_string().as_str())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_subject_has_the_account_and_the_type_and_no_wildcards() {
-        let target = Target {
-            url: "nats://127.0.0.1".into(),
-            subject: "allai".to_owned(),
-            stream: "ALLAI".to_owned(),
-        };
-        for (event, subject) in [
-            (Some("lead.created"), "allai.main.lead.created"),
-            (Some("lead.*.>"), "allai.main.lead._._"),
-            (Some("a b..c"), "allai.main.a_b._.c"),
-            (None, "allai.main.unknown"),
-        ] {
-            assert_eq!(target.subject_of("main", event), subject);
-        }
-    }
 }

@@ -22,7 +22,7 @@ on_both_databases! {
 }
 
 /// A server with `JetStream` in a folder, and with these settings.
-fn nats_server(port: u16, folder: &Path, settings: &str) -> Process {
+pub(crate) fn nats_server(port: u16, folder: &Path, settings: &str) -> Process {
     let config = folder.join("nats.conf");
     std::fs::write(&config, settings).unwrap();
     let mut command = Command::new("nats-server");
@@ -34,7 +34,7 @@ fn nats_server(port: u16, folder: &Path, settings: &str) -> Process {
     Process::logging_to(command, &folder.join("nats.log"))
 }
 
-async fn jetstream(port: u16) -> jetstream::Context {
+pub(crate) async fn jetstream(port: u16) -> jetstream::Context {
     let url = format!("nats://127.0.0.1:{port}");
     let mut client = None;
     until("the NATS server answers", async || {

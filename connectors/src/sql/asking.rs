@@ -24,12 +24,17 @@ impl Sql {
     /// Runs a query once, for everything.
     pub(super) async fn run(&self, query: &Query, values: &Values<'_>) -> Result<Rows, Error> {
         let rows = self.run_some(query, values).await?;
-        if rows.cut && matches!(query.purpose, Purpose::Stock | Purpose::Prices) {
+        if rows.cut && matches!(query.purpose, Purpose::Stock | Purpose::Prices | Purpose::Own) {
+            let of = if query.purpose == Purpose::Own {
+                ""
+            } else {
+                ", of one SKU"
+            };
             return Err(Error::Rejected {
                 system: SYSTEM,
                 field: Some(query.purpose.key().to_owned()),
                 message: format!(
-                    "it returns more than {} rows, or more than {} MiB, of one SKU; let it return less, or raise `max_rows`",
+                    "it returns more than {} rows, or more than {} MiB{of}; let it return less, or raise `max_rows`",
                     self.max_rows,
                     database::MOST_BYTES >> 20
                 ),
@@ -43,7 +48,7 @@ impl Sql {
         let (sql, bound) = query.render(values);
         let max = match query.purpose {
             Purpose::Search | Purpose::Catalogue => values.limit.min(self.max_rows),
-            Purpose::Stock | Purpose::Prices => self.max_rows,
+            Purpose::Stock | Purpose::Prices | Purpose::Own => self.max_rows,
         };
         let task = Task::Rows {
             sql,

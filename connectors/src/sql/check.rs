@@ -51,15 +51,15 @@ impl Sql {
             },
             Err(error) => bad("read only", &error),
         });
-        let optional = [&self.prices, &self.search, &self.catalogue];
-        for query in std::iter::once(&self.stock).chain(optional.into_iter().flatten()) {
-            let what = query.purpose.key();
+        let standard = self.all().map(|query| (query.purpose.key().to_owned(), query));
+        let own = self
+            .queries
+            .iter()
+            .map(|(name, query)| (format!("queries.{name}"), query));
+        for (what, query) in standard.chain(own) {
             checks.push(match self.database.in_time(self.check_query(query)).await {
-                Ok(found) => Check {
-                    what: what.to_owned(),
-                    found,
-                },
-                Err(error) => bad(what, &error),
+                Ok(found) => Check { what, found },
+                Err(error) => bad(&what, &error),
             });
         }
         checks
@@ -74,6 +74,14 @@ impl Sql {
             ..Values::default()
         };
         let (sql, bound) = query.render(&values);
+        if query.purpose == Purpose::Own {
+            // Its parameters are NULL, which nothing is equal to; that it can be run is all that is known of it.
+            self.run(query, &values).await?;
+            return Ok(Found::Good(match query.own.join(", ") {
+                names if names.is_empty() => "it can be asked".to_owned(),
+                names => format!("it can be asked, with {names}"),
+            }));
+        }
         let doing = Doing::Running(query.purpose);
         let prepared = self.database.ask(&Task::Columns { sql, bound }, doing).await?;
         let untold = match rows::judge(query.purpose, &prepared.columns) {

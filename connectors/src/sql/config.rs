@@ -1,5 +1,6 @@
 //! What the administrator configures.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -17,7 +18,8 @@ pub struct Config {
     /// What the scheme's driver knows can follow: `?sslmode=verify-full&sslrootcert=/path/ca.pem`.
     pub url: SecretString,
     /// Finds the stock of SKUs: a SELECT with `:skus` or `:sku` in it.
-    pub stock_query: String,
+    #[serde(default)]
+    pub stock_query: Option<String>,
     /// Finds the prices of SKUs: a SELECT with `:skus` or `:sku` in it, and `:quantity` and `:price_list` if it cares.
     #[serde(default)]
     pub price_query: Option<String>,
@@ -27,6 +29,9 @@ pub struct Config {
     /// Lists the SKUs there are, piece by piece: a SELECT with `:after` and `:limit` in it.
     #[serde(default)]
     pub catalogue_query: Option<String>,
+    /// Whatever else is to be asked, by a name of your choice: a SELECT with parameters of its own.
+    #[serde(default)]
+    pub queries: BTreeMap<String, String>,
     /// How long a lookup may take, connecting included: `3s`, `500ms`; from 10 ms to 10 minutes.
     #[serde(default = "three_seconds", deserialize_with = "timeout")]
     pub timeout: Duration,

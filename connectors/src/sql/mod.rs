@@ -6,7 +6,10 @@
 //! price_query = "SELECT code AS sku, price AS net, 'RON' AS currency FROM prices WHERE code IN (:skus)"
 //! search_query = "SELECT code AS sku, name FROM products WHERE name ILIKE :pattern ORDER BY name LIMIT :limit"
 //! catalogue_query = "SELECT code AS sku FROM products WHERE code > :after ORDER BY code LIMIT :limit"
+//! queries.order_status = "SELECT status, delivery_day FROM orders WHERE number = :number AND lower(email) = lower(:email)"
 //! ```
+//!
+//! One of them at least is there.
 //!
 //! # What queries are given
 //!
@@ -20,6 +23,8 @@
 //! | `:pattern` | search | the same for `LIKE`: `%…%`, with `\` before its own `%`, `_` and `\`. SQLite is to be told: `LIKE :pattern ESCAPE '\'` |
 //! | `:limit` | search, catalogue | how many items are wanted |
 //! | `:after` | catalogue | the SKU behind which the list goes on; at first an empty text |
+//!
+//! Those under `queries` have the parameters that they name, all of them texts, or NULL.
 //!
 //! They are bound as texts (`:limit` as an integer, `:quantity` as a decimal), never put into the text of the query: what a
 //! customer types is compared and nothing else. Colons in literals, quoted identifiers and comments, `::casts` and `:=` are
@@ -35,6 +40,7 @@
 //! - Prices: `sku`, `net`, `gross`, `currency`.
 //! - Search: `sku`, `name`, `barcode`.
 //! - Catalogue: `sku`.
+//! - Those under `queries`: any, of types that are text, number or time; told as texts.
 //!
 //! Times without a zone are taken to be UTC. Without a column `sku`, the query is asked for one SKU after the other.
 //!
@@ -68,6 +74,7 @@ mod query;
 mod rows;
 mod value;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -81,7 +88,7 @@ pub(crate) use value::time as time_of;
 
 use crate::catalogue::once;
 use crate::time;
-use crate::{Capabilities, Check, Connector, Erp, Error, Item, Kind, Price, PriceQuery, Stock};
+use crate::{Capabilities, Check, Connector, Erp, Error, Item, Kind, Price, PriceQuery, Row, Stock};
 
 const SYSTEM: &str = Kind::Sql.as_str();
 
@@ -96,10 +103,11 @@ pub const ODOO_STOCK_QUERY: &str = include_str!("odoo_stock.sql");
 pub struct Sql {
     database: Database,
     max_rows: usize,
-    stock: Query,
+    stock: Option<Query>,
     prices: Option<Query>,
     search: Option<Query>,
     catalogue: Option<Query>,
+    queries: BTreeMap<String, Query>,
 }
 
 impl fmt::Debug for Sql {
@@ -136,18 +144,49 @@ impl Sql {
             })
         };
         let optional = |sql: Option<&String>, purpose: Purpose| sql.map(|sql| parse(sql, purpose)).transpose();
-        Ok(Self {
-            stock: parse(&config.stock_query, Purpose::Stock)?,
+        let own = config.queries.iter().map(|(name, sql)| {
+            let query = parse(sql, Purpose::Own).map_err(|error| of_query(error, name))?;
+            Ok((name.clone(), query))
+        });
+        let sql = Self {
+            stock: optional(config.stock_query.as_ref(), Purpose::Stock)?,
             prices: optional(config.price_query.as_ref(), Purpose::Prices)?,
             search: optional(config.search_query.as_ref(), Purpose::Search)?,
             catalogue: optional(config.catalogue_query.as_ref(), Purpose::Catalogue)?,
+            queries: own.collect::<Result<_, Error>>()?,
             database: Database::new(config, url, dialect)?,
             max_rows: config.max_rows.get(),
-        })
+        };
+        if sql.queries.is_empty() && sql.all().next().is_none() {
+            return Err(Error::Rejected {
+                system: SYSTEM,
+                field: None,
+                message: "it has no query: write a stock_query, or any of the others".to_owned(),
+            });
+        }
+        Ok(sql)
+    }
+
+    /// The queries that there are for what every ERP is asked.
+    fn all(&self) -> impl Iterator<Item = &Query> {
+        [&self.stock, &self.prices, &self.search, &self.catalogue]
+            .into_iter()
+            .flatten()
     }
 }
 
-/// The database that a URL is of.
+/// An error with one of the administrator's own queries, which is named.
+fn of_query(error: Error, name: &str) -> Error {
+    match error {
+        Error::Rejected { system, field, message } if field.as_deref() == Some(Purpose::Own.key()) => Error::Rejected {
+            system,
+            field: Some(format!("{}.{name}", Purpose::Own.key())),
+            message,
+        },
+        error => error,
+    }
+}
+
 /// What can follow a PostgreSQL URL's `?`, beside `options[…]`.
 const POSTGRES_PARAMETERS: [&str; 18] = [
     "sslmode",
@@ -188,6 +227,7 @@ pub fn unknown_parameter(url: &str) -> Option<String> {
     ))
 }
 
+/// The database that a URL is of.
 fn dialect_of(url: &str) -> Result<Dialect, Error> {
     const SCHEMES: [(&str, Dialect); 5] = [
         ("sqlite", Dialect::Sqlite),
@@ -224,9 +264,12 @@ impl Connector for Sql {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             search: self.search.is_some(),
-            stock: true,
+            stock: self.stock.is_some(),
             // Only the database knows what its rows name; without the word there is no such column.
-            warehouses: self.stock.says("warehouse") || self.stock.says("*"),
+            warehouses: self
+                .stock
+                .as_ref()
+                .is_some_and(|query| query.says("warehouse") || query.says("*")),
             prices: self.prices.is_some(),
             catalogue: self.catalogue.is_some(),
             ..Capabilities::default()
@@ -239,6 +282,30 @@ impl Connector for Sql {
 
     fn erp(&self) -> Option<&dyn Erp> {
         Some(self)
+    }
+
+    fn queries(&self) -> BTreeMap<&str, &[String]> {
+        let named = self.queries.iter();
+        named
+            .map(|(name, query)| (name.as_str(), query.own.as_slice()))
+            .collect()
+    }
+
+    async fn query(&self, name: &str, parameters: &BTreeMap<String, String>) -> Result<Vec<Row>, Error> {
+        let query = self.queries.get(name).ok_or_else(|| Error::Unsupported {
+            system: SYSTEM,
+            doing: format!("ask {name}: there is no queries.{name} in the configuration"),
+        })?;
+        if parameters.values().any(|value| value.contains('\0')) {
+            return Ok(Vec::new());
+        }
+        let own: Vec<Option<String>> = query.own.iter().map(|name| parameters.get(name).cloned()).collect();
+        let values = Values {
+            own: &own,
+            ..Values::default()
+        };
+        let rows = self.database.in_time(self.run(query, &values)).await;
+        rows.map_err(|error| of_query(error, name))?.objects()
     }
 }
 
@@ -267,8 +334,14 @@ impl Erp for Sql {
     }
 
     async fn stock(&self, skus: &[String]) -> Result<Vec<Stock>, Error> {
+        let Some(query) = &self.stock else {
+            return Err(Error::Unsupported {
+                system: SYSTEM,
+                doing: "tell stock: there is no stock_query in the configuration".to_owned(),
+            });
+        };
         let values = Values::default();
-        let found = self.database.in_time(self.by_sku(&self.stock, skus, &values)).await?;
+        let found = self.database.in_time(self.by_sku(query, skus, &values)).await?;
         let now = time::now();
         let mut stock = Vec::new();
         for (asked, rows) in found {

@@ -35,6 +35,8 @@ pub(super) enum Parameter {
     PriceList,
     /// The SKU behind which the list goes on; at first an empty text.
     After,
+    /// One that a query of the administrator's own names, by its place among them.
+    Own(usize),
 }
 
 impl Parameter {
@@ -59,6 +61,7 @@ impl Parameter {
             Self::Quantity => "quantity",
             Self::PriceList => "price_list",
             Self::After => "after",
+            Self::Own(_) => "",
         }
     }
 }
@@ -70,6 +73,8 @@ pub(super) enum Purpose {
     Prices,
     Search,
     Catalogue,
+    /// One of the administrator's own, whose parameters and columns are its own, too.
+    Own,
 }
 
 impl Purpose {
@@ -84,6 +89,7 @@ impl Purpose {
             ],
             Self::Search => &[Parameter::Words, Parameter::Pattern, Parameter::Limit],
             Self::Catalogue => &[Parameter::After, Parameter::Limit],
+            Self::Own => &[],
         }
     }
 
@@ -94,6 +100,7 @@ impl Purpose {
             Self::Prices => "price_query",
             Self::Search => "search_query",
             Self::Catalogue => "catalogue_query",
+            Self::Own => "queries",
         }
     }
 }
@@ -118,6 +125,8 @@ pub(super) struct Values<'a> {
     pub(super) quantity: Option<Decimal>,
     pub(super) price_list: Option<&'a str>,
     pub(super) after: &'a str,
+    /// Of a query of the administrator's own, in the order of [`Query::own`]; `None` is NULL.
+    pub(super) own: &'a [Option<String>],
 }
 
 /// Why a text is not a query.
@@ -142,12 +151,14 @@ pub(super) struct Query {
     pub(super) purpose: Purpose,
     dialect: Dialect,
     pieces: Vec<Piece>,
+    /// The names of its own parameters, each once.
+    pub(super) own: Vec<String>,
 }
 
 impl Query {
     /// Takes a query apart.
     pub(super) fn parse(sql: &str, purpose: Purpose, dialect: Dialect) -> Result<Self, Unsuitable> {
-        let mut reader = Reader::new(sql, dialect);
+        let mut reader = Reader::new(sql, dialect, purpose);
         reader.read()?;
         let begins = reader.first_word.to_ascii_lowercase();
         if !["select", "with", "values", "table", "("].contains(&begins.as_str()) {
@@ -159,8 +170,11 @@ impl Query {
             purpose,
             dialect,
             pieces: reader.pieces,
+            own: reader.own,
         };
-        query.has_its_parameters()?;
+        if purpose != Purpose::Own {
+            query.has_its_parameters()?;
+        }
         Ok(query)
     }
 
@@ -188,7 +202,7 @@ impl Query {
             )));
         }
         let (one, other) = match self.purpose {
-            Purpose::Catalogue => return Ok(()),
+            Purpose::Catalogue | Purpose::Own => return Ok(()),
             Purpose::Stock | Purpose::Prices => (Parameter::Skus, Parameter::Sku),
             Purpose::Search => (Parameter::Words, Parameter::Pattern),
         };
@@ -265,6 +279,7 @@ impl Query {
             Parameter::Quantity => vec![Bound::Decimal(values.quantity.unwrap_or(Decimal::ONE))],
             Parameter::PriceList => vec![values.price_list.map_or(Bound::NoText, text)],
             Parameter::After => vec![text(values.after)],
+            Parameter::Own(at) => vec![values.own.get(at).cloned().flatten().map_or(Bound::NoText, Bound::Text)],
         }
     }
 }
@@ -286,8 +301,10 @@ fn pattern(words: &str) -> String {
 /// Goes through the SQL from left to right.
 struct Reader<'a> {
     dialect: Dialect,
+    purpose: Purpose,
     rest: &'a str,
     pieces: Vec<Piece>,
+    own: Vec<String>,
     /// The text since the last parameter.
     text: String,
     /// The first thing that is neither space nor comment.
@@ -297,11 +314,13 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(sql: &'a str, dialect: Dialect) -> Self {
+    fn new(sql: &'a str, dialect: Dialect, purpose: Purpose) -> Self {
         Self {
             dialect,
+            purpose,
             rest: sql,
             pieces: Vec::new(),
+            own: Vec::new(),
             text: String::new(),
             first_word: String::new(),
             ended: false,
@@ -395,7 +414,13 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         let name = &after[..after.find(|c| !is_word(c)).unwrap_or(after.len())];
-        let Some(parameter) = Parameter::ALL.into_iter().find(|parameter| parameter.name() == name) else {
+        let known = || Parameter::ALL.into_iter().find(|parameter| parameter.name() == name);
+        let parameter = if self.purpose == Purpose::Own {
+            Some(self.own_parameter(name))
+        } else {
+            known()
+        };
+        let Some(parameter) = parameter else {
             let meant = nearest(name, Parameter::ALL.iter().map(|one| one.name()));
             let meant = meant.map_or_else(String::new, |meant| format!("; was :{meant} meant?"));
             return Err(Unsuitable(format!("there is no parameter :{name}{meant}")));
@@ -404,6 +429,14 @@ impl<'a> Reader<'a> {
         self.pieces.push(Piece::Parameter(parameter));
         self.rest = &after[name.len()..];
         Ok(())
+    }
+
+    fn own_parameter(&mut self, name: &str) -> Parameter {
+        let known = self.own.iter().position(|own| own == name);
+        Parameter::Own(known.unwrap_or_else(|| {
+            self.own.push(name.to_owned());
+            self.own.len() - 1
+        }))
     }
 
     /// The length of the comment that begins here.
@@ -529,7 +562,7 @@ mod tests {
             limit: 7,
             quantity: None,
             price_list: None,
-            after: "",
+            ..Values::default()
         };
         let purpose = if sql.contains(":words") || sql.contains(":pattern") {
             Purpose::Search

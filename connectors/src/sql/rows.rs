@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use super::SYSTEM;
 use super::query::{Purpose, nearest};
 use super::value::Cell;
-use crate::{Error, Figures, Item, Price, Stock, Warehouse};
+use crate::{Error, Figures, Item, Price, Row, Stock, Warehouse};
 
 /// What a query returned.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +40,7 @@ impl Purpose {
             Self::Prices => &["sku", "net", "gross", "currency"],
             Self::Search => &["sku", "name", "barcode"],
             Self::Catalogue => &["sku"],
+            Self::Own => &[],
         }
     }
 
@@ -49,6 +50,7 @@ impl Purpose {
             Self::Stock => &[&["on_hand", "available"]],
             Self::Prices => &[&["net", "gross"]],
             Self::Search | Self::Catalogue => &[&["sku"]],
+            Self::Own => &[],
         }
     }
 }
@@ -166,6 +168,24 @@ impl Rows {
             cut: self.cut,
             unwritable: self.unwritable,
         }
+    }
+
+    /// The rows of one of the administrator's own queries, by the names of the columns, in small letters: texts, numbers too.
+    pub(super) fn objects(self) -> Result<Vec<Row>, Error> {
+        let columns: Vec<String> = self.columns.iter().map(|column| column.to_lowercase()).collect();
+        let object = |row: Vec<Cell>| {
+            let cells = columns.iter().cloned().zip(row);
+            let values = cells.map(|(column, cell)| match cell.text() {
+                Ok(text) => Ok((column, text)),
+                Err(problem) => Err(Error::Unreadable {
+                    system: SYSTEM,
+                    expected: "the columns of a query",
+                    problem: format!("column {column} {problem}"),
+                }),
+            });
+            values.collect()
+        };
+        self.cells.into_iter().map(object).collect()
     }
 
     /// The items, in the order of the rows.

@@ -6,13 +6,17 @@
 mod close;
 mod contact;
 mod crm;
+mod email;
 mod extract;
 mod http;
+mod nats;
 mod price;
+mod query;
 mod reply;
 mod stock;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use allai_connectors as connectors;
@@ -32,7 +36,9 @@ use crate::warehouse;
 
 /// The keys that every step may have.
 const COMMON: [&str; 6] = ["name", "do", "when", "timeout", "attempts", "on_error"];
-const KINDS: [&str; 8] = ["extract", "stock", "price", "reply", "contact", "crm", "close", "http"];
+const KINDS: [&str; 11] = [
+    "extract", "stock", "price", "query", "reply", "contact", "crm", "close", "http", "email", "nats",
+];
 /// A step may take so long, if it does not say.
 const TIMEOUT: Duration = Duration::from_secs(30);
 const LONGEST_TIMEOUT: Duration = Duration::from_mins(5);
@@ -49,6 +55,8 @@ pub(super) enum Step {
     Stock(stock::Stock),
     /// Works out prices.
     Price(price::Price),
+    /// Asks a database.
+    Query(query::Query),
     /// Writes into the conversation.
     Reply(reply::Reply),
     /// Changes the contact.
@@ -59,6 +67,10 @@ pub(super) enum Step {
     Close(close::Close),
     /// Sends an HTTP request.
     Http(http::Http),
+    /// Sends mail.
+    Email(email::Email),
+    /// Publishes to NATS.
+    Nats(nats::Nats),
 }
 
 /// The run that a step belongs to.
@@ -163,17 +175,23 @@ impl Step {
             Self::Extract(_) => "extract",
             Self::Stock(_) => "stock",
             Self::Price(_) => "price",
+            Self::Query(_) => "query",
             Self::Reply(_) => "reply",
             Self::Contact(_) => "contact",
             Self::Crm(_) => "crm",
             Self::Close(_) => "close",
             Self::Http(_) => "http",
+            Self::Email(_) => "email",
+            Self::Nats(_) => "nats",
         }
     }
 
     /// Whether it changes anything outside.
     pub(super) const fn has_effect(&self) -> bool {
-        !matches!(self, Self::Extract(_) | Self::Stock(_) | Self::Price(_))
+        !matches!(
+            self,
+            Self::Extract(_) | Self::Stock(_) | Self::Price(_) | Self::Query(_)
+        )
     }
 
     /// What it is to do, given what is known.
@@ -182,11 +200,14 @@ impl Step {
             Self::Extract(step) => &step.from,
             Self::Stock(step) => &step.skus,
             Self::Price(step) => &step.asked,
+            Self::Query(step) => &step.parameters,
             Self::Reply(step) => &step.text,
             Self::Contact(step) => &step.change,
             Self::Crm(step) => &step.record,
             Self::Close(step) => &step.resolution,
             Self::Http(step) => &step.request,
+            Self::Email(step) => &step.letter,
+            Self::Nats(step) => &step.message,
         };
         Ok(template.render(environment, self.kind(), facts)?)
     }
@@ -197,11 +218,14 @@ impl Step {
             Self::Extract(step) => step.perform(input, tools).await,
             Self::Stock(step) => step.perform(input, tools).await,
             Self::Price(step) => step.perform(input, tools).await,
+            Self::Query(step) => step.perform(input, tools).await,
             Self::Reply(step) => step.perform(input, of, tools).await,
             Self::Contact(step) => step.perform(input, of, tools).await,
             Self::Crm(step) => step.perform(input, tools).await,
             Self::Close(step) => step.perform(input, of, tools).await,
             Self::Http(step) => step.perform(input, of).await,
+            Self::Email(step) => step.perform(input, of).await,
+            Self::Nats(step) => step.perform(input, of).await,
         }
     }
 }
@@ -245,7 +269,13 @@ impl Reading<'_> {
     }
 
     /// Checks that there is a connector of the name that is at `key`, and that it can do what it otherwise `cannot`.
-    fn connector(&mut self, key: &str, name: &str, cannot: &str, can: impl Fn(&dyn connectors::Connector) -> bool) {
+    fn connector(
+        &mut self,
+        key: &str,
+        name: &str,
+        cannot: &str,
+        can: impl Fn(&dyn connectors::Connector) -> bool,
+    ) -> Option<Arc<dyn connectors::Connector>> {
         let known = &self.ground.config.connectors;
         let connector = known.get(name).map(config::Connector::connect);
         match connector {
@@ -256,14 +286,18 @@ impl Reading<'_> {
                     "there is no connector of this name",
                     format!("there are: {}", known.join(", ")),
                 );
+                None
             }
-            Some(Some(connector)) if !can(&*connector) => self.wrong(
-                &[key],
-                format!("{} {cannot}, as it is configured", connector.kind()),
-                "name another connector",
-            ),
-            // What is wrong with it is said where it is.
-            Some(_) => {}
+            Some(Some(connector)) if !can(&*connector) => {
+                self.wrong(
+                    &[key],
+                    format!("{} {cannot}, as it is configured", connector.kind()),
+                    "name another connector",
+                );
+                None
+            }
+            // What is wrong with one that cannot be made is said where it is.
+            Some(connector) => connector,
         }
     }
 
@@ -372,11 +406,14 @@ pub(super) fn read(
         "extract" => extract::read(&own, &mut reading).map(Step::Extract),
         "stock" => stock::read(&own, &mut reading).map(Step::Stock),
         "price" => price::read(&own, &mut reading).map(Step::Price),
+        "query" => query::read(&own, &mut reading).map(Step::Query),
         "reply" => reply::read(&own, &mut reading).map(Step::Reply),
         "contact" => contact::read(&own, &mut reading).map(Step::Contact),
         "crm" => crm::read(&own, &mut reading).map(Step::Crm),
         "close" => close::read(&own, &mut reading).map(Step::Close),
         "http" => http::read(&own, &mut reading).map(Step::Http),
+        "email" => email::read(&own, &mut reading).map(Step::Email),
+        "nats" => nats::read(&own, &mut reading).map(Step::Nats),
         _ => {
             let known = KINDS.join(", ");
             reading.wrong(

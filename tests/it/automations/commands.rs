@@ -97,3 +97,49 @@ async fn a_contact_is_not_written_whose_members_are_not_read() {
         "{said:?}"
     );
 }
+
+#[tokio::test]
+async fn steps_that_have_nothing_to_work_with_are_refused() {
+    let shop = Shop::open(Database::sqlite(), "queries.one = \"SELECT 1 AS one WHERE 'x' = :x\"\n").await;
+    let text = std::fs::read_to_string(shop.mirror.config_path()).unwrap();
+    let rules = r#"
+[[automations]]
+name = "one"
+on = ["message.received"]
+[[automations.steps]]
+do = "email"
+to = "x@example.com"
+subject = "s"
+text = "t"
+[[automations.steps]]
+do = "nats"
+subject = "s"
+body = {}
+[[automations.steps]]
+name = "other"
+do = "query"
+connector = "erp"
+query = "two"
+[[automations.steps]]
+do = "query"
+connector = "erp"
+query = "one"
+[[automations.steps]]
+name = "third"
+do = "query"
+connector = "erp"
+query = "one"
+parameters = { x = "1", y = "1" }
+"#;
+    shop.mirror.write_config(&format!("{text}\n{rules}"));
+    let said = shop.mirror.say(&["config", "show"]).expect(2);
+    for what in [
+        "steps.0.do: there is no mail server to send by; add a section [mail]",
+        "steps.1.do: there is no NATS server to publish to; add a section [webhooks.nats]",
+        "steps.2.query: the connector has no query of this name; there are: one",
+        "steps.3.parameters: the query needs :x",
+        "steps.4.parameters.y: the query has no :y",
+    ] {
+        assert!(said.stderr.contains(what), "{what}:\n{}", said.stderr);
+    }
+}

@@ -10,6 +10,7 @@ pub(crate) mod json;
 #[path = "../../../connectors/tests/it/support/lossy.rs"]
 #[expect(dead_code, reason = "the connectors' own tests ask for more of it")]
 pub(crate) mod lossy;
+pub(crate) mod mail;
 pub(crate) mod mirror;
 pub(crate) mod postgres;
 pub(crate) mod process;

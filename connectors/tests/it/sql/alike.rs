@@ -44,6 +44,7 @@ on_each!(
     what_is_no_number_names_its_column_only,
     two_rows_of_one_warehouse_are_a_conflict,
     a_table_that_is_missing_is_named,
+    a_query_of_ones_own_has_the_parameters_that_it_names,
 );
 
 /// The parts of a stock that tests look at: warehouse, on hand, available; first the total.
@@ -447,4 +448,68 @@ async fn a_table_that_is_missing_is_named(on: On) {
         "{error:?}"
     );
     assert!(error.to_string().contains("stocks"), "{error}");
+}
+
+async fn a_query_of_ones_own_has_the_parameters_that_it_names(on: On) {
+    let site = Site::company(on).await;
+    let none = serde_json::Value::Null;
+    let (text, missing) = match on {
+        On::Postgres => (":code::text", "missing_table"),
+        _ => (":code", "missing_table"),
+    };
+    let sql = site.with(&json!({
+        "stock_query": none, "price_query": none, "search_query": none, "catalogue_query": none,
+        "queries": {
+            "rows": "SELECT warehouse AS Place, on_hand FROM stock WHERE sku = :sku AND :sku <> :other ORDER BY warehouse",
+            "null": format!("SELECT {text} AS code, 1.50 AS number"),
+            "missing": format!("SELECT 1 AS one FROM {missing} WHERE 'x' = :x"),
+        },
+    }));
+    assert!(!sql.capabilities().stock);
+    let parameters: Vec<Vec<String>> = sql.queries().values().map(|names| names.to_vec()).collect();
+    assert_eq!(
+        parameters,
+        [vec!["x".to_owned()], vec!["code".to_owned()], skus(&["sku", "other"])]
+    );
+    let given = |pairs: &[(&str, &str)]| {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    };
+    let rows = sql
+        .query("rows", &given(&[("sku", "PH-1000"), ("other", "x")]))
+        .await
+        .unwrap();
+    assert!(rows.len() > 1 && rows[0]["place"].is_some(), "{rows:?}");
+    for hostile in ["' OR '1'='1", "PH-1000\0", "PH-1000'; DROP TABLE stock; --"] {
+        let rows = sql
+            .query("rows", &given(&[("sku", hostile), ("other", "x")]))
+            .await
+            .unwrap();
+        assert!(rows.is_empty(), "{hostile}: {rows:?}");
+    }
+    let rows = sql.query("null", &given(&[])).await.unwrap();
+    assert_eq!(rows[0]["code"], None);
+    assert_eq!(
+        rows[0]["number"].as_deref().map(|number| number.trim_end_matches('0')),
+        Some("1.5")
+    );
+    let error = sql.query("missing", &given(&[("x", "x")])).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::Rejected { field: Some(field), .. } if field == "queries.missing"),
+        "{error:?}"
+    );
+    let checks = format!("{:?}", sql.check().await);
+    assert!(checks.contains("it can be asked, with sku, other"), "{checks}");
+    for (queries, what) in [
+        (json!({"write": "DELETE FROM stock"}), "queries.write"),
+        (json!({}), "it has no query"),
+    ] {
+        let bare = json!({
+            "stock_query": none, "price_query": none, "search_query": none, "catalogue_query": none, "queries": queries,
+        });
+        let error = site.try_with(&bare).unwrap_err();
+        assert!(format!("{error:?}").contains(what), "{error:?}");
+    }
 }
