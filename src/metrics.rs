@@ -9,7 +9,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::allai::BudgetSnapshot;
-use crate::warehouse::{Ended, InboxSummary, JobState, RunRecord, Standing};
+use crate::warehouse::{Ended, InboxSummary, JobState, RunEnd, RunRecord, RunsSummary, Standing};
 
 /// Seconds that runs are told apart by: an incremental one takes a second, a first one may take hours.
 const DURATIONS: [f64; 12] = [
@@ -157,6 +157,24 @@ pub const METRICS: &[(&str, Kind, Unit, &str)] = &[
         "Webhook events that could not be applied and are not tried any more",
     ),
     (
+        AUTOMATION_RUNS,
+        Kind::Counter,
+        Unit::Count,
+        "Turns of automations by account, rule and outcome (done, later, dead)",
+    ),
+    (
+        AUTOMATIONS_WAITING,
+        Kind::Gauge,
+        Unit::Count,
+        "Runs of automations that wait or are under way",
+    ),
+    (
+        AUTOMATIONS_DEAD,
+        Kind::Gauge,
+        Unit::Count,
+        "Runs of automations that ended at a step that failed",
+    ),
+    (
         CONNECTOR,
         Kind::Gauge,
         Unit::Count,
@@ -215,6 +233,9 @@ const APPLY_DURATION: &str = "allai_sync_webhook_apply_duration_seconds";
 const EVENTS_WAITING: &str = "allai_sync_webhook_events_waiting";
 const EVENTS_AGE: &str = "allai_sync_webhook_oldest_waiting_seconds";
 const EVENTS_DEAD: &str = "allai_sync_webhook_events_dead";
+const AUTOMATION_RUNS: &str = "allai_sync_automation_runs_total";
+const AUTOMATIONS_WAITING: &str = "allai_sync_automation_runs_waiting";
+const AUTOMATIONS_DEAD: &str = "allai_sync_automation_runs_dead";
 const CONNECTOR: &str = "allai_sync_connector_up";
 const STOCK_LOOKUPS: &str = "allai_sync_stock_lookups_total";
 const STOCK_SNAPSHOT_AT: &str = "allai_sync_stock_snapshot_timestamp_seconds";
@@ -394,6 +415,25 @@ pub(crate) fn inboxes(accounts: &[String], inboxes: &[InboxSummary], now: DateTi
         gauge!(EVENTS_AGE, "account" => account.clone()).set(age);
         gauge!(EVENTS_DEAD, "account" => account.clone()).set(number(its.map_or(0, |inbox| inbox.dead)));
     }
+}
+
+/// How the runs of the accounts' rules stand.
+pub(crate) fn automations(accounts: &[String], summaries: &[RunsSummary]) {
+    for account in accounts {
+        let its = summaries.iter().find(|summary| summary.account == *account);
+        gauge!(AUTOMATIONS_WAITING, "account" => account.clone()).set(number(its.map_or(0, |its| its.waiting)));
+        gauge!(AUTOMATIONS_DEAD, "account" => account.clone()).set(number(its.map_or(0, |its| its.dead)));
+    }
+}
+
+/// A turn of a rule's run has ended.
+pub(crate) fn automation_ended(account: &str, rule: &str, end: &RunEnd) {
+    let outcome = match end {
+        RunEnd::Later { .. } => "later",
+        RunEnd::Over { state, .. } => state.as_str(),
+    };
+    counter!(AUTOMATION_RUNS, "account" => account.to_owned(), "rule" => rule.to_owned(), "outcome" => outcome)
+        .increment(1);
 }
 
 /// Counts an attempt to apply a webhook event, which took `after` since its arrival.

@@ -9,10 +9,12 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::allai::Resource;
+use crate::automation::mask_persons;
 use crate::schedule::{Due, Plan, stale_for};
 use crate::warehouse::{
     self, AuditScope, AuditVerdict, EventRow, EventStatus, Figures, Freshness, Holding, InboxSummary, JobState,
-    ParityAudit, QuarantineReason, RateBudget, RunRecord, RunStatus, Warehouse,
+    ParityAudit, QuarantineReason, RateBudget, RunFilter, RunRecord, RunRow, RunState, RunStatus, RunsSummary, StepRow,
+    Warehouse,
 };
 
 pub use attention::{Attention, Level, Verdict};
@@ -32,6 +34,28 @@ pub struct StatusReport {
     pub budgets: Vec<RateBudget>,
     /// The webhook events of each account that ever had one.
     pub inboxes: Vec<InboxStatus>,
+    /// What the rules of each account did that ever had any at work.
+    pub automations: Vec<AutomationsStatus>,
+}
+
+/// How the runs of an account's rules stand.
+#[derive(Clone, Debug, Serialize)]
+pub struct AutomationsStatus {
+    /// How many there are.
+    #[serde(flatten)]
+    pub summary: RunsSummary,
+    /// The last ones that ended at a step that failed.
+    pub dead_runs: Vec<DeadRun>,
+}
+
+/// A run that ended at a step that failed.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeadRun {
+    /// What it was about, and why it ended.
+    #[serde(flatten)]
+    pub run: RunRow,
+    /// How far it came: what each step was to do and what came of it, without addresses and numbers of persons.
+    pub steps: Vec<StepRow>,
 }
 
 /// How the webhook events of an account stand.
@@ -230,9 +254,10 @@ pub struct Gathered {
     jobs: Vec<JobState>,
     budgets: Vec<RateBudget>,
     inboxes: Vec<InboxStatus>,
+    automations: Vec<AutomationsStatus>,
 }
 
-/// So many dead events are shown.
+/// So many dead events and runs are shown.
 const DEAD_SHOWN: u32 = 5;
 
 impl Gathered {
@@ -255,14 +280,43 @@ impl Gathered {
                 dead_events: dead_events.into_iter().map(DeadEvent::from).collect(),
             });
         }
+        let mut automations = Vec::new();
+        for summary in warehouse
+            .runs_summaries(jobs.iter().map(|job| job.account.as_str()).collect::<BTreeSet<_>>())
+            .await?
+        {
+            automations.push(AutomationsStatus {
+                dead_runs: match summary.dead {
+                    0 => Vec::new(),
+                    _ => dead_runs(warehouse, &summary.account).await?,
+                },
+                summary,
+            });
+        }
         Ok(Self {
             at: now,
             found: warehouse.freshness_with(figures).await?,
             jobs,
             budgets: warehouse.rate_budgets().await?,
             inboxes,
+            automations,
         })
     }
+}
+
+async fn dead_runs(warehouse: &Warehouse, account: &str) -> Result<Vec<DeadRun>, warehouse::Error> {
+    let dead = RunFilter {
+        state: Some(RunState::Dead),
+        most: DEAD_SHOWN,
+        ..RunFilter::default()
+    };
+    let mut shown = Vec::new();
+    for run in warehouse.automation_runs(account, &dead).await? {
+        let mut steps = warehouse.steps(account, &run.id).await?;
+        mask_persons(&mut steps);
+        shown.push(DeadRun { run, steps });
+    }
+    Ok(shown)
 }
 
 impl StatusReport {
@@ -281,12 +335,15 @@ impl StatusReport {
             jobs,
             budgets,
             inboxes,
+            automations,
         } = gathered;
         let mut report = Self::new(found, jobs, budgets, known, at);
         report.attention.extend(attention::of_inboxes(&inboxes, at));
+        report.attention.extend(attention::of_automations(&automations));
         report.attention.sort_by_key(|found| std::cmp::Reverse(found.level));
         report.verdict = Verdict::of(&report.resources, &report.attention);
         report.inboxes = inboxes;
+        report.automations = automations;
         report
     }
 
@@ -348,6 +405,7 @@ impl StatusReport {
             resources,
             budgets,
             inboxes: Vec::new(),
+            automations: Vec::new(),
         }
     }
 

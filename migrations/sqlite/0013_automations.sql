@@ -35,6 +35,8 @@ CREATE TABLE automation_runs (
 ) STRICT;
 CREATE UNIQUE INDEX automation_runs_once ON automation_runs (account, rule, subject, conversation_id, subject_id, version);
 CREATE INDEX automation_runs_open ON automation_runs (account, due_at) WHERE finished_at IS NULL;
+CREATE INDEX automation_runs_dead ON automation_runs (account) WHERE status = 'dead';
+CREATE INDEX automation_runs_of_account ON automation_runs (account, created_at);
 CREATE INDEX automation_runs_of_rule ON automation_runs (account, rule, created_at);
 CREATE INDEX automation_runs_of_conversation ON automation_runs (account, conversation_id, created_at);
 

@@ -1,10 +1,10 @@
-//! What is wrong with webhook events.
+//! What is wrong with webhook events, and with what rules did about them.
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::warehouse::{self, Condition, InboxSummary, IncidentKind, Warehouse};
+use crate::warehouse::{self, Condition, InboxSummary, IncidentKind, RunsSummary, Warehouse};
 
 /// An event may be a little late, and a run may find first what it tells of.
 const LATE: TimeDelta = TimeDelta::minutes(10);
@@ -34,6 +34,27 @@ pub(super) async fn conditions(
         }
     }
     Ok(found)
+}
+
+/// What is wrong with the runs of these accounts' rules.
+pub(super) async fn of_automations(
+    warehouse: &Warehouse,
+    accounts: BTreeSet<&str>,
+) -> Result<Vec<Condition>, warehouse::Error> {
+    let summaries = warehouse.runs_summaries(accounts).await?;
+    let dead = summaries.into_iter().filter(|summary| summary.dead > 0);
+    Ok(dead
+        .map(|RunsSummary { account, dead, .. }| Condition {
+            resource: String::new(),
+            kind: IncidentKind::AutomationsDead,
+            summary: format!("{dead} runs of automations of account {account} ended at a step that failed"),
+            remedy: format!(
+                "see why with: allai-sync automations runs --status dead --account {account}; once that is mended: allai-sync \
+                 automations replay --all-dead --account {account}"
+            ),
+            account,
+        })
+        .collect())
 }
 
 fn dead(inbox: &InboxSummary) -> Condition {

@@ -118,8 +118,9 @@ impl Alerts {
         let standings = self.warehouse.standings().await?;
         let (jobs, now) = self.warehouse.jobs_now().await?;
         let mut conditions = conditions(&self.settings, &self.plans, &standings, &jobs, self.since, now);
+        let accounts: BTreeSet<&str> = self.plans.iter().map(|plan| plan.account.as_str()).collect();
+        conditions.extend(events::of_automations(&self.warehouse, accounts.clone()).await?);
         if let Some(receiving) = &self.receiving {
-            let accounts: BTreeSet<&str> = self.plans.iter().map(|plan| plan.account.as_str()).collect();
             conditions.extend(events::conditions(&self.warehouse, accounts, receiving, self.since).await?);
         }
         self.warehouse.note_conditions(&conditions, &kept).await?;

@@ -15,6 +15,7 @@ use super::execution::Execution;
 use super::rule::Rule;
 use super::tools::Tools;
 use crate::clock::SharedClock;
+use crate::metrics;
 use crate::schedule::Holder;
 use crate::warehouse::{ClaimedRun, Error, RunEnd, RunState, Trigger, Warehouse};
 
@@ -174,6 +175,7 @@ impl Shared {
             .warehouse()
             .end_run(&self.account, &run.id, self.holder.as_str(), &end)
             .await;
+        metrics::automation_ended(&self.account, &run.rule, &end);
         if let Err(error) = ended {
             tracing::warn!(automation.rule = run.rule, %error, "how a run ended could not be stored");
         }

@@ -38,7 +38,7 @@ use crate::metrics::{self, Exporter};
 use crate::schedule::{Health, Plan};
 use crate::status::{Gathered, Known, StatusReport};
 use crate::stock::Stocks;
-use crate::warehouse::{self, InboxSummary, JobState, Standing, Warehouse};
+use crate::warehouse::{self, InboxSummary, JobState, RunsSummary, Standing, Warehouse};
 use read::{Cached, Problem, Terms};
 use session_tokens::Allowance;
 
@@ -145,6 +145,7 @@ struct Standings {
     resources: Vec<Standing>,
     jobs: Vec<JobState>,
     inboxes: Vec<InboxSummary>,
+    automations: Vec<RunsSummary>,
 }
 
 /// What the routes read.
@@ -152,7 +153,7 @@ struct Standings {
 struct Reads {
     /// Whether the tables are those of this version.
     current: Cached<bool>,
-    /// How the resources, their jobs and the webhook events stand.
+    /// How the resources, their jobs, the webhook events and the runs of rules stand.
     standings: Cached<Standings>,
     gathered: Cached<Gathered>,
 }
@@ -171,7 +172,8 @@ impl Reads {
                 let jobs = warehouse.jobs().await?;
                 let accounts: BTreeSet<&str> = jobs.iter().map(|job| job.account.as_str()).collect();
                 Ok(Standings {
-                    inboxes: warehouse.inbox_summaries(accounts).await?,
+                    inboxes: warehouse.inbox_summaries(accounts.clone()).await?,
+                    automations: warehouse.runs_summaries(accounts).await?,
                     resources: warehouse.standings().await?,
                     jobs,
                 })
@@ -363,7 +365,9 @@ async fn metrics(State(admin): State<Admin>) -> Response {
             resources,
             jobs,
             inboxes,
+            automations,
         } = &*known;
+        metrics::automations(&accounts, automations);
         metrics::inboxes(&accounts, inboxes, admin.clock.now());
         let standings = resources.iter().filter(|row| accounts.contains(&row.account));
         let jobs = jobs.iter().filter(|job| accounts.contains(&job.account));

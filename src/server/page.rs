@@ -50,7 +50,7 @@ pub(super) fn render(report: &StatusReport) -> Result<String, minijinja::Error> 
         .map(|resources| {
             let rows: Vec<Value> = resources.iter().map(|resource| row(resource, report)).collect();
             let name = &resources[0].account;
-            context! { name => name.clone(), rows, budget => budget(report, name), inbox => inbox(report, name) }
+            context! { name => name.clone(), rows, budget => budget(report, name), inbox => inbox(report, name), automations => automations(report, name) }
         })
         .collect();
     let attention: Vec<Value> = report.attention.iter().map(item).collect();
@@ -114,6 +114,19 @@ fn inbox(report: &StatusReport, account: &str) -> Option<Value> {
     let summary = &inbox.summary;
     Some(context! {
         last => summary.last_received_at.map(|last| at.ago(last)),
+        waiting => grouped(summary.waiting),
+        dead => grouped(summary.dead),
+        data => context! { waiting => summary.waiting, dead => summary.dead },
+    })
+}
+
+/// What an account's rules did, if it ever had any at work.
+fn automations(report: &StatusReport, account: &str) -> Option<Value> {
+    let at = At(report.generated_at);
+    let its = report.automations.iter().find(|its| its.summary.account == account)?;
+    let summary = &its.summary;
+    Some(context! {
+        last => at.ago(summary.last_run_at),
         waiting => grouped(summary.waiting),
         dead => grouped(summary.dead),
         data => context! { waiting => summary.waiting, dead => summary.dead },

@@ -3,13 +3,16 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use super::{InboxStatus, ResourceStatus};
+use super::{AutomationsStatus, DeadRun, InboxStatus, ResourceStatus};
 use crate::allai::Resource;
 use crate::figures::grouped;
-use crate::warehouse::{AuditVerdict, RunStatus};
+use crate::warehouse::{AuditVerdict, RunStatus, StepRow};
 
 /// An older proof is none: a week, for those who sweep at weekends, and a day.
 const PROVEN: TimeDelta = TimeDelta::days(8);
+
+/// Of what a step was given and gave, so many bytes are shown.
+const LONGEST_SHOWN: usize = 300;
 
 /// Events that wait longer do so for a reason.
 const WAITED: TimeDelta = TimeDelta::minutes(10);
@@ -183,6 +186,49 @@ pub(super) fn of_inboxes(inboxes: &[InboxStatus], now: DateTime<Utc>) -> Vec<Att
         }
     }
     found
+}
+
+/// What is to be said of runs that ended at a step that failed.
+pub(super) fn of_automations(automations: &[AutomationsStatus]) -> Vec<Attention> {
+    let dead = automations.iter().filter(|its| its.summary.dead > 0);
+    dead.map(|AutomationsStatus { summary, dead_runs }| {
+        let account = &summary.account;
+        let details = dead_runs.iter().flat_map(|DeadRun { run, steps }| {
+            let problem = run.problem.as_deref().unwrap_or("no reason was given");
+            let line = format!("{} about {} {}: {problem}", run.rule, run.subject, run.subject_id);
+            std::iter::once(line).chain(steps.iter().map(|step| of_step(&run.rule, step)))
+        });
+        Attention {
+            level: Level::Warn,
+            account: Some(account.clone()),
+            resources: Vec::new(),
+            title: "Automations ended at a step that failed".to_owned(),
+            remedy: format!(
+                "Once what they say is mended, run: allai-sync automations replay --all-dead --account {account}"
+            ),
+            details: [format!("{} in all", grouped(summary.dead))]
+                .into_iter()
+                .chain(details)
+                .collect(),
+        }
+    })
+    .collect()
+}
+
+fn of_step(rule: &str, step: &StepRow) -> String {
+    let text = |text: Option<&String>| {
+        let text = text.map_or("nothing", String::as_str);
+        let cut = text.floor_char_boundary(LONGEST_SHOWN);
+        format!("{}{}", &text[..cut], if cut < text.len() { "…" } else { "" })
+    };
+    format!(
+        "{rule}, {} ({}) {}: was given {}, gave {}",
+        step.name,
+        step.kind,
+        step.state.as_str(),
+        text(step.input.as_ref()),
+        text(step.output.as_ref())
+    )
 }
 
 fn of_resource(row: &ResourceStatus, now: DateTime<Utc>) -> Vec<Attention> {

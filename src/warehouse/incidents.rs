@@ -30,6 +30,8 @@ pub enum IncidentKind {
     DeletionsHeldBack,
     /// Webhook events that could not be applied.
     EventsDead,
+    /// Runs of rules that ended at a step that failed.
+    AutomationsDead,
     /// No webhook events come, although there is something new.
     WebhooksSilent,
     /// The warehouse cannot be used; never kept there.
@@ -37,13 +39,14 @@ pub enum IncidentKind {
 }
 
 impl IncidentKind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Stale,
         Self::Failing,
         Self::KeyRefused,
         Self::Forbidden,
         Self::DeletionsHeldBack,
         Self::EventsDead,
+        Self::AutomationsDead,
         Self::WebhooksSilent,
     ];
 
@@ -56,6 +59,7 @@ impl IncidentKind {
             Self::Forbidden => "forbidden",
             Self::DeletionsHeldBack => "deletions_held_back",
             Self::EventsDead => "events_dead",
+            Self::AutomationsDead => "automations_dead",
             Self::WebhooksSilent => "webhooks_silent",
             Self::Warehouse => "warehouse",
         }

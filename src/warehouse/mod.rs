@@ -61,7 +61,8 @@ use chrono::{DateTime, Utc};
 
 pub use analytics::{AnalyticsCapture, AnalyticsCounts, Report};
 pub use automation::{
-    ClaimedRun, Interest, NewRun, RunEnd, RunFilter, RunRow, RunState, RunVolume, StepRow, StepState, Subject, Trigger,
+    ClaimedRun, Interest, NewRun, RunEnd, RunFilter, RunRow, RunState, RunVolume, RunsSummary, StepRow, StepState,
+    Subject, Trigger,
 };
 pub use crm::{
     Bridge, BridgeState, Candidate, Claimed as ClaimedBridge, Link, LinkStatus, LinkedRecord, Other, Troubled, Wanted,

@@ -2,10 +2,12 @@
 
 mod facts;
 mod runs;
+mod standing;
 mod steps;
 mod triggers;
 
 pub use runs::{ClaimedRun, NewRun, RunEnd, RunFilter, RunRow, RunState, RunVolume};
+pub use standing::RunsSummary;
 pub use steps::{StepRow, StepState};
 pub use triggers::{Interest, Subject, Trigger};
 
@@ -17,5 +19,6 @@ pub(super) const STATEMENTS: &[&[Statement]] = &[
     facts::STATEMENTS,
     triggers::STATEMENTS,
     runs::STATEMENTS,
+    standing::STATEMENTS,
     steps::STATEMENTS,
 ];

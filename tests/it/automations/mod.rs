@@ -347,6 +347,7 @@ on = ["message.received"]
 [[automations.steps]]
 do = "http"
 url = "http://127.0.0.1:9/inside"
+body = { said = "{{ message.content }}" }
 attempts = 1
 [[automations]]
 name = "patient"
@@ -377,10 +378,10 @@ text = "Nu știm acum; revenim."
 "#;
     let shop = Shop::open(database, rules).await;
     shop.erp.execute("ALTER TABLE stock RENAME TO lager").await;
-    let _daemon = Daemon::start(&shop.mirror).await;
+    let daemon = Daemon::start(&shop.mirror).await;
     register(&shop.mirror, &shop.hook).await;
     let conversation = shop.conversation();
-    say(&shop.mirror, &conversation, "Aveți PH-1000?").await;
+    say(&shop.mirror, &conversation, "Aveți PH-1000? ion@exemplu.ro").await;
     shop.until_answered(&conversation, 1).await;
     // Nor is one that is tried again later, in the same conversation.
     say(&shop.mirror, &conversation, "Aveți CZ-24?").await;
@@ -396,6 +397,21 @@ text = "Nu știm acum; revenim."
         said.stdout.contains("own network") && said.stdout.contains("broken"),
         "{said:?}"
     );
+    until("the status page tells of them", async || {
+        let (_, page) = daemon.get("/").await;
+        page.contains("Automations ended at a step that failed") && page.contains("data-waiting=\"2\" data-dead=\"2\"")
+    })
+    .await;
+    let (_, page) = daemon.get("/").await;
+    assert!(page.contains("broken, http (http) failed: was given"), "{page}");
+    let (_, status) = daemon.get("/api/v1/status").await;
+    let status: Value = serde_json::from_str(&status).unwrap();
+    let dead = &status["automations"][0]["dead_runs"][0];
+    assert_eq!(
+        (dead["rule"].as_str(), dead["steps"][0]["kind"].as_str()),
+        (Some("broken"), Some("http"))
+    );
+    assert!(!status.to_string().contains("ion@exemplu"), "{status}");
 }
 
 async fn a_dead_run_goes_on_where_it_failed(database: Database) {

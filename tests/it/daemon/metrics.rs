@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use allai_sync::allai::signature;
 use allai_sync::metrics::{Kind, METRICS};
-use allai_sync::sandbox::Options;
+use allai_sync::sandbox::{ConversationDraft, Options};
 use reqwest::StatusCode;
 
 use super::{Daemon, OFTEN, runs, until};
@@ -13,6 +13,7 @@ use crate::support::database::Database;
 use crate::support::mirror::Mirror;
 use crate::support::on_both_databases;
 use crate::support::postgres::Server;
+use crate::webhooks::say;
 
 const ALERTS: &str = include_str!("../../../monitoring/alerts.yml");
 const DASHBOARD: &str = include_str!("../../../monitoring/grafana-dashboard.json");
@@ -43,7 +44,8 @@ async fn connectors(mirror: &Mirror) -> String {
         "[connectors.erp]\nkind = \"sql\"\nurl = \"{}\"\nstock_query = \"SELECT sku, on_hand FROM stock WHERE sku IN (:skus)\"\n\
          [stock_snapshots.erp]\nskus = [\"A\"]\n[connectors.crm]\nkind = \"tryton\"\nurl = \"http://127.0.0.1:9\"\ndatabase = \"x\"\n\
          username = \"u\"\npassword = \"p\"\n[contact_sync.sales]\nconnector = \"crm\"\nschedule = \"@every 1s\"\n\
-         fields.name = \"{{{{ contact.name }}}}\"\n",
+         fields.name = \"{{{{ contact.name }}}}\"\n[[automations]]\nname = \"shout\"\non = [\"message.received\"]\n\
+         [[automations.steps]]\ndo = \"http\"\nurl = \"http://127.0.0.1/\"\n",
         erp.url()
     )
 }
@@ -73,6 +75,21 @@ async fn every_metric_is_there_and_tells_what_happened(database: Database) {
     })
     .await;
     assert_eq!(daemon.get("/api/v1/stock/A").await.0, StatusCode::OK);
+    let conversation = mirror
+        .sandbox
+        .account()
+        .insert_conversation(ConversationDraft::default());
+    say(&mirror, &conversation, "Aveți A?").await;
+    until("a rule has failed and is an incident", async || {
+        let incidents = "SELECT kind FROM incidents WHERE kind = 'automations_dead' AND resolved_at IS NULL";
+        mirror.database.rows(incidents).await.len() == 1
+    })
+    .await;
+    until("it is counted", async || {
+        let (_, text) = daemon.get("/metrics").await;
+        text.contains("allai_sync_automation_runs_dead{account=\"main\"} 1")
+    })
+    .await;
     until("contacts were synced, and stock was written down", async || {
         let (_, text) = daemon.get("/metrics").await;
         text.contains("allai_sync_contacts_held{") && text.contains("allai_sync_stock_snapshot_timestamp_seconds{")
@@ -114,6 +131,11 @@ async fn every_metric_is_there_and_tells_what_happened(database: Database) {
         "1"
     );
     assert_eq!(value("allai_sync_contacts_held{account=\"main\"}"), "0");
+    assert_eq!(
+        value("allai_sync_automation_runs_total{account=\"main\",rule=\"shout\",outcome=\"dead\"}"),
+        "1"
+    );
+    assert_eq!(value("allai_sync_automation_runs_waiting{account=\"main\"}"), "0");
     // What was there before waits, so that the CRM, which is away, was not asked.
     let synced = "allai_sync_contact_sync_runs_total{account=\"main\",connector=\"crm\",status=\"complete\"}";
     assert!(number(synced) > 0.0);
