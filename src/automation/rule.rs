@@ -129,13 +129,15 @@ impl Rule {
         }
     }
 
-    /// What its steps can read: what is known, and what earlier steps gave, by their names.
+    /// What its steps can read: what is known, and what earlier steps gave, by their names. A step that bears the name of
+    /// something known, as one that changes the contact does if it is not given another, is not in the way of that.
     pub(super) fn context(known: &Value, outputs: &BTreeMap<String, Value>) -> Value {
         let mut context = known.clone();
         if let Some(members) = context.as_object_mut() {
-            for (name, output) in outputs {
-                members.insert(name.clone(), output.clone());
-            }
+            let outputs = outputs
+                .iter()
+                .filter(|(name, _)| !facts::NAMES.contains(&name.as_str()));
+            members.extend(outputs.map(|(name, output)| (name.clone(), output.clone())));
         }
         context
     }

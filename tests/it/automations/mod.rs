@@ -1,6 +1,7 @@
 //! Rules at work: the daemon, the sandbox that delivers its events, a shop's database, and what visitors are answered.
 
 mod commands;
+mod killed;
 mod outside;
 
 use allai_sync::sandbox::{ContactDraft, ConversationDraft, Options};

@@ -16,6 +16,7 @@ pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod simulation;
+pub(crate) mod trap;
 #[path = "../../../connectors/tests/it/support/tryton.rs"]
 #[expect(dead_code, reason = "the connector's own tests ask for more of it")]
 pub(crate) mod tryton;

@@ -102,7 +102,7 @@ async fn pass(mut client: TcpStream, server: &str, state: &State) -> std::io::Re
 }
 
 /// The whole request, to be answered on a connection that is closed then.
-async fn read_request(client: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+pub(crate) async fn read_request(client: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(client.read_u8().await?);
