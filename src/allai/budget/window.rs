@@ -12,7 +12,8 @@
 //! - a window that we opened and that was shorter than W is a tile, whose end is exact if it is a multiple of W;
 //! - otherwise the end may have been rounded down, and the window is over at R + 1 s, or W after it was first seen,
 //!   whichever is sooner;
-//! - an end that advances while the window runs, or a window that refills, slides: then only R + 1 s will do;
+//! - an end that advances while the window runs, or a window that refills, slides, and so does one that twice turned out to
+//!   last longer than W, as it had said: then only R + 1 s will do;
 //! - an end on a clock that nobody tells us means nothing, until [`scouts`](scouting) have found out W.
 
 mod end;
@@ -83,6 +84,8 @@ pub(super) struct Window {
     shortest_ahead: Option<Duration>,
     /// Whether ends have been seen to slide.
     sliding: bool,
+    /// Whether a window once turned out to last longer than the distance between ends had it.
+    refuted: bool,
     /// Whether a window of unclear kind has been waited out for longer, to see whether it is a tile.
     tried_tile: bool,
     /// How far ahead ends were stated that proved true when a window was taken to be over before.
@@ -472,6 +475,13 @@ impl Window {
         }
         if let Some(ahead) = ahead(open, seen, clock) {
             self.confirmed = self.confirmed.max(ahead);
+            if self.length.is_some_and(|known| known.time + 2 * ROUNDING < ahead) {
+                // A clock that was set may have made two ends look that near. If it happens again, they are not those of
+                // windows: old requests fall out of a log, so far apart as they were sent.
+                self.sliding |= self.refuted;
+                self.refuted = true;
+                self.length = None;
+            }
             return;
         }
         // Where the length alone said that it was over, the stated end is not to blame.
