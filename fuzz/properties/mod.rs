@@ -7,6 +7,7 @@
 // Each target uses one of these.
 #![allow(dead_code)]
 
+pub(crate) mod automation;
 pub(crate) mod config;
 pub(crate) mod dates;
 pub(crate) mod page;

@@ -15,6 +15,7 @@ mod facts;
 mod happening;
 mod masking;
 mod mentions;
+mod probe;
 mod rehearsal;
 mod rule;
 mod step;
@@ -24,6 +25,8 @@ mod worker;
 
 pub(crate) use happening::interests;
 pub use masking::mask_persons;
+#[doc(hidden)]
+pub use probe::{found_in, written};
 pub use rehearsal::{Rehearsed, rehearse};
 pub use rule::Rule;
 pub use tools::Tools;

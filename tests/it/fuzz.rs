@@ -44,3 +44,8 @@ fn no_server_can_make_the_client_wait_for_ever() {
 fn any_webhook_is_an_event_that_can_be_kept_and_only_if_it_is_signed() {
     seeds_hold("webhook", properties::webhook::hold);
 }
+
+#[test]
+fn whatever_a_visitor_writes_is_data() {
+    seeds_hold("automation", properties::automation::hold);
+}
