@@ -1,5 +1,7 @@
 //! `allai-sync demo`: the whole thing without any set-up, against the embedded sandbox.
 
+mod shop;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,7 +65,7 @@ impl Options {
             .context("cannot start the sandbox")?;
         let address = listener.as_ref().map_or(Ok(LISTEN), TcpListener::local_addr);
         let address = address.context("cannot tell where the status page listens")?;
-        let config_path = prepare(&self.data_dir, &sandbox, address)?;
+        let config_path = prepare(&self.data_dir, &sandbox, address).await?;
         let source = LoadOptions {
             path: Some(config_path.clone()),
             search: Vec::new(),
@@ -72,9 +74,13 @@ impl Options {
         let config = Config::load(&source)?.config;
         let app = App::open(&config, SystemClock::shared()).await?;
         let outcome = mirror(&app, context, &stopped).await?;
+        let goes_on = listener.is_some() && outcome == Outcome::Done && !stopped.is_cancelled();
+        if goes_on {
+            shop::subscribe(&app, &config).await?;
+        }
         app.warehouse.close().await;
         output::print(&what_to_try(&self.data_dir, &config_path))?;
-        if let Some(listener) = listener.filter(|_| outcome == Outcome::Done && !stopped.is_cancelled()) {
+        if let Some(listener) = listener.filter(|_| goes_on) {
             // The daemon binds it itself.
             drop(listener);
             let daemon = Daemon::start(config, source, SystemClock::shared()).await?;
@@ -87,7 +93,7 @@ impl Options {
             };
             tokio::select! {
                 () = Box::pin(daemon.run(&signals)) => {}
-                () = events(&sandbox) => {}
+                lived = live(&sandbox) => lived?,
             }
         }
         sandbox.stop().await;
@@ -122,8 +128,8 @@ fn sandbox_options() -> sandbox::Options {
     options
 }
 
-/// Makes the folder, removes an earlier demo's warehouse and writes the configuration.
-fn prepare(data_dir: &Path, sandbox: &Sandbox, listen: SocketAddr) -> anyhow::Result<PathBuf> {
+/// Makes the folder and the shop in it, removes an earlier demo's warehouse and writes the configuration.
+async fn prepare(data_dir: &Path, sandbox: &Sandbox, listen: SocketAddr) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(data_dir).with_context(|| format!("cannot create {}", data_dir.display()))?;
     let config_path = data_dir.join("config.toml");
     let database = data_dir.join("warehouse.db");
@@ -147,10 +153,11 @@ fn prepare(data_dir: &Path, sandbox: &Sandbox, listen: SocketAddr) -> anyhow::Re
     let database = std::path::absolute(&database).with_context(|| format!("cannot find {}", database.display()))?;
     let text = format!(
         "{MARK}\n[warehouse]\nurl = {:?}\n\n[accounts.demo]\nenvironment = \"sandbox\"\nbase_url = \"{}\"\napi_key = \"{}\"\n\n\
-         [admin]\nlisten = \"{listen}\"\n{JOBS}",
+         [admin]\nlisten = \"{listen}\"\n{JOBS}{}",
         format!("sqlite://{}", database.display()),
         sandbox.base_url().as_str().trim_end_matches('/'),
-        sandbox.keys().read,
+        sandbox.keys().full,
+        shop::open(data_dir).await?,
     );
     write_private(&config_path, &text).with_context(|| format!("cannot write {}", config_path.display()))?;
     Ok(config_path)
@@ -178,6 +185,13 @@ async fn mirror(app: &App, context: &Context, stopped: &CancellationToken) -> an
     drop(shown);
     output::print(&summary::table(&runs))?;
     Ok(summary::outcome(&runs))
+}
+
+/// A conversation, and then whatever happens in an account.
+async fn live(sandbox: &Sandbox) -> anyhow::Result<()> {
+    shop::converse(sandbox).await?;
+    events(sandbox).await;
+    Ok(())
 }
 
 /// New contacts, conversations and messages, one after the other.

@@ -309,10 +309,26 @@ async fn a_demo_looks_for_a_port_before_it_mirrors() {
     let mut demo = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
     let first = lines.next().unwrap().unwrap();
-    let page = lines.map(Result::unwrap).find(|line| line.contains("http://"));
+    let mut lines = lines.map(Result::unwrap);
+    let page = lines.find(|line| line.contains("http://"));
+    // A visitor asks, and is answered from the shop's database.
+    let answers: Vec<String> = lines.filter(|line| line.starts_with("  shop: ")).take(3).collect();
     demo.kill().unwrap();
     demo.wait().unwrap();
     assert!(first.contains("127.0.0.1:8781 is taken"), "{first}");
+    assert!(
+        answers[0].contains("Tastatură mecanică ȘȚ: 0 buc (București 0, Cluj 0), 399,00 lei")
+            && answers[0].contains("Telefon Stea 9: 42 buc (București 28, Cluj 14), 2.499,99 lei"),
+        "{answers:?}"
+    );
+    assert!(
+        answers[1].contains("(LAP-X14)") && answers[1].contains("(LAP-PRO16)"),
+        "{answers:?}"
+    );
+    assert!(
+        answers[2].contains("3 × MON-27Q: 3.220,65 lei") && answers[2].contains("= 3.896,99 lei"),
+        "{answers:?}"
+    );
     let page = page.unwrap();
     assert!(page.contains("http://127.0.0.1:") && !page.contains(":8781/"), "{page}");
 }
