@@ -168,16 +168,18 @@ class Sandbox:
             if "everything" in self.log.read_text():
                 break
             time.sleep(0.01)
-        self.key = next(line.split()[1] for line in self.log.read_text().splitlines() if line.strip().startswith("everything"))
+        lines = self.log.read_text().splitlines()
+        key = lambda which: next(line.split()[-1] for line in lines if line.strip().startswith(which))
+        self.key, self.read_key, self.write_key = key("everything"), key("read only"), key("write only")
         return self
 
     def __exit__(self, *_):
         self.server.kill()
         self.server.wait()
 
-    def call(self, path, body=None):
+    def call(self, path, body=None, key=None):
         data = None if body is None else json.dumps(body).encode()
-        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+        headers = {"Authorization": f"Bearer {key or self.key}", "Content-Type": "application/json"}
         with urllib.request.urlopen(urllib.request.Request(self.base_url + path, data, headers)) as answer:
             return json.load(answer)
 
@@ -197,21 +199,28 @@ class Sandbox:
             time.sleep(0.02)
         raise Failed("the first sync does not end")
 
+    def say(self, question):
+        """Says something in a new conversation, and returns its id. By a key of its own, which has a budget of its own."""
+        opened = {"chatbot_id": "cb_abc123", "visitor": {"name": "Ana"}, "channel": "api"}
+        conversation = self.call("/conversations", opened, self.write_key)["id"]
+        said = {"content": question, "role": "visitor", "type": "text"}
+        self.call(f"/conversations/{conversation}/messages", said, self.write_key)
+        return conversation
+
+    def answers(self, conversation, key=None):
+        page = self.call(f"/conversations/{conversation}/messages?limit=100", key=key)
+        rows = page if isinstance(page, list) else next(rows for rows in page.values() if isinstance(rows, list))
+        return sum(row["role"] == "agent" for row in rows)
+
     def ask(self, question, count, every):
         """Asks in a new conversation each time; returns how many milliseconds each answer took that was given, and given once."""
         waits, threads = {}, []
 
-        def answers(conversation):
-            page = self.call(f"/conversations/{conversation}/messages?limit=100")
-            rows = page if isinstance(page, list) else next(rows for rows in page.values() if isinstance(rows, list))
-            return sum(row["role"] == "agent" for row in rows)
-
         def one():
-            conversation = self.call("/conversations", {"chatbot_id": "cb_abc123", "visitor": {"name": "Ana"}, "channel": "api"})["id"]
+            conversation = self.say(question)
             begun = time.monotonic()
-            self.call(f"/conversations/{conversation}/messages", {"content": question, "role": "visitor", "type": "text"})
             while time.monotonic() < begun + 20:
-                if answers(conversation):
+                if self.answers(conversation):
                     waits[conversation] = (time.monotonic() - begun) * 1_000
                     return
 
@@ -221,7 +230,7 @@ class Sandbox:
             time.sleep(every)
         for thread in threads:
             thread.join()
-        return [wait for conversation, wait in waits.items() if answers(conversation) == 1]
+        return [wait for conversation, wait in waits.items() if self.answers(conversation) == 1]
 
 
 def postgres_programs():
@@ -242,6 +251,19 @@ def as_another_user():
             continue
         return ["setpriv", "--reuid", name, "--regid", str(user.pw_gid), "--clear-groups", "--"]
     raise Failed("root cannot run PostgreSQL, and there is no user named postgres or nobody")
+
+
+def metric(port, name):
+    """The sum of the samples whose name begins so, of the daemon whose admin listener is on this port."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+
+def resident_memory(pid):
+    """In bytes."""
+    fields = Path(f"/proc/{pid}/statm").read_text().split()
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def free_port():
