@@ -2,7 +2,8 @@
 //!
 //! Only a verified sweep makes a row that it did not see a candidate, and a candidate is confirmed before it becomes a
 //! tombstone: by 404 or 410 where the API can be asked for the row, else by absence from a second verified sweep. An
-//! empty list, or more candidates than the brake allows, tombstones nothing until a person says so.
+//! empty list, as many rows without an id as there are candidates, or more of these than the brake allows: then nothing is
+//! tombstoned until a person says so.
 
 use roaring::RoaringTreemap;
 
@@ -29,12 +30,12 @@ pub(super) enum Candidates {
     HeldBack(String),
 }
 
-/// The rows that were there before the sweep began and that it did not see.
+/// The rows that were there before the sweep began and that it did not see. So many as it saw without an id may be these.
 pub(super) async fn candidates(
     run: &Run<'_>,
     resource: Resource,
     seen: &RoaringTreemap,
-    rows_listed: u64,
+    nameless: u64,
     up_to_row_num: u64,
 ) -> Result<Candidates, Error> {
     let unseen = run
@@ -54,8 +55,13 @@ pub(super) async fn candidates(
             run.account()
         )
     };
-    Ok(if rows_listed == 0 {
-        Candidates::HeldBack(held_back(", whose list came back empty"))
+    Ok(if seen.is_empty() {
+        Candidates::HeldBack(held_back(
+            ", whose list came back empty, or without a row that can be used",
+        ))
+    } else if missing <= nameless {
+        let why = format!(", which may be the {nameless} that it lists without an id (see quarantine)");
+        Candidates::HeldBack(held_back(&why))
     } else if missing > brake(unseen.live) {
         Candidates::HeldBack(held_back(&format!(", more than the {} allowed", brake(unseen.live))))
     } else {

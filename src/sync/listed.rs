@@ -153,7 +153,7 @@ impl<'a> ListRun<'a> {
             self.run,
             self.resource,
             sweep.seen(),
-            sweep.rows_seen(),
+            sweep.nameless(),
             sweep.highest_row_num(),
         )
         .await?;

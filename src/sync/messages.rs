@@ -25,7 +25,7 @@ use crate::warehouse::{ConversationToRead, Interim, RunStatus, StateUpdate, ToRe
 /// Conversations taken from the warehouse at a time.
 const BATCH: u32 = 200;
 /// How many lists must confirm the server's word that its first answer was all, before the word is trusted.
-const CONFIRMATIONS: u32 = 3;
+const CONFIRMATIONS: usize = 3;
 /// Lists that fail in a row before the run gives up: then it is not the conversations' fault.
 const FAILURES_TO_GIVE_UP: u32 = 10;
 
@@ -144,7 +144,7 @@ pub(super) async fn read_one(
     let messages = MessagesRun::new(run, false, Checkpoint::default(), known);
     messages.read_and_compare(id).await?;
     let shows = messages.shared().learned;
-    learned.lock().unwrap_or_else(PoisonError::into_inner).add(known, shows);
+    learned.lock().unwrap_or_else(PoisonError::into_inner).add(shows);
     if let Some(content_hash) = as_of {
         run.job
             .warehouse
@@ -189,19 +189,38 @@ struct Saved {
 /// What lists have shown of the server, which saves requests for the next ones.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Learned {
-    /// How often the server's word that its first answer was all was found true, and whether it ever was not.
-    confirmations: u32,
+    /// The longest lists of which the server's word was found true that its first answer was all, in rows, the longest first; and
+    /// whether it ever was not.
+    confirmed: [u64; CONFIRMATIONS],
     lied: bool,
     /// The largest page that any list showed, in rows.
     largest_page: u64,
 }
 
 impl Learned {
-    /// Adds what somebody learned who began with `known`.
-    fn add(&mut self, known: Self, now: Self) {
-        self.confirmations = self
-            .confirmations
-            .saturating_add(now.confirmations - known.confirmations);
+    /// The server's word is trusted of lists of so many rows.
+    fn trusted(&self) -> u64 {
+        if self.lied {
+            0
+        } else {
+            self.confirmed[CONFIRMATIONS - 1]
+        }
+    }
+
+    /// Notes that the server's word was true of a list of so many rows.
+    fn confirm(&mut self, rows: u64) {
+        let at = self.confirmed.partition_point(|known| *known >= rows);
+        if at < CONFIRMATIONS {
+            self.confirmed[at..].rotate_right(1);
+            self.confirmed[at] = rows;
+        }
+    }
+
+    /// Adds what somebody else learned.
+    fn add(&mut self, now: Self) {
+        for (own, theirs) in self.confirmed.iter_mut().zip(now.confirmed) {
+            *own = (*own).max(theirs);
+        }
         self.lied |= now.lied;
         self.largest_page = self.largest_page.max(now.largest_page);
     }
@@ -360,8 +379,7 @@ impl<'a> MessagesRun<'a> {
     async fn sweep(&self, conversation_id: &str, counted: Option<&RoaringTreemap>) -> Result<Sweep, Error> {
         let (trusted, largest_page) = {
             let shared = self.shared();
-            let trusted = shared.learned.confirmations >= CONFIRMATIONS && !shared.learned.lied;
-            (trusted, shared.learned.largest_page)
+            (shared.learned.trusted(), shared.learned.largest_page)
         };
         let started_at = self.run.client.server_now();
         let mut sweep = Sweep::new(Mode::Full, self.run.job.account.page_size, started_at, u64::MAX)
@@ -382,12 +400,10 @@ impl<'a> MessagesRun<'a> {
         reader.read(&mut sweep).await?;
         let learned = &mut self.shared().learned;
         learned.largest_page = learned.largest_page.max(sweep.largest_page());
-        if !trusted {
-            match sweep.claim_was_true() {
-                Some(true) => learned.confirmations += 1,
-                Some(false) => learned.lied = true,
-                None => {}
-            }
+        match sweep.claimed() {
+            Some((rows, true)) if rows > trusted => learned.confirm(rows),
+            Some((_, false)) => learned.lied = true,
+            _ => {}
         }
         Ok(sweep)
     }

@@ -11,7 +11,7 @@ use super::sweep::{Request, Sweep, Verdict};
 use super::{Error, Run, Tally};
 use crate::allai::model::Json;
 use crate::allai::model::Row;
-use crate::allai::{ListQuery, Listing, Page, Resource};
+use crate::allai::{self, ListQuery, Listing, Page, Resource};
 use crate::warehouse::{Change, PageCommit, PageWriter};
 
 /// How long pages that change nothing may go without a checkpoint on the disk; until then it is noted elsewhere how far the
@@ -66,17 +66,28 @@ impl Reader<'_> {
             let page = self
                 .run
                 .unless_cancelled(pages.page(request, sweep, store.pages))
-                .await??;
-            if pages.is_outdated(&page) {
+                .await?;
+            let page = match page {
+                Err(Error::Api(error)) if sweep.looks_behind() && is_end(&error) => {
+                    sweep.nothing_behind();
+                    continue;
+                }
+                page => page?,
+            };
+            if !sweep.looks_behind() && pages.is_outdated(&page) {
                 continue;
             }
-            if page.view(|view| sweep.offer(view)) == Verdict::Broken {
-                tracing::debug!(
-                    sync.resource = %self.resource, sync.offset = request.offset,
-                    "the list changed between two pages; stepping back"
-                );
-                pages.broke();
-                continue;
+            match page.view(|view| sweep.offer(view)) {
+                Verdict::Anchored => {}
+                Verdict::Looked => continue,
+                Verdict::Broken => {
+                    tracing::debug!(
+                        sync.resource = %self.resource, sync.offset = request.offset,
+                        "the list changed between two pages; stepping back"
+                    );
+                    pages.broke();
+                    continue;
+                }
             }
             let mut taken = vec![page];
             while taken.len() < store.room()
@@ -128,8 +139,7 @@ impl Reader<'_> {
                 match self.run.unless_cancelled(self.fetch(request)).await? {
                     Ok(page) if !page.items.is_empty() => found.push(page.items),
                     Ok(_) => return Ok(()),
-                    // Refusing such an offset, or choking on it, is an end, too.
-                    Err(Error::Api(error)) if !error.stops_account() && !error.is_unreachable() => return Ok(()),
+                    Err(Error::Api(error)) if is_end(&error) => return Ok(()),
                     Err(error) => return Err(error),
                 }
             }
@@ -184,6 +194,11 @@ impl Reader<'_> {
             Single::Stored(_) | Single::Doubtful(_) => Fetched::Found,
         })
     }
+}
+
+/// Whether an error is an answer to who asks for rows behind the end: to refuse such an offset, or to choke on it, is an end, too.
+pub(super) const fn is_end(error: &allai::Error) -> bool {
+    !error.stops_account() && !error.is_unreachable()
 }
 
 /// So many pages that change nothing are read again rather than claimed by the first checkpoint: most lists are that short.

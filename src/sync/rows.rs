@@ -106,9 +106,9 @@ impl Rows {
         let size = before.items.len();
         let end = size.saturating_sub(ENDS)..size;
         let is_repeated = |end: usize| {
-            let key = before.items[end].key;
+            let Item { key, named, .. } = before.items[end];
             let here = self.items.iter().position(|item| item.key == key);
-            here.is_some_and(|here| self.text_version(here) == before.text_version(end))
+            named && here.is_some_and(|here| self.text_version(here) == before.text_version(end))
         };
         let is_new = |last: &Item| before.items.iter().all(|item| item.key != last.key);
         self.items.last().is_some_and(is_new) && end.into_iter().any(is_repeated)

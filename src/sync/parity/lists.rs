@@ -9,6 +9,7 @@ use super::findings::Findings;
 use super::{Auditor, Depth};
 use crate::allai::Resource;
 use crate::sync::Error;
+use crate::sync::reader::is_end;
 use crate::sync::sweep::{Mode, Proof, Sweep, Verdict};
 use crate::warehouse::{Difference, DifferenceKind, UnseenRow};
 
@@ -150,13 +151,24 @@ async fn sweep(auditor: &Auditor<'_>, mut found: Option<&mut Findings>) -> Resul
     while let Some(request) = sweep.next() {
         let query = auditor.query(resource, request.offset);
         let page = match found {
-            Some(_) => auditor.look(&listing, &query).await?,
-            None => auditor.look_once(&listing, &query).await?,
+            Some(_) => auditor.look(&listing, &query).await,
+            None => auditor.look_once(&listing, &query).await,
+        };
+        let page = match page {
+            Err(Error::Api(error)) if sweep.looks_behind() && is_end(&error) => {
+                sweep.nothing_behind();
+                continue;
+            }
+            page => page?,
         };
         watch_total(auditor, &mut total, &page);
-        if page.view(|view| sweep.offer(view)) == Verdict::Broken {
-            auditor.note_motion();
-            continue;
+        match page.view(|view| sweep.offer(view)) {
+            Verdict::Anchored => {}
+            Verdict::Looked => continue,
+            Verdict::Broken => {
+                auditor.note_motion();
+                continue;
+            }
         }
         let first_seen = page.view(|view| sweep.absorb(view, &page.marks()));
         if let Some(found) = found.as_deref_mut() {

@@ -12,6 +12,7 @@ use super::{Auditor, Depth};
 use crate::allai::model::Conversation;
 use crate::allai::{Listing, Resource};
 use crate::sync::Error;
+use crate::sync::reader::is_end;
 use crate::sync::sweep::{Mode, Proof, Sweep, Verdict};
 use crate::warehouse::{ToRead, UnseenRow};
 
@@ -136,19 +137,25 @@ async fn read(auditor: &Auditor<'_>, conversation_id: &str) -> Result<Option<Rea
         conversation_id: conversation_id.to_owned(),
     };
     let page_size = auditor.job.account.page_size;
-    let mut sweep = Sweep::new(Mode::Full, page_size, auditor.client.server_now(), u64::MAX)
-        .trusting_total(true)
-        .doubting_offset();
+    let mut sweep = Sweep::new(Mode::Full, page_size, auditor.client.server_now(), u64::MAX).doubting_offset();
     let mut rows = Vec::new();
     while let Some(request) = sweep.next() {
         let query = auditor.query(Resource::Messages, request.offset);
         let page = match auditor.look(&listing, &query).await {
             Err(Error::Api(error)) if error.is_not_found() => return Ok(None),
+            Err(Error::Api(error)) if sweep.looks_behind() && is_end(&error) => {
+                sweep.nothing_behind();
+                continue;
+            }
             page => page?,
         };
-        if page.view(|view| sweep.offer(view)) == Verdict::Broken {
-            auditor.note_motion();
-            continue;
+        match page.view(|view| sweep.offer(view)) {
+            Verdict::Anchored => {}
+            Verdict::Looked => continue,
+            Verdict::Broken => {
+                auditor.note_motion();
+                continue;
+            }
         }
         let first_seen = page.view(|view| sweep.absorb(view, &page.marks()));
         rows.extend(page.compared_first(&first_seen).into_iter().cloned());

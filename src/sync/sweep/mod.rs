@@ -110,6 +110,8 @@ pub enum Verdict {
     Anchored,
     /// It does not, and the sweep has stepped back: drop it.
     Broken,
+    /// It was a look behind the apparent end, and is of no further use: drop it.
+    Looked,
 }
 
 /// What a finished sweep can say of itself.
@@ -130,8 +132,8 @@ pub enum Proof {
 pub struct Sweep {
     mode: Mode,
     limit: u32,
-    /// Whether a stated total may end a list that fits one page.
-    trust_total: bool,
+    /// A stated total may end a list that fits one page and has no more rows than this.
+    trust_total: u64,
     /// As many rows the server is known to return in a page where it has them.
     known_page: u64,
     /// Whether the same page from two offsets shows that the offset is ignored; else it takes several.
@@ -158,6 +160,13 @@ pub struct Sweep {
     /// How often in a row a later offset brought the very page of an earlier one.
     same_pages: u32,
     fruitless_pages: u32,
+    /// The look behind the apparent end that is asked for next.
+    look: Option<Look>,
+    /// Looks that found rows, and before which page none is made for the same reason.
+    looks_in_vain: u32,
+    look_again_at: u64,
+    /// How often in a row the list seemed to end, by a page without anything new, where it did not.
+    stuck: u32,
     /// Whether the next page may be taken without an anchor.
     bridging: bool,
     /// Whether all pages are, because none could be anchored.
@@ -172,6 +181,8 @@ pub struct Sweep {
     total_met: bool,
     unproven: Option<Doubt>,
     evidence: Evidence,
+    /// Rows without an id, each counted once.
+    nameless: u64,
     #[serde(with = "bitmap")]
     seen: RoaringTreemap,
     /// Fingerprints of the rows in quarantine, which have no number.
@@ -206,6 +217,17 @@ enum Doubt {
     Unreachable,
     UnknownOrder,
     NeverSettled,
+    Holes,
+}
+
+/// A look behind the apparent end of a pass: if nothing stands there, that is the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Look {
+    at: u64,
+    /// How often it was looked before, nearer.
+    before: u32,
+    pass: u32,
+    added: u64,
 }
 
 /// The page before: what the next one must be anchored to.
@@ -241,7 +263,7 @@ impl Sweep {
         Self {
             mode,
             limit,
-            trust_total: false,
+            trust_total: 0,
             known_page: 0,
             offset_doubtful: false,
             started_at,
@@ -261,6 +283,10 @@ impl Sweep {
             short_pages: 0,
             same_pages: 0,
             fruitless_pages: 0,
+            look: None,
+            looks_in_vain: 0,
+            look_again_at: 0,
+            stuck: 0,
             bridging: false,
             unanchored: false,
             looks_behind: 0,
@@ -270,17 +296,19 @@ impl Sweep {
             total_met: true,
             unproven: None,
             evidence: Evidence::default(),
+            nameless: 0,
             seen: RoaringTreemap::new(),
             seen_unstored: BTreeSet::new(),
             pages: 0,
         }
     }
 
-    /// Lets the server's own word (a total, or that there is no more) end a list that fits one page, where otherwise a
-    /// second request confirms it. For lists by the thousand, once the server was found to tell the truth.
+    /// Lets the server's own word (a total, or that there is no more) end a list of up to so many rows that fits one page, where
+    /// otherwise a second request confirms it. For lists by the thousand, once the server was found to tell the truth of lists
+    /// as long: one that cuts its pages, and does not know it, says so of the longer ones.
     #[must_use]
-    pub const fn trusting_total(mut self, trust: bool) -> Self {
-        self.trust_total = trust;
+    pub const fn trusting_total(mut self, up_to: u64) -> Self {
+        self.trust_total = up_to;
         self
     }
 
@@ -318,7 +346,7 @@ impl Sweep {
     /// What to fetch next; `None` when the sweep is finished.
     pub fn next(&self) -> Option<Request> {
         (self.phase != Phase::Done).then_some(Request {
-            offset: self.offset,
+            offset: self.look.map_or(self.offset, |look| look.at),
             limit: self.limit,
         })
     }
@@ -330,7 +358,8 @@ impl Sweep {
     /// At whatever moments they are fetched, pages that are anchored make a complete sweep, as long as no content is
     /// stored over a newer one: that is for the caller to see to.
     pub fn ahead(&self) -> impl Iterator<Item = Request> {
-        let predictable = matches!(self.phase, Phase::Forward { .. }) && !self.bridging && !self.unanchored;
+        let predictable =
+            matches!(self.phase, Phase::Forward { .. }) && self.look.is_none() && !self.bridging && !self.unanchored;
         let (size, limit) = (self.largest_page, self.limit);
         // A first page of which less than half is there is the whole list, most times, rather than what a server cuts pages to.
         let is_whole = self.pages < 2 && size.saturating_mul(2) < u64::from(limit);
@@ -376,6 +405,11 @@ impl Sweep {
         self.last_total
     }
 
+    /// Rows without an id that were seen.
+    pub fn nameless(&self) -> u64 {
+        self.nameless
+    }
+
     /// Rows seen so far, with those in quarantine.
     pub fn rows_seen(&self) -> u64 {
         self.seen.len() + self.seen_unstored.len() as u64
@@ -396,10 +430,9 @@ impl Sweep {
         self.evidence.contradicts(order)
     }
 
-    /// Whether the server told the truth when it said that its first answer was the whole list; `None` if it did not say
-    /// so.
-    pub fn claim_was_true(&self) -> Option<bool> {
-        self.claimed_end.map(|rows| rows == self.rows_seen())
+    /// How many rows the first answer held, if the server said that they were all, and whether that was the truth.
+    pub fn claimed(&self) -> Option<(u64, bool)> {
+        self.claimed_end.map(|rows| (rows, rows == self.rows_seen()))
     }
 
     /// Whether the finished sweep is a proof.
@@ -413,6 +446,7 @@ impl Sweep {
                 Doubt::Unreachable => "the server states more rows than it returns",
                 Doubt::UnknownOrder => "the order of the list is unknown and new rows kept turning up",
                 Doubt::NeverSettled => "rows kept moving to the head of the list while it was read",
+                Doubt::Holes => "the server leaves rows out of its pages, and more of them in a row than a page has",
             });
         }
         // Rows that were deleted meanwhile may have been seen on top of the total.
@@ -424,8 +458,24 @@ impl Sweep {
         }
     }
 
+    /// Whether [`next`](Self::next) asks for what is behind the apparent end.
+    pub const fn looks_behind(&self) -> bool {
+        self.look.is_some()
+    }
+
+    /// The server refuses to say what is behind the apparent end: nothing, then.
+    pub fn nothing_behind(&mut self) {
+        if let Some(look) = self.look.take() {
+            self.end_pass(look.pass, look.added, false);
+        }
+    }
+
     /// Judges the page that [`next`](Self::next) asked for.
     pub fn offer(&mut self, page: &PageView<'_>) -> Verdict {
+        if let Some(look) = self.look.take() {
+            self.looked(page, look);
+            return Verdict::Looked;
+        }
         if self.is_anchored(page) {
             return Verdict::Anchored;
         }
@@ -463,11 +513,13 @@ impl Sweep {
                         && previous.keys.len() == 1
                         && self.offset == previous.reach();
                 }
+                // Rows without an id may be the very same and stand anywhere.
+                let mut named = items.iter().enumerate().filter(|(_, item)| item.named);
                 if !self.evidence.order().rows_may_move() {
-                    return items.iter().any(|item| previous.keys.contains(&item.key));
+                    return named.any(|(_, item)| previous.keys.contains(&item.key));
                 }
                 // A row that may have moved is an anchor only if it did not change.
-                items.iter().enumerate().any(|(position, item)| {
+                named.any(|(position, item)| {
                     let mut same = previous.with_versions().filter(|(key, _)| *key == item.key);
                     same.any(|(_, version)| version == (page.version)(position))
                 })
@@ -569,6 +621,7 @@ impl Sweep {
                 Some(num) => self.seen.insert(num),
                 None => self.seen_unstored.insert(item.key),
             };
+            self.nameless += u64::from(new && !item.named);
             if new && item.named {
                 found.new += 1;
                 found.old += u64::from(item.created_at.is_none_or(|at| at < self.started_at));

@@ -1,10 +1,13 @@
 //! The passes over a list: when one ends, and what follows it.
 
-use super::{Doubt, Found, Mark, Mode, PageView, Phase, Slice, Sweep, is_settled};
+use super::{Doubt, Found, Look, Mark, Mode, PageView, Phase, Slice, Sweep, is_settled};
 use crate::sync::order::Order;
 
 /// Requests spent on looking behind an apparent end for the rows the server's total promises.
 const LOOKS_BEHIND_THE_END: u32 = 20;
+/// How often is looked behind an apparent end where nothing stands and the server says that there is more, twice as far each
+/// time, before that is taken for a manner of speaking.
+const LOOKS_AHEAD: u32 = 6;
 /// Short pages in a row, each with new rows, after which a list is taken to grow as fast as it is read.
 const SHORT_PAGES_TO_END: u32 = 8;
 /// The first page that is asked for again if it is not full, to see whether it has grown; the others are twice as far each.
@@ -43,15 +46,15 @@ impl Sweep {
             return;
         }
         if self.list_ends_here(page, found) {
-            if self.skip_a_gap(page) {
-                return;
+            if !self.skip_a_gap(page) && !self.look_behind(page, found, pass, added) {
+                self.finish_pass(page, pass, added);
             }
-            self.finish_pass(page, pass, added);
             return;
         }
         self.bridging = false;
         if found.new > 0 {
             self.empty_at = None;
+            self.stuck = 0;
         }
         if self.asks_again(page, found) {
             self.remember(page);
@@ -111,11 +114,11 @@ impl Sweep {
         }
         if self.offset == 0 && self.claims_to_end(page) && size < u64::from(self.limit) {
             self.claimed_end.get_or_insert(size);
-            if self.trust_total {
+            if size <= self.trust_total {
                 return true;
             }
         }
-        if found.old == 0 && short {
+        if found.old == 0 && short && self.pages >= self.look_again_at {
             return true;
         }
         // At a tail that grows as fast as it is read, with rows that claim to be old, every page is short and has news.
@@ -152,20 +155,77 @@ impl Sweep {
         true
     }
 
-    fn finish_pass(&mut self, page: &PageView<'_>, pass: u32, added: u64) {
-        let empty = page.items.is_empty() && self.offset == 0;
-        // Page and total are one answer, so that at the end of the list they meet, however much the list changes.
+    /// Where the server does not itself say that the list ends with this page, asks for what stands a page behind it: of servers
+    /// that leave rows out of their pages, or make them shorter as they go, no page tells that it is the last. Whether it does.
+    fn look_behind(&mut self, page: &PageView<'_>, found: &Found, pass: u32, added: u64) -> bool {
+        let reach = self.offset + page.items.len() as u64;
+        let is_said = page.total == Some(reach) || (self.claims_to_end(page) && (found.new == 0 || self.offset == 0));
+        let is_whole = found.new == 0 && self.pages_of_this_pass_fit_one(page);
+        if self.mode != Mode::Full || page.items.is_empty() || is_said || is_whole {
+            return false;
+        }
+        self.look = Some(Look {
+            at: reach.max(self.offset + self.largest_page) + u64::from(self.limit),
+            before: 0,
+            pass,
+            added,
+        });
+        self.note_total(page);
+        self.stuck = if found.new == 0 { self.stuck + 1 } else { 0 };
+        self.bridging = false;
+        self.empty_at = None;
+        self.advance(page);
+        true
+    }
+
+    /// Takes in what is behind the apparent end. A server may bring the list's last rows wherever it is over.
+    pub(super) fn looked(&mut self, page: &PageView<'_>, look: Look) {
+        if page.items.is_empty() && page.has_more == Some(true) && look.before < LOOKS_AHEAD {
+            self.look = Some(Look {
+                at: look.at + (u64::from(self.limit) << look.before),
+                before: look.before + 1,
+                ..look
+            });
+            return;
+        }
+        let known = self.previous.as_ref().map_or(&[][..], |previous| &previous.keys);
+        if page.items.iter().all(|item| known.contains(&item.key)) {
+            return self.end_pass(look.pass, look.added, false);
+        }
+        self.looks_in_vain += 1;
+        self.look_again_at = self.pages + (u64::from(SHORT_PAGES_TO_END) << self.looks_in_vain.min(6));
+        self.short_pages = 0;
+        if self.stuck > 1 {
+            // There is no way there that is anchored.
+            self.unproven.get_or_insert(Doubt::Holes);
+            self.bridging = true;
+            self.offset = look.at;
+        }
+    }
+
+    /// Page and total are one answer, so that at the end of the list they meet, however much the list changes.
+    fn note_total(&mut self, page: &PageView<'_>) {
         if let Some(total) = page.total {
             self.total_met = total == self.offset + page.items.len() as u64;
         }
+    }
+
+    fn finish_pass(&mut self, page: &PageView<'_>, pass: u32, added: u64) {
+        self.note_total(page);
         let in_one_answer = self.pages_of_this_pass_fit_one(page);
+        self.end_pass(pass, added, in_one_answer);
+    }
+
+    /// Ends a pass, of which one answer may have been the whole list.
+    pub(super) fn end_pass(&mut self, pass: u32, added: u64, in_one_answer: bool) {
         self.bridging = false;
         self.empty_at = None;
-        if self.mode != Mode::Full && !in_one_answer {
-            return self.finish_growing_end();
-        }
-        if self.mode != Mode::Full || empty {
-            self.phase = Phase::Done;
+        if self.mode != Mode::Full {
+            if in_one_answer {
+                self.phase = Phase::Done;
+            } else {
+                self.finish_growing_end();
+            }
             return;
         }
         match self.order() {
@@ -234,7 +294,7 @@ impl Sweep {
         if self.fruitless_pages > FRUITLESS_PAGES_TO_SETTLE {
             self.unproven.get_or_insert(Doubt::NeverSettled);
             self.phase = Phase::Done;
-        } else if quiet < enough && size == self.largest_page && size > 0 {
+        } else if quiet < enough && size > 0 && (size == self.largest_page || (reaches_further && found.further)) {
             self.phase = Phase::Settle { pass, quiet, added };
             self.advance(page);
         } else if added == 0 {
@@ -276,6 +336,7 @@ impl Sweep {
         self.phase = phase;
         self.offset = 0;
         self.previous = None;
+        self.stuck = 0;
         self.short_pages = 0;
         self.furthest = 0;
         self.breaks = 0;
