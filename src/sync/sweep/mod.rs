@@ -7,6 +7,10 @@
 //! seen at the end, as long as the surviving rows keep their relative order. Where rows move (ordered by last change),
 //! or where the order is not known, parts are read again until nothing new turns up.
 //!
+//! A list ends where its server says so, or where nothing stands a page behind its last row: servers that cut pages shorter as they
+//! go, or leave rows out of them, have pages in mid-list that look like the last. What nobody can tell is a list whose server
+//! leaves out more rows in a row than a page has, and does not say that there is more.
+//!
 //! This is the algorithm alone: it asks for pages and is given them, and knows neither HTTP nor SQL nor time. The
 //! caller fetches what [`Sweep::next`] asks for, shows it to [`Sweep::offer`] and, if it is anchored, stores it and
 //! tells [`Sweep::absorb`] what it was, in the very transaction that saves [`Sweep::checkpoint`].

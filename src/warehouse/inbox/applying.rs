@@ -138,15 +138,15 @@ const DEFER: Statement = in_list!(
     ""
 );
 const REPLAY: Statement = in_list!(
-    "UPDATE webhook_events SET status = 'pending', attempts = 0, due_at = $2, last_error = NULL, processed_at = NULL, \
-     forwarded_at = NULL WHERE account = $1 AND entity IS NOT NULL AND status IN ('dead', 'done') AND ",
+    "UPDATE webhook_events SET status = 'pending', attempts = 0, crashes = 0, due_at = $2, last_error = NULL, \
+     processed_at = NULL, forwarded_at = NULL WHERE account = $1 AND entity IS NOT NULL AND status IN ('dead', 'done') AND ",
     "id",
     "$3",
     ""
 );
 const REPLAY_DEAD: Statement = Statement::shared(
-    "UPDATE webhook_events SET status = 'pending', attempts = 0, due_at = $2, last_error = NULL, processed_at = NULL \
-     WHERE account = $1 AND entity IS NOT NULL AND status = 'dead'",
+    "UPDATE webhook_events SET status = 'pending', attempts = 0, crashes = 0, due_at = $2, last_error = NULL, \
+     processed_at = NULL, forwarded_at = NULL WHERE account = $1 AND entity IS NOT NULL AND status = 'dead'",
 );
 const UNFORWARDED: Statement = Statement::shared(
     "SELECT id, event, entity, occurred_at, received_at, body, attempts, crashes, due_at FROM webhook_events \

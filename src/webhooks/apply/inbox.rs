@@ -135,13 +135,8 @@ impl AccountInbox {
         now: Duration,
     ) -> Result<(), warehouse::Error> {
         self.keep_lease(shared, now).await?;
-        while let Some(attempted) = self.unended.last() {
-            shared
-                .warehouse
-                .end_events(&attempted.account, &attempted.endings, &attempted.told)
-                .await?;
-            self.busy.remove(&attempted.entity);
-            self.unended.pop();
+        if !self.unended.is_empty() {
+            self.store_endings(shared).await?;
             self.look_at = now;
         }
         if !self.lost.is_empty() && (self.lost.len() == self.busy.len() || now >= self.lost_since + GATHERING) {
@@ -293,9 +288,28 @@ impl AccountInbox {
         }
         self.lost_since = Duration::MAX;
         self.unended.append(&mut self.lost);
+        self.store_endings(shared).await
+    }
+
+    /// Stores how attempts ended of which that is not stored yet. Events that tell what the warehouse refuses are dead, and in
+    /// nobody's way.
+    async fn store_endings(&mut self, shared: &Shared) -> Result<(), warehouse::Error> {
         while let Some(attempted) = self.unended.last() {
-            let (endings, told) = (&attempted.endings, &attempted.told);
-            shared.warehouse.end_events(&attempted.account, endings, told).await?;
+            let Attempted {
+                account, endings, told, ..
+            } = attempted;
+            match shared.warehouse.end_events(account, endings, told).await {
+                Err(error) if error.is_about_the_data() && !told.is_empty() => {
+                    let ids = endings.iter().flat_map(|ending| ending.ids.iter().cloned());
+                    let refused = Ending {
+                        ids: ids.collect(),
+                        ended: Ended::Dead(format!("what it tells cannot be stored: {error}")),
+                    };
+                    tell(account, std::slice::from_ref(&refused));
+                    shared.warehouse.end_events(account, &[refused], &[]).await?;
+                }
+                stored => stored?,
+            }
             self.busy.remove(&attempted.entity);
             self.unended.pop();
         }
@@ -401,6 +415,7 @@ async fn apply(
             // What they tell cannot be stored: that is their failure.
             verdict = Verdict::Failed(error.to_string());
             (endings, told) = super::attempt::endings(&claimed, &verdict, shared.clock.now());
+            is_ended = shared.warehouse.end_events(&account, &endings, &told).await.is_ok();
         }
     }
     tell(&account, &endings);

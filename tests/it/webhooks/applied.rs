@@ -21,6 +21,7 @@ on_both_databases! {
     an_api_that_is_away_uses_up_no_attempts,
     a_conversation_that_the_api_does_not_have_is_asked_for_for_a_minute,
     contacts_that_are_not_found_are_one_run_of_the_contacts,
+    what_the_database_refuses_of_an_event_is_in_nobodys_way,
     what_events_alone_tell_is_kept_once_however_often_they_are_applied,
     an_old_payload_brings_nothing_old_back,
     events_that_a_dead_program_left_are_applied,
@@ -295,6 +296,28 @@ async fn contacts_that_are_not_found_are_one_run_of_the_contacts(database: Datab
     assert!(stage.calls.runs.notified().now_or_never().is_some());
     let jobs = stage.simulation.warehouse.jobs().await.unwrap();
     assert!(jobs[0].requested_at.is_some() && jobs[0].requested_full_at.is_none());
+}
+
+async fn what_the_database_refuses_of_an_event_is_in_nobodys_way(database: Database) {
+    let mut stage = Stage::new(database).await;
+    let id = stage.first_conversation();
+    // PostgreSQL has no such number.
+    let lead = r#"{"id":"nolead","email":"a@b.ro","score":5,"x":1e200000}"#;
+    stage.arrives("lead", "lead.created", lead).await;
+    let rated = format!(r#"{{"conversation_id":"{id}","score":5,"x":1e200000}}"#);
+    stage.arrives("rated", "satisfaction.rated", &rated).await;
+    stage.applying.run_once().await;
+    let other = stage.simulation.sandbox.account().conversation_ids()[1].clone();
+    stage.message_arrives("good", &other).await;
+    stage.applying.run_once().await;
+    assert_eq!(stage.status("good").await, "done");
+    let (status, _, said) = stage.event("lead").await;
+    if matches!(stage.simulation.database, Database::Postgres { .. }) {
+        assert_eq!(status, "dead", "{said}");
+        assert!(said.contains("what it tells cannot be stored"), "{said}");
+    } else {
+        assert_eq!(status, "done", "{said}");
+    }
 }
 
 async fn what_events_alone_tell_is_kept_once_however_often_they_are_applied(database: Database) {
