@@ -266,7 +266,7 @@ impl Gathered {
         let jobs = warehouse.jobs().await?;
         let accounts: BTreeSet<&str> = jobs.iter().map(|job| job.account.as_str()).collect();
         let mut inboxes = Vec::new();
-        for summary in warehouse.inbox_summaries(accounts).await? {
+        for summary in warehouse.inbox_summaries(accounts.clone()).await? {
             let dead_events = match summary.dead {
                 0 => Vec::new(),
                 _ => {
@@ -281,10 +281,7 @@ impl Gathered {
             });
         }
         let mut automations = Vec::new();
-        for summary in warehouse
-            .runs_summaries(jobs.iter().map(|job| job.account.as_str()).collect::<BTreeSet<_>>())
-            .await?
-        {
+        for summary in warehouse.runs_summaries(accounts).await? {
             automations.push(AutomationsStatus {
                 dead_runs: match summary.dead {
                     0 => Vec::new(),

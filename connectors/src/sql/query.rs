@@ -414,11 +414,10 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         let name = &after[..after.find(|c| !is_word(c)).unwrap_or(after.len())];
-        let known = || Parameter::ALL.into_iter().find(|parameter| parameter.name() == name);
         let parameter = if self.purpose == Purpose::Own {
             Some(self.own_parameter(name))
         } else {
-            known()
+            Parameter::ALL.into_iter().find(|parameter| parameter.name() == name)
         };
         let Some(parameter) = parameter else {
             let meant = nearest(name, Parameter::ALL.iter().map(|one| one.name()));

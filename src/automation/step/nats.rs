@@ -4,7 +4,6 @@
 //! twice within two minutes.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::message::PublishMessage;
@@ -21,7 +20,7 @@ use crate::nats::Target;
 pub(in crate::automation) struct Nats {
     pub(super) message: Template,
     target: Target,
-    connected: Arc<Mutex<Option<Context>>>,
+    connected: Mutex<Option<Context>>,
 }
 
 #[derive(Deserialize)]
@@ -46,7 +45,7 @@ pub(super) fn read(own: &BTreeMap<String, Value>, reading: &mut Reading<'_>) -> 
     Some(Nats {
         message: reading.template(&[], &json!({"subject": keys.subject, "body": keys.body})),
         target: Target::new(nats),
-        connected: Arc::default(),
+        connected: Mutex::default(),
     })
 }
 

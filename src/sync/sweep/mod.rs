@@ -175,7 +175,8 @@ pub struct Sweep {
     bridging: bool,
     /// Whether all pages are, because none could be anchored.
     unanchored: bool,
-    looks_behind: u32,
+    /// Gaps that were stepped over because the total says that there is more.
+    gaps: u32,
     /// How many rows the first answer held, if the server said that they were all.
     claimed_end: Option<u64>,
     last_total: Option<u64>,
@@ -293,7 +294,7 @@ impl Sweep {
             stuck: 0,
             bridging: false,
             unanchored: false,
-            looks_behind: 0,
+            gaps: 0,
             claimed_end: None,
             last_total: None,
             more: true,

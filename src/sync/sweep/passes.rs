@@ -4,10 +4,10 @@ use super::{Doubt, Found, Look, Mark, Mode, PageView, Phase, Slice, Sweep, is_se
 use crate::sync::order::Order;
 
 /// Requests spent on looking behind an apparent end for the rows the server's total promises.
-const LOOKS_BEHIND_THE_END: u32 = 20;
+const MOST_GAPS: u32 = 20;
 /// How often is looked behind an apparent end where nothing stands and the server says that there is more, twice as far each
 /// time, before that is taken for a manner of speaking.
-const LOOKS_AHEAD: u32 = 6;
+const LOOKS_FURTHER: u32 = 6;
 /// Short pages in a row, each with new rows, after which a list is taken to grow as fast as it is read.
 const SHORT_PAGES_TO_END: u32 = 8;
 /// The first page that is asked for again if it is not full, to see whether it has grown; the others are twice as far each.
@@ -141,8 +141,8 @@ impl Sweep {
         if self.rows_seen() >= total || reach >= total || self.mode != Mode::Full {
             return false;
         }
-        self.looks_behind += 1;
-        if self.looks_behind > LOOKS_BEHIND_THE_END {
+        self.gaps += 1;
+        if self.gaps > MOST_GAPS {
             return false;
         }
         self.unproven = Some(Doubt::Unreachable);
@@ -180,7 +180,7 @@ impl Sweep {
 
     /// Takes in what is behind the apparent end. A server may bring the list's last rows wherever it is over.
     pub(super) fn looked(&mut self, page: &PageView<'_>, look: Look) {
-        if page.items.is_empty() && page.has_more == Some(true) && look.before < LOOKS_AHEAD {
+        if page.items.is_empty() && page.has_more == Some(true) && look.before < LOOKS_FURTHER {
             self.look = Some(Look {
                 at: look.at + (u64::from(self.limit) << look.before),
                 before: look.before + 1,
