@@ -18,7 +18,7 @@ use crate::clock::{Killed, SimClock, Stuck};
 use crate::limits::Limits;
 use crate::model::Account;
 use crate::random::Random;
-use crate::scenario::{Faults, Kill, Scenario};
+use crate::scenario::{Faults, Kill, Oddities, Scenario};
 
 /// Requests after which a run is taken to have no end. Thousands of conversations that came and went cost two each.
 const MOST_REQUESTS: u32 = 30_000;
@@ -85,7 +85,7 @@ enum Fault {
 
 impl Api {
     pub(crate) fn new(scenario: &Scenario, clock: &SimClock, log: Log) -> Self {
-        let now = clock.true_millis() / 1000 + scenario.rate.skew;
+        let now = clock.true_millis() / 1000 + scenario.rate.skew + i64::from(scenario.oddities.ahead);
         Self {
             state: Arc::new(Mutex::new(State {
                 account: Account::new(scenario, now),
@@ -216,8 +216,13 @@ impl State {
         if !self.at_rest
             && let Some(place) = asked.place(&self.account)
         {
-            self.account.change(&self.scenario.churn, place, server_now);
+            let dated = server_now + i64::from(self.scenario.oddities.ahead);
+            self.account.change(&self.scenario.churn, place, dated);
+            if self.served == self.scenario.oddities.purge_at {
+                self.account.purge(place, self.scenario.oddities.purged);
+            }
         }
+        let page = self.page_size();
         let fault = self.fault();
         // A gateway that is down, or a network, may keep a request from being counted.
         let reached = fault.is_none_or(|_| self.random.chance(50));
@@ -247,19 +252,38 @@ impl State {
             }
             Some(Fault::Html) => answered(StatusCode::OK, headers, "<html><body>Back soon</body></html>"),
             Some(Fault::Truncated) => {
-                let (_, body) = asked.answer(&self.account, &self.scenario);
+                let (_, body) = asked.answer(&self.account, &self.scenario, page);
                 let cut = self.random.index(body.len().max(1));
                 let cut = (0..=cut).rev().find(|at| body.is_char_boundary(*at)).unwrap_or(0);
                 answered(StatusCode::OK, headers, &body[..cut])
             }
             None => {
                 self.told = true;
-                let (status, body) = asked.answer(&self.account, &self.scenario);
+                let (status, body) = asked.answer(&self.account, &self.scenario, page);
                 answered(status, headers, &body)
             }
         };
         self.write_log(request, &answer, millis);
         answer
+    }
+
+    /// The most rows that a page may have at this request.
+    fn page_size(&mut self) -> usize {
+        let Oddities {
+            wavers,
+            falls_at,
+            falls_to,
+            ..
+        } = self.scenario.oddities;
+        let mut most = match self.scenario.clamp {
+            0 => self.scenario.page_size,
+            clamp => clamp,
+        };
+        if falls_at > 0 && self.served >= falls_at {
+            most = most.min(falls_to);
+        }
+        let fewer = if wavers > 0 { self.random.below(wavers + 1) } else { 0 };
+        most.saturating_sub(fewer).max(1) as usize
     }
 
     fn fault(&mut self) -> Option<Fault> {

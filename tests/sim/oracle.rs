@@ -23,11 +23,11 @@ fn remembered<'a>(account: &'a Account, kind: Kind, key: &Key) -> Option<(&'a Ro
     })
 }
 
-/// The rows that live, by their key in the mirror; a message lives if its conversation does.
+/// The rows that live and are shown, by their key in the mirror; a message lives if its conversation does.
 fn living(account: &Account, kind: Kind) -> Vec<(Key, &Row, Option<&Row>)> {
     let plain = |row: &Row| (String::new(), row.id());
     match kind {
-        Kind::Contact => account.contacts.living().map(|row| (plain(row), row, None)).collect(),
+        Kind::Contact => account.contacts.shown().map(|row| (plain(row), row, None)).collect(),
         Kind::Conversation => account
             .conversations
             .living()

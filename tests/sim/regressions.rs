@@ -18,7 +18,7 @@ use crate::scenario::Order::*;
 use crate::scenario::Reset::*;
 use crate::scenario::Stamp::*;
 use crate::scenario::WindowKind::*;
-use crate::scenario::{Churn, Faults, Rate, Scenario};
+use crate::scenario::{Churn, Faults, Oddities, Rate, Scenario};
 
 /// Each with what it once broke.
 pub(crate) fn all() -> Vec<(&'static str, Scenario)> {
@@ -51,6 +51,7 @@ pub(crate) fn all() -> Vec<(&'static str, Scenario)> {
                     touches: 4,
                     returns: 0,
                 },
+                oddities: Oddities::NONE,
                 faults: Faults {
                     server_errors: 0,
                     resets: 0,
@@ -109,6 +110,7 @@ pub(crate) fn all() -> Vec<(&'static str, Scenario)> {
                     touches: 2,
                     returns: 0,
                 },
+                oddities: Oddities::NONE,
                 faults: Faults {
                     server_errors: 0,
                     resets: 0,
@@ -167,6 +169,7 @@ pub(crate) fn all() -> Vec<(&'static str, Scenario)> {
                     touches: 0,
                     returns: 0,
                 },
+                oddities: Oddities::NONE,
                 faults: Faults {
                     server_errors: 0,
                     resets: 0,
@@ -225,6 +228,7 @@ pub(crate) fn all() -> Vec<(&'static str, Scenario)> {
                     touches: 2,
                     returns: 0,
                 },
+                oddities: Oddities::NONE,
                 faults: Faults {
                     server_errors: 0,
                     resets: 0,
@@ -283,6 +287,7 @@ pub(crate) fn all() -> Vec<(&'static str, Scenario)> {
                     touches: 0,
                     returns: 0,
                 },
+                oddities: Oddities::NONE,
                 faults: Faults {
                     server_errors: 0,
                     resets: 0,
@@ -341,6 +346,7 @@ pub(crate) fn all() -> Vec<(&'static str, Scenario)> {
                     touches: 0,
                     returns: 0,
                 },
+                oddities: Oddities::NONE,
                 faults: Faults {
                     server_errors: 0,
                     resets: 0,
@@ -399,6 +405,7 @@ pub(crate) fn all() -> Vec<(&'static str, Scenario)> {
                     touches: 2,
                     returns: 0,
                 },
+                oddities: Oddities::NONE,
                 faults: Faults {
                     server_errors: 0,
                     resets: 0,
@@ -457,6 +464,7 @@ pub(crate) fn all() -> Vec<(&'static str, Scenario)> {
                     touches: 2,
                     returns: 0,
                 },
+                oddities: Oddities::NONE,
                 faults: Faults {
                     server_errors: 0,
                     resets: 0,
@@ -515,6 +523,7 @@ pub(crate) fn all() -> Vec<(&'static str, Scenario)> {
                     touches: 0,
                     returns: 0,
                 },
+                oddities: Oddities::NONE,
                 faults: Faults {
                     server_errors: 0,
                     resets: 24,
@@ -573,6 +582,7 @@ pub(crate) fn all() -> Vec<(&'static str, Scenario)> {
                     touches: 0,
                     returns: 0,
                 },
+                oddities: Oddities::NONE,
                 faults: Faults {
                     server_errors: 0,
                     resets: 0,
@@ -631,6 +641,7 @@ pub(crate) fn all() -> Vec<(&'static str, Scenario)> {
                     touches: 0,
                     returns: 0,
                 },
+                oddities: Oddities::NONE,
                 faults: Faults {
                     server_errors: 0,
                     resets: 57,
@@ -689,6 +700,7 @@ pub(crate) fn all() -> Vec<(&'static str, Scenario)> {
                     touches: 0,
                     returns: 0,
                 },
+                oddities: Oddities::NONE,
                 faults: Faults {
                     server_errors: 0,
                     resets: 29,
@@ -747,6 +759,7 @@ pub(crate) fn all() -> Vec<(&'static str, Scenario)> {
                     touches: 4,
                     returns: 0,
                 },
+                oddities: Oddities::NONE,
                 faults: Faults {
                     server_errors: 0,
                     resets: 0,
@@ -805,6 +818,7 @@ pub(crate) fn all() -> Vec<(&'static str, Scenario)> {
                     touches: 2,
                     returns: 1,
                 },
+                oddities: Oddities::NONE,
                 faults: Faults {
                     server_errors: 0,
                     resets: 0,
@@ -863,6 +877,7 @@ pub(crate) fn all() -> Vec<(&'static str, Scenario)> {
                     touches: 0,
                     returns: 0,
                 },
+                oddities: Oddities::NONE,
                 faults: Faults {
                     server_errors: 0,
                     resets: 0,
@@ -921,6 +936,7 @@ pub(crate) fn all() -> Vec<(&'static str, Scenario)> {
                     touches: 0,
                     returns: 0,
                 },
+                oddities: Oddities::NONE,
                 faults: Faults {
                     server_errors: 13,
                     resets: 52,
@@ -979,6 +995,7 @@ pub(crate) fn all() -> Vec<(&'static str, Scenario)> {
                     touches: 0,
                     returns: 0,
                 },
+                oddities: Oddities::NONE,
                 faults: Faults {
                     server_errors: 0,
                     resets: 0,
@@ -1037,6 +1054,7 @@ pub(crate) fn all() -> Vec<(&'static str, Scenario)> {
                     touches: 0,
                     returns: 0,
                 },
+                oddities: Oddities::NONE,
                 faults: Faults {
                     server_errors: 0,
                     resets: 0,

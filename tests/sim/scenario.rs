@@ -141,6 +141,25 @@ pub(crate) struct Churn {
     pub(crate) returns: u32,
 }
 
+/// What a list may do that one does not expect of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Oddities {
+    /// Pages are shorter than they could be by up to so many rows, another number each time.
+    pub(crate) wavers: u32,
+    /// From this request of the whole life on (0: never) …
+    pub(crate) falls_at: u32,
+    /// … pages have at most so many rows.
+    pub(crate) falls_to: u32,
+    /// One contact in so many (0: none) takes a place in its list and is not shown.
+    pub(crate) hides: u32,
+    /// Dates are ahead of the server's clock by so many seconds.
+    pub(crate) ahead: u32,
+    /// At this request of the whole life (0: never) …
+    pub(crate) purge_at: u32,
+    /// … so many rows at the head of the list it looks at are deleted.
+    pub(crate) purged: u32,
+}
+
 /// What goes wrong, per thousand requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Faults {
@@ -202,6 +221,7 @@ pub(crate) struct Scenario {
     /// What a deleted conversation is answered with: 410 rather than 404.
     pub(crate) gone: bool,
     pub(crate) churn: Churn,
+    pub(crate) oddities: Oddities,
     pub(crate) faults: Faults,
     pub(crate) faults_at_rest: bool,
     pub(crate) rate: Rate,
@@ -241,6 +261,12 @@ impl Scenario {
             1..=3 => random.below(most / 4 + 1),
             _ => random.between(most / 4, most),
         };
+        let mut oddities = Oddities::draw(&mut Random::new(seed, 11 + order as u64), effective);
+        let total = random.pick(&[Figure::Absent, Figure::Beside, Figure::Meta]);
+        if total != Figure::Absent {
+            // More than is shown: whoever says so is believed, and nothing is proven.
+            oddities.hides = 0;
+        }
         Self {
             seed,
             database,
@@ -258,7 +284,7 @@ impl Scenario {
                 Envelope::Resource,
                 Envelope::Nested,
             ]),
-            total: random.pick(&[Figure::Absent, Figure::Beside, Figure::Meta]),
+            total,
             has_more: random.pick(&[Figure::Absent, Figure::Absent, Figure::Beside, Figure::Meta]),
             // Rows that move without a date to show it are beyond what anybody can prove.
             dates: match (order, random.below(10)) {
@@ -275,6 +301,7 @@ impl Scenario {
             ]),
             gone: random.chance(30),
             churn: Churn::draw(random, effective),
+            oddities,
             faults: Faults::draw(random),
             faults_at_rest: random.chance(50),
             rate: Rate::draw(random),
@@ -329,6 +356,52 @@ impl Churn {
             churn.inserts = deletes;
         }
         churn
+    }
+}
+
+impl Oddities {
+    pub(crate) const NONE: Self = Self {
+        wavers: 0,
+        falls_at: 0,
+        falls_to: 0,
+        hides: 0,
+        ahead: 0,
+        purge_at: 0,
+        purged: 0,
+    };
+
+    fn draw(random: &mut Random, effective: u32) -> Self {
+        let mut oddities = Self::NONE;
+        if random.chance(60) {
+            return oddities;
+        }
+        if random.chance(40) {
+            oddities.wavers = random.below(effective / 3 + 1);
+        }
+        if random.chance(30) {
+            oddities.falls_at = random.between(1, random.clone().pick(&[5, 20, 100]));
+            oddities.falls_to = random.between(SMALLEST_PAGE, effective);
+            // Pages of two rows or less that waver are of one.
+            oddities.wavers = oddities.wavers.min(oddities.falls_to - SMALLEST_PAGE);
+        }
+        oddities.wavers = oddities.wavers.min(effective.saturating_sub(SMALLEST_PAGE));
+        let least = effective.min(if oddities.falls_at > 0 {
+            oddities.falls_to
+        } else {
+            effective
+        }) - oddities.wavers;
+        // Where as many in a row are hidden as a page has, nothing can be proven.
+        if random.chance(40) && least >= 10 {
+            oddities.hides = random.pick(&[4, 7, 15]);
+        }
+        if random.chance(20) {
+            oddities.ahead = random.pick(&[30, 86_400]);
+        }
+        if random.chance(30) {
+            oddities.purge_at = random.between(1, 60);
+            oddities.purged = random.between(1, 60);
+        }
+        oddities
     }
 }
 

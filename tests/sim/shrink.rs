@@ -1,6 +1,6 @@
 //! Making a scenario that fails as simple as it can be while it still fails.
 
-use crate::scenario::{Database, Dates, Envelope, Faults, Figure, Kill, Reset, Scenario, Stamp, WindowKind};
+use crate::scenario::{Database, Dates, Envelope, Faults, Figure, Kill, Oddities, Reset, Scenario, Stamp, WindowKind};
 
 /// Attempts after which what is found is good enough.
 const MOST_ATTEMPTS: u32 = 600;
@@ -10,6 +10,7 @@ type Step = fn(&mut Scenario);
 /// What makes a scenario simpler, the boldest first. One that changes nothing is passed over.
 const STEPS: &[Step] = &[
     |s| s.faults = Faults::none(),
+    |s| s.oddities = Oddities::NONE,
     |s| s.first_kills = [Kill::Never; 4],
     |s| s.later_kills = [Kill::Never; 3],
     |s| (s.incrementals, s.fulls) = (0, 0),
@@ -57,6 +58,12 @@ const STEPS: &[Step] = &[
     |s| s.churn.deletes_at_tail = 0,
     |s| s.churn.deletes_anywhere = 0,
     |s| s.clamp = 0,
+    |s| s.oddities.wavers = 0,
+    |s| (s.oddities.falls_at, s.oddities.falls_to) = (0, 0),
+    |s| s.oddities.hides = 0,
+    |s| s.oddities.ahead = 0,
+    |s| (s.oddities.purge_at, s.oddities.purged) = (0, 0),
+    |s| s.oddities.wavers /= 2,
     |s| s.envelope = Envelope::Data,
     |s| s.total = Figure::Absent,
     |s| s.has_more = Figure::Absent,

@@ -8,8 +8,9 @@
 //! or where the order is not known, parts are read again until nothing new turns up.
 //!
 //! A list ends where its server says so, or where nothing stands a page behind its last row: servers that cut pages shorter as they
-//! go, or leave rows out of them, have pages in mid-list that look like the last. What nobody can tell is a list whose server
-//! leaves out more rows in a row than a page has, and does not say that there is more.
+//! go, or leave rows out of them, have pages in mid-list that look like the last. Of a list that grows as fast as it is read what
+//! was there at one moment is read: up to a place where nothing stood then. What nobody can tell is a list whose server leaves
+//! out more rows in a row than a page has, and does not say that there is more.
 //!
 //! This is the algorithm alone: it asks for pages and is given them, and knows neither HTTP nor SQL nor time. The
 //! caller fetches what [`Sweep::next`] asks for, shows it to [`Sweep::offer`] and, if it is anchored, stores it and
@@ -171,6 +172,10 @@ pub struct Sweep {
     look_again_at: u64,
     /// How often in a row the list seemed to end, by a page without anything new, where it did not.
     stuck: u32,
+    /// An offset of this pass at which nothing stood: what was there then is read when the pages get so far.
+    ends_before: Option<u64>,
+    /// Pages since then that got no further.
+    lingering: u32,
     /// Whether the next page may be taken without an anchor.
     bridging: bool,
     /// Whether all pages are, because none could be anchored.
@@ -186,7 +191,7 @@ pub struct Sweep {
     total_met: bool,
     unproven: Option<Doubt>,
     evidence: Evidence,
-    /// Rows without an id, each counted once.
+    /// Rows without an id, as many as there are.
     nameless: u64,
     #[serde(with = "bitmap")]
     seen: RoaringTreemap,
@@ -225,14 +230,14 @@ enum Doubt {
     Holes,
 }
 
-/// A look behind the apparent end of a pass: if nothing stands there, that is the end.
+/// A look behind the apparent end of a pass, which goes on meanwhile as if it were none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Look {
     at: u64,
-    /// How often it was looked before, nearer.
-    before: u32,
-    pass: u32,
-    added: u64,
+    /// How often it was looked already, nearer, because the server says that there is more.
+    further: u32,
+    /// Whether the list seems to grow: nothing at `at` is where it ends, and not that it has ended.
+    grows: bool,
 }
 
 /// The page before: what the next one must be anchored to.
@@ -292,6 +297,8 @@ impl Sweep {
             looks_in_vain: 0,
             look_again_at: 0,
             stuck: 0,
+            ends_before: None,
+            lingering: 0,
             bridging: false,
             unanchored: false,
             gaps: 0,
@@ -471,7 +478,7 @@ impl Sweep {
     /// The server refuses to say what is behind the apparent end: nothing, then.
     pub fn nothing_behind(&mut self) {
         if let Some(look) = self.look.take() {
-            self.end_pass(look.pass, look.added, false);
+            self.nothing_stands_at(look);
         }
     }
 
@@ -574,6 +581,7 @@ impl Sweep {
         }
 
         let (first_seen, mut found) = self.note_seen(page.items, marks);
+        self.note_nameless(page.items, &first_seen);
         let reach = self.offset + page.items.len() as u64;
         found.further = reach > self.furthest;
         if found.new > 0 || found.further {
@@ -626,7 +634,6 @@ impl Sweep {
                 Some(num) => self.seen.insert(num),
                 None => self.seen_unstored.insert(item.key),
             };
-            self.nameless += u64::from(new && !item.named);
             if new && item.named {
                 found.new += 1;
                 found.old += u64::from(item.created_at.is_none_or(|at| at < self.started_at));
@@ -634,6 +641,15 @@ impl Sweep {
             first_seen.push(new);
         }
         (first_seen, found)
+    }
+
+    /// Counts rows without an id. They may be the very same: such are told from those that were counted by standing behind all that
+    /// was read.
+    fn note_nameless(&mut self, items: &[Item], first_seen: &[bool]) {
+        let positions = self.offset..;
+        let counted = positions.zip(items.iter().zip(first_seen));
+        let counted = counted.filter(|(at, (item, first))| !item.named && (**first || *at >= self.furthest_ever));
+        self.nameless += counted.count() as u64;
     }
 }
 

@@ -1,6 +1,6 @@
 //! The passes over a list: when one ends, and what follows it.
 
-use super::{Doubt, Found, Look, Mark, Mode, PageView, Phase, Slice, Sweep, is_settled};
+use super::{Doubt, Found, Look, Mark, Mode, OVERLAP, PageView, Phase, Slice, Sweep, is_settled};
 use crate::sync::order::Order;
 
 /// Requests spent on looking behind an apparent end for the rows the server's total promises.
@@ -8,7 +8,8 @@ const MOST_GAPS: u32 = 20;
 /// How often is looked behind an apparent end where nothing stands and the server says that there is more, twice as far each
 /// time, before that is taken for a manner of speaking.
 const LOOKS_FURTHER: u32 = 6;
-/// Short pages in a row, each with new rows, after which a list is taken to grow as fast as it is read.
+/// Short pages in a row, each with something that was not on the one before, after which a list is taken to grow as fast as it is
+/// read; and pages that get no further, within the end that a look then found.
 const SHORT_PAGES_TO_END: u32 = 8;
 /// The first page that is asked for again if it is not full, to see whether it has grown; the others are twice as far each.
 const FIRST_DOUBTFUL_PAGE: u64 = 16;
@@ -23,6 +24,17 @@ const PASSES_OF_UNKNOWN_ORDER: u32 = 4;
 const FRUITLESS_PAGES_TO_SETTLE: u32 = 20;
 /// How often the head of a list whose rows move is read over, likewise.
 const SETTLING_PASSES: u32 = 12;
+
+/// Whether a page is the list's last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    No,
+    /// It shows the last rows that were known and nothing behind them.
+    Apparent,
+    /// It comes as fast as it is read, and may for ever.
+    Growing,
+    Certain,
+}
 
 impl Sweep {
     pub(super) fn forward(&mut self, page: &PageView<'_>, marks: &[Mark], found: &Found, pass: u32, added: u64) {
@@ -45,8 +57,9 @@ impl Sweep {
             self.phase = Phase::Done;
             return;
         }
-        if self.list_ends_here(page, found) {
-            if !self.skip_a_gap(page) && !self.look_behind(page, found, pass, added) {
+        let end = self.end_of_list(page, found);
+        if end != End::No {
+            if !self.skip_a_gap(page) && !self.look_behind(page, found, end) {
                 self.finish_pass(page, pass, added);
             }
             return;
@@ -97,11 +110,19 @@ impl Sweep {
     }
 
     /// Whether the page is the list's last. A short page alone is not: servers clamp and filter.
-    fn list_ends_here(&mut self, page: &PageView<'_>, found: &Found) -> bool {
+    fn end_of_list(&mut self, page: &PageView<'_>, found: &Found) -> End {
         let size = page.items.len() as u64;
         let reach = self.offset + size;
         if size == 0 {
-            return true;
+            return End::Certain;
+        }
+        if let Some(at) = self.ends_before {
+            self.lingering += u32::from(!found.further);
+            // What arrives at the head pushes the others past that place; elsewhere a page more makes up for it.
+            let is_read = reach >= at + size && !matches!(self.order(), Order::CreatedDesc | Order::UpdatedDesc);
+            if is_read || self.lingering >= SHORT_PAGES_TO_END {
+                return End::Certain;
+            }
         }
         let short = size < self.largest_page;
         if found.new == 0 {
@@ -109,26 +130,34 @@ impl Sweep {
                 previous.offset < self.offset && previous.keys.last().copied() == page.items.last().map(|item| item.key)
             });
             let known_empty_behind = self.empty_at.is_some_and(|at| reach >= at);
-            return (short && (nothing_behind_anchor || known_empty_behind))
-                || (self.largest_page == 1 && known_empty_behind);
-        }
-        if self.offset == 0 && self.claims_to_end(page) && size < u64::from(self.limit) {
-            self.claimed_end.get_or_insert(size);
-            if size <= self.trust_total {
-                return true;
+            if (short && (nothing_behind_anchor || known_empty_behind))
+                || (self.largest_page == 1 && known_empty_behind)
+            {
+                let was_looked = self.ends_before.is_some();
+                return if was_looked { End::Certain } else { End::Apparent };
             }
         }
-        if found.old == 0 && short && self.pages >= self.look_again_at {
-            return true;
+        if self.offset == 0 && found.new > 0 && self.claims_to_end(page) && size < u64::from(self.limit) {
+            self.claimed_end.get_or_insert(size);
+            if size <= self.trust_total {
+                return End::Certain;
+            }
         }
-        // At a tail that grows as fast as it is read, with rows that claim to be old, every page is short and has news.
+        // At a tail that grows as fast as it is read every page is short and has news: rows that are young, claim to be old or
+        // move there.
+        let is_young = short && found.new > 0 && found.old == 0;
         let at_a_growing_tail = match page.total {
             Some(total) if total == reach => short,
-            Some(total) if total > reach => false,
-            _ => size < self.largest_page.div_ceil(2) || (short && !found.further),
+            Some(total) if total > reach => is_young,
+            _ => is_young || size < self.largest_page.div_ceil(2) || (short && !found.further),
         };
         self.short_pages = if at_a_growing_tail { self.short_pages + 1 } else { 0 };
-        self.short_pages >= SHORT_PAGES_TO_END
+        let may_grow = self.short_pages >= SHORT_PAGES_TO_END && self.pages >= self.look_again_at;
+        if may_grow && self.ends_before.is_none() {
+            End::Growing
+        } else {
+            End::No
+        }
     }
 
     /// Where the server states more rows than were found, looks for them behind the apparent end: a server that filters
@@ -157,21 +186,26 @@ impl Sweep {
 
     /// Where the server does not itself say that the list ends with this page, asks for what stands a page behind it: of servers
     /// that leave rows out of their pages, or make them shorter as they go, no page tells that it is the last. Whether it does.
-    fn look_behind(&mut self, page: &PageView<'_>, found: &Found, pass: u32, added: u64) -> bool {
-        let reach = self.offset + page.items.len() as u64;
+    fn look_behind(&mut self, page: &PageView<'_>, found: &Found, end: End) -> bool {
+        let size = page.items.len() as u64;
+        let reach = self.offset + size;
         let is_said = page.total == Some(reach) || (self.claims_to_end(page) && (found.new == 0 || self.offset == 0));
         let is_whole = found.new == 0 && self.pages_of_this_pass_fit_one(page);
-        if self.mode != Mode::Full || page.items.is_empty() || is_said || is_whole {
+        if self.mode != Mode::Full || end == End::Certain || is_said || is_whole {
             return false;
         }
+        let grows = end == End::Growing;
         self.look = Some(Look {
-            at: reach.max(self.offset + self.largest_page) + u64::from(self.limit),
-            before: 0,
-            pass,
-            added,
+            at: if grows {
+                reach + 2 * size.max(OVERLAP)
+            } else {
+                self.offset + self.largest_page
+            },
+            further: 0,
+            grows,
         });
         self.note_total(page);
-        self.stuck = if found.new == 0 { self.stuck + 1 } else { 0 };
+        self.stuck = if end == End::Apparent { self.stuck + 1 } else { 0 };
         self.bridging = false;
         self.empty_at = None;
         self.advance(page);
@@ -180,26 +214,40 @@ impl Sweep {
 
     /// Takes in what is behind the apparent end. A server may bring the list's last rows wherever it is over.
     pub(super) fn looked(&mut self, page: &PageView<'_>, look: Look) {
-        if page.items.is_empty() && page.has_more == Some(true) && look.before < LOOKS_FURTHER {
+        if page.items.is_empty() && page.has_more == Some(true) && look.further < LOOKS_FURTHER {
             self.look = Some(Look {
-                at: look.at + (u64::from(self.limit) << look.before),
-                before: look.before + 1,
+                at: look.at + (u64::from(self.limit) << look.further),
+                further: look.further + 1,
                 ..look
             });
             return;
         }
         let known = self.previous.as_ref().map_or(&[][..], |previous| &previous.keys);
         if page.items.iter().all(|item| known.contains(&item.key)) {
-            return self.end_pass(look.pass, look.added, false);
+            return self.nothing_stands_at(look);
         }
         self.looks_in_vain += 1;
         self.look_again_at = self.pages + (u64::from(SHORT_PAGES_TO_END) << self.looks_in_vain.min(6));
         self.short_pages = 0;
+        self.ends_before = None;
         if self.stuck > 1 {
             // There is no way there that is anchored.
             self.unproven.get_or_insert(Doubt::Holes);
             self.bridging = true;
             self.offset = look.at;
+        }
+    }
+
+    /// Nothing was found where it was looked. Of a list that grows, all that was there stands before that place: read so far, it is
+    /// read to the end.
+    pub(super) fn nothing_stands_at(&mut self, look: Look) {
+        match self.phase {
+            _ if look.grows => {
+                self.ends_before = Some(look.at);
+                self.lingering = 0;
+            }
+            Phase::Forward { pass, added } => self.end_pass(pass, added, false),
+            Phase::Head | Phase::Settle { .. } | Phase::Done => {}
         }
     }
 
@@ -338,6 +386,7 @@ impl Sweep {
         self.previous = None;
         self.stuck = 0;
         self.short_pages = 0;
+        self.ends_before = None;
         self.furthest = 0;
         self.breaks = 0;
         self.fruitless_pages = 0;

@@ -318,28 +318,42 @@ fn lists_of_every_small_size_end_under_every_clamp() {
     }
 }
 
-/// Reads a list that stands still and whose pages are cut to what `cut` says for an offset, all rows but those `hidden` in them;
-/// says how many of the rows that are not hidden were not seen, if the sweep says that it is a proof.
-fn lost_of(
+/// A list that stands still.
+#[derive(Clone, Copy)]
+struct Listing {
     order: ListOrder,
     rows: u64,
+    /// Whether the server says if there are more.
     has_more: bool,
-    cut: impl Fn(u64) -> usize,
-    hidden: impl Fn(u64) -> bool,
-) -> Option<usize> {
-    let mut model = Model::new(7, order, rows, Churn::default());
-    let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
+    /// Rows asked for at a time.
+    limit: u32,
+}
+
+const LISTING: Listing = Listing {
+    order: ListOrder::CreatedAsc,
+    rows: 3_000,
+    has_more: false,
+    limit: 100,
+};
+
+/// Reads a list whose pages are cut to what `cut` says for an offset, and show all rows but those at the positions that are
+/// `hidden`; says how many of the shown were not seen, if the sweep says that it is a proof.
+fn lost_in(listing: Listing, cut: impl Fn(u64) -> usize, hidden: impl Fn(u64) -> bool) -> Option<usize> {
+    let mut model = Model::new(7, listing.order, listing.rows, Churn::default());
+    let mut sweep = Sweep::new(Mode::Full, listing.limit, time(model.now), 0);
     while let Some(request) = sweep.next() {
         model.requests += 1;
-        assert!(model.requests < 2_000, "does not end");
+        assert!(model.requests < 3_000, "does not end");
         let skip = usize::try_from(request.offset).unwrap();
-        let slice = model.rows.iter().skip(skip).take(cut(request.offset));
-        let items: Vec<Item> = slice.filter(|row| !hidden(row.id)).map(item).collect();
+        let slice = model.rows.iter().zip(0..).skip(skip).take(cut(request.offset));
+        let items: Vec<Item> = slice.filter(|(_, at)| !hidden(*at)).map(|(row, _)| item(row)).collect();
         let page = PageView {
             items: &items,
             version: &|at| version(&items[at]),
             total: None,
-            has_more: has_more.then_some(skip + cut(request.offset) < model.rows.len()),
+            has_more: listing
+                .has_more
+                .then_some(skip + cut(request.offset) < model.rows.len()),
         };
         if sweep.offer(&page) == Verdict::Anchored {
             let marks = model.store(&items);
@@ -347,12 +361,11 @@ fn lost_of(
         }
     }
     let seen = |id: u64| {
-        model
-            .mirror
-            .get(&id)
-            .is_some_and(|(num, ..)| sweep.seen().contains(*num))
+        let entry = model.mirror.get(&id);
+        entry.is_some_and(|(num, ..)| sweep.seen().contains(*num))
     };
-    let lost = model.rows.iter().filter(|row| !hidden(row.id) && !seen(row.id)).count();
+    let shown = model.rows.iter().zip(0..).filter(|(_, at)| !hidden(*at));
+    let lost = shown.filter(|(row, _)| !seen(row.id)).count();
     (sweep.proof() == Proof::Verified).then_some(lost)
 }
 
@@ -360,24 +373,107 @@ fn lost_of(
 fn pages_that_become_shorter_in_mid_list_do_not_end_it() {
     for has_more in [false, true] {
         for order in ORDERS {
-            let lost = lost_of(
+            let listing = Listing {
                 order,
-                3_000,
                 has_more,
-                |offset| if offset < 300 { 100 } else { 40 },
-                |_| false,
-            );
+                ..LISTING
+            };
+            let lost = lost_in(listing, |offset| if offset < 300 { 100 } else { 40 }, |_| false);
             assert_eq!(lost, Some(0), "{order:?}");
             // Of the older rows less than half is shown.
-            let lost = lost_of(order, 2_400, has_more, |_| 100, |id| id % 10 > 3 && id % 800 > 300);
+            let lost = lost_in(listing, |_| 100, |at| at % 10 > 3 && at % 800 > 300);
             assert!(lost.is_none_or(|lost| lost == 0), "{order:?}: {lost:?}");
             // More than a page of them is not shown: nothing but the server's word can tell.
-            if !has_more {
-                continue;
+            if has_more {
+                let lost = lost_in(listing, |_| 100, |at| (500..900).contains(&at));
+                assert!(lost.is_none_or(|lost| lost == 0), "{order:?}: {lost:?}");
             }
-            let lost = lost_of(order, 1_500, has_more, |_| 100, |id| (500..900).contains(&id));
-            assert!(lost.is_none_or(|lost| lost == 0), "{order:?}: {lost:?}");
         }
+    }
+}
+
+#[test]
+fn pages_that_become_shorter_near_the_end_do_not_end_it() {
+    for has_more in [false, true] {
+        for order in ORDERS {
+            for (size, short) in [(1_000, 45), (100, 40), (100, 11), (100, 3)] {
+                for left in [1, 2, 5, 7, 10, 20].map(|pages| pages * short) {
+                    let cut = |offset| if offset + left < 3_000 { size } else { short };
+                    let lost = lost_in(
+                        Listing {
+                            order,
+                            has_more,
+                            limit: 1_000,
+                            ..LISTING
+                        },
+                        |at| usize::try_from(cut(at)).unwrap(),
+                        |_| false,
+                    );
+                    assert_eq!(
+                        lost,
+                        Some(0),
+                        "{order:?}, pages of {size}, then of {short}, {left} rows before the end"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_last_rows_behind_a_page_that_is_not_shown_are_found_or_the_run_is_no_proof() {
+    for order in ORDERS {
+        for hidden in [20, 90, 100, 110] {
+            for behind in [1, 30, 90] {
+                for from in 0..20 {
+                    let from = 1_400 + 5 * from;
+                    let listing = Listing {
+                        order,
+                        rows: from + hidden + behind,
+                        ..LISTING
+                    };
+                    let lost = lost_in(listing, |_| 100, |at| (from..from + hidden).contains(&at));
+                    assert!(
+                        lost.is_none_or(|lost| lost == 0),
+                        "{order:?}: {lost:?} of {behind} behind {hidden} from {from}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_without_an_id_that_are_the_very_same_are_counted_each() {
+    for order in ORDERS {
+        let mut model = Model::new(5, order, 700, Churn::default());
+        let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
+        while let Some(request) = sweep.next() {
+            let (mut items, total) = model.get(request);
+            for item in items.iter_mut().filter(|item| item.key % 40 == 0) {
+                (item.key, item.named) = (u64::MAX, false);
+            }
+            model.offer(&mut sweep, &items, total);
+        }
+        assert_eq!(sweep.nameless(), 18, "{order:?}");
+    }
+}
+
+#[test]
+fn a_list_whose_rows_move_to_its_tail_is_not_chased_for_long() {
+    for (clamp, most) in [(10, 240), (20, 130), (50, 60)] {
+        let mut model = Model::new(5, ListOrder::UpdatedAsc, 1_000, Churn::default());
+        model.clamp = clamp;
+        let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
+        while let Some(request) = sweep.next() {
+            assert!(model.requests < 5_000, "pages of {clamp}: does not end");
+            model.touch();
+            model.sort();
+            let (items, total) = model.get(request);
+            model.offer(&mut sweep, &items, total);
+        }
+        assert_eq!(model.lost(&sweep), [0; 0]);
+        assert!(model.requests <= most, "pages of {clamp}: {} requests", model.requests);
     }
 }
 

@@ -11,6 +11,7 @@ on_both_databases!(
     an_empty_list_deletes_nothing_until_a_person_says_so,
     a_mass_deletion_is_held_back_until_a_person_says_so,
     a_row_that_comes_back_is_restored,
+    a_row_that_is_listed_without_its_id_is_not_taken_for_deleted,
     a_conversation_that_only_the_list_misses_stays,
     a_server_that_states_wrong_totals_deletes_nothing,
 );
@@ -127,6 +128,38 @@ async fn a_mass_deletion_is_held_back_until_a_person_says_so(database: Database)
     assert_eq!(mirror.tombstones("contacts").await, 21);
     assert_eq!(mirror.tombstones("conversations").await, 21);
     assert_eq!(mirror.tombstones("messages").await, 84);
+}
+
+async fn a_row_that_is_listed_without_its_id_is_not_taken_for_deleted(database: Database) {
+    let (mirror, account) = mirrored(database).await;
+    let ids = account.contact_ids();
+    for id in ids.iter().step_by(20) {
+        assert!(account.distort_contact(id, "id", None));
+    }
+    assert!(account.delete_contact(&ids[7]));
+    for _ in 0..2 {
+        let said = mirror.say(&["sync", "contacts", "--full", "--json"]).expect(1);
+        let run = &said.json()["runs"][0];
+        assert_eq!(
+            (run["deleted"].as_u64(), run["status"].as_str()),
+            (Some(0), Some("incomplete")),
+            "{run}"
+        );
+        let error = run["error"].as_str().unwrap();
+        assert!(
+            error.contains("lists without an id") && error.contains("--allow-mass-delete"),
+            "{error}"
+        );
+        assert_eq!(mirror.tombstones("contacts").await, 0);
+    }
+    // They are listed as they were.
+    for id in ids.iter().step_by(20) {
+        assert!(account.distort_contact(id, "id", Some(&format!("\"{id}\""))));
+    }
+    mirror.full_sync().await;
+    mirror.full_sync().await.verified();
+    mirror.assert_exact().await;
+    assert_eq!(mirror.tombstones("contacts").await, 1);
 }
 
 async fn a_row_that_comes_back_is_restored(database: Database) {

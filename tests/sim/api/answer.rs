@@ -74,7 +74,8 @@ impl Asked {
         })
     }
 
-    pub(super) fn answer(&self, account: &Account, scenario: &Scenario) -> (StatusCode, String) {
+    /// The answer, in pages of `most` rows.
+    pub(super) fn answer(&self, account: &Account, scenario: &Scenario, most: usize) -> (StatusCode, String) {
         let missing = || {
             let status = if scenario.gone {
                 StatusCode::GONE
@@ -105,10 +106,7 @@ impl Asked {
                         Some(row) => (&account.messages[row.number], "messages"),
                     },
                 };
-                let limit = match scenario.clamp as usize {
-                    0 => *limit,
-                    clamp => clamp.min(*limit),
-                };
+                let limit = most.min(*limit);
                 (StatusCode::OK, page(list, name, limit, *offset, *active, scenario))
             }
         }
@@ -123,18 +121,17 @@ fn page(list: &List, name: &str, limit: usize, offset: usize, active: bool, scen
         list.listed.len()
     };
     let mut items = String::from("[");
-    let mut count = 0;
-    for row in filtered.skip(offset).take(limit) {
-        if count > 0 {
+    let is_last = offset + limit >= total;
+    for row in filtered.skip(offset).take(limit).filter(|row| !row.hidden) {
+        if items.len() > 1 {
             items.push(',');
         }
-        count += 1;
         items.push_str(&row.json);
     }
     items.push(']');
     let figures = [
         (scenario.total, "total", total.to_string()),
-        (scenario.has_more, "has_more", (offset + count < total).to_string()),
+        (scenario.has_more, "has_more", (!is_last).to_string()),
     ];
     let of = |place: Figure| -> String {
         figures

@@ -29,6 +29,15 @@ impl Account {
         }
     }
 
+    /// So many rows at the head of a list go at once.
+    pub(crate) fn purge(&mut self, place: Place, rows: u32) {
+        self.event += 1;
+        let list = self.list_mut(place);
+        for _ in 0..list.listed.len().min(rows as usize) {
+            list.delete(0);
+        }
+    }
+
     fn anywhere(&mut self) -> Place {
         match self.random.below(3) {
             0 => Place::Contacts,

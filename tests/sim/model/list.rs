@@ -82,6 +82,7 @@ impl List {
             created,
             updated,
             active,
+            hidden: self.kind == Kind::Contact && style.hides > 0 && number % style.hides as usize == 1,
             json: String::new(),
         };
         row.render(style);
@@ -130,6 +131,11 @@ impl List {
             let slot = self.slot(self.rows[number].place);
             self.listed.insert(slot, number);
         }
+    }
+
+    /// The rows that live and are shown.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = &Row> + Clone {
+        self.living().filter(|row| !row.hidden)
     }
 
     pub(crate) fn living(&self) -> impl Iterator<Item = &Row> + Clone {

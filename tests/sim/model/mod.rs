@@ -48,6 +48,7 @@ impl Account {
             style: Style {
                 dates: scenario.dates,
                 stamp: scenario.stamp,
+                hides: scenario.oddities.hides,
             },
             contacts: List::new(Kind::Contact, scenario.order),
             conversations: List::new(Kind::Conversation, scenario.order),

@@ -19,6 +19,8 @@ pub(crate) enum Kind {
 pub(crate) struct Style {
     pub(crate) dates: Dates,
     pub(crate) stamp: Stamp,
+    /// One contact in so many is hidden; 0: none.
+    pub(crate) hides: u32,
 }
 
 /// A member of a row, as the API means it.
@@ -50,6 +52,8 @@ pub(crate) struct Row {
     pub(crate) updated: i64,
     /// A conversation that goes on.
     pub(crate) active: bool,
+    /// Takes a place in its list and is not shown.
+    pub(crate) hidden: bool,
     pub(crate) json: String,
 }
 

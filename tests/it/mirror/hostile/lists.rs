@@ -79,6 +79,40 @@ async fn one_conversation_without_an_end_does_not_keep_the_others_from_being_rea
     assert_eq!(hostile.count("messages WHERE id = 'only'").await, 1);
 }
 
+/// It cuts its pages and does not know it: of short lists what it says is true.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn messages_are_not_all_there_are_because_the_server_says_so_of_each_page() {
+    let lengths = [3, 7, 12, 25, 26, 24, 60, 9, 130];
+    for says in ["\"has_more\":false", "\"total\":COUNT"] {
+        let mut hostile = Hostile::new(Database::sqlite(), move |asked| {
+            let conversation = |at: usize| format!("{{\"id\":\"v{at}\",\"created_at\":\"2026-01-01T00:00:00Z\"}}");
+            if asked.path == "/conversations" {
+                return page(&(0..lengths.len()).map(conversation).collect::<Vec<_>>(), asked);
+            }
+            let at: usize = asked.path.split(['v', '/']).find_map(|part| part.parse().ok()).unwrap();
+            if !asked.path.ends_with("/messages") {
+                return conversation(at);
+            }
+            let shown = (asked.offset..lengths[at]).take(asked.limit.min(25));
+            let rows: Vec<String> = shown.map(|id| format!("{{\"id\":\"m{id}\"}}")).collect();
+            let says = says.replace("COUNT", &(asked.offset + rows.len()).to_string());
+            format!("{{\"data\":[{}],{says}}}", rows.join(","))
+        })
+        .await;
+        hostile.account.page_size = 100;
+        hostile.sync(Resource::Conversations, true).await;
+        for _ in 0..3 {
+            let run = hostile.sync(Resource::Messages, true).await;
+            assert_eq!(run.status, RunStatus::Complete, "{run:#?}");
+            assert_eq!(
+                hostile.count("messages WHERE deleted_at IS NULL").await,
+                lengths.iter().sum::<usize>() as u64,
+                "{says}: {run:#?}"
+            );
+        }
+    }
+}
+
 /// Lists that end, by servers that do not say where: all rows arrive, and what is not proven is not called verified.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_server_that_misunderstands_offset_and_limit_loses_nothing() {
