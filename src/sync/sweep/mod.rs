@@ -9,7 +9,7 @@
 //!
 //! A list ends where its server says so, or where nothing stands a page behind its last row: servers that cut pages shorter as they
 //! go, or leave rows out of them, have pages in mid-list that look like the last. Of a list that grows as fast as it is read what
-//! was there at one moment is read: up to a place where nothing stood then. What nobody can tell is a list whose server leaves
+//! was there at one moment is read: as many rows as there were up to a place where nothing stood. What nobody can tell is a list whose server leaves
 //! out more rows in a row than a page has, and does not say that there is more.
 //!
 //! This is the algorithm alone: it asks for pages and is given them, and knows neither HTTP nor SQL nor time. The
@@ -162,6 +162,8 @@ pub struct Sweep {
     /// The lowest offset at which nothing was found since the last anchored page with something new.
     empty_at: Option<u64>,
     short_pages: u32,
+    /// Whether rows from before the sweep stood behind a page that was not as large as others.
+    uneven: bool,
     /// How often in a row a later offset brought the very page of an earlier one.
     same_pages: u32,
     fruitless_pages: u32,
@@ -172,9 +174,9 @@ pub struct Sweep {
     look_again_at: u64,
     /// How often in a row the list seemed to end, by a page without anything new, where it did not.
     stuck: u32,
-    /// An offset of this pass at which nothing stood: what was there then is read when the pages get so far.
-    ends_before: Option<u64>,
-    /// Pages since then that got no further.
+    /// At most so many rows that are not read yet were there when nothing was found further on.
+    unread: Option<u64>,
+    /// Pages since then, in a row, without anything new.
     lingering: u32,
     /// Whether the next page may be taken without an anchor.
     bridging: bool,
@@ -236,8 +238,8 @@ struct Look {
     at: u64,
     /// How often it was looked already, nearer, because the server says that there is more.
     further: u32,
-    /// Whether the list seems to grow: nothing at `at` is where it ends, and not that it has ended.
-    grows: bool,
+    /// If the list seems to grow: if nothing stands here, at most so many of its rows are not read yet.
+    unread: Option<u64>,
 }
 
 /// The page before: what the next one must be anchored to.
@@ -291,13 +293,14 @@ impl Sweep {
             largest_page: 0,
             empty_at: None,
             short_pages: 0,
+            uneven: false,
             same_pages: 0,
             fruitless_pages: 0,
             look: None,
             looks_in_vain: 0,
             look_again_at: 0,
             stuck: 0,
-            ends_before: None,
+            unread: None,
             lingering: 0,
             bridging: false,
             unanchored: false,

@@ -9,7 +9,7 @@ const MOST_GAPS: u32 = 20;
 /// time, before that is taken for a manner of speaking.
 const LOOKS_FURTHER: u32 = 6;
 /// Short pages in a row, each with something that was not on the one before, after which a list is taken to grow as fast as it is
-/// read; and pages that get no further, within the end that a look then found.
+/// read; and pages without anything new, after which it is given up to read what there was.
 const SHORT_PAGES_TO_END: u32 = 8;
 /// The first page that is asked for again if it is not full, to see whether it has grown; the others are twice as far each.
 const FIRST_DOUBTFUL_PAGE: u64 = 16;
@@ -33,6 +33,8 @@ enum End {
     Apparent,
     /// It comes as fast as it is read, and may for ever.
     Growing,
+    /// It does, but what there was at one moment is read.
+    Read,
     Certain,
 }
 
@@ -59,7 +61,9 @@ impl Sweep {
         }
         let end = self.end_of_list(page, found);
         if end != End::No {
-            if !self.skip_a_gap(page) && !self.look_behind(page, found, end) {
+            if end == End::Read {
+                self.end_pass(pass, added, false);
+            } else if !self.skip_a_gap(page) && !self.look_behind(page, found, end) {
                 self.finish_pass(page, pass, added);
             }
             return;
@@ -116,12 +120,21 @@ impl Sweep {
         if size == 0 {
             return End::Certain;
         }
-        if let Some(at) = self.ends_before {
-            self.lingering += u32::from(!found.further);
-            // What arrives at the head pushes the others past that place; elsewhere a page more makes up for it.
-            let is_read = reach >= at + size && !matches!(self.order(), Order::CreatedDesc | Order::UpdatedDesc);
-            if is_read || self.lingering >= SHORT_PAGES_TO_END {
-                return End::Certain;
+        let is_behind_short_one = self
+            .previous
+            .as_ref()
+            .is_some_and(|previous| previous.offset < self.offset && (previous.keys.len() as u64) < self.largest_page);
+        self.uneven |= is_behind_short_one && found.old > 0;
+        if let Some(unread) = self.unread {
+            self.unread = Some(unread.saturating_sub(found.new));
+            self.lingering = if found.new == 0 { self.lingering + 1 } else { 0 };
+            let lingers = self.lingering >= SHORT_PAGES_TO_END;
+            if lingers || self.unread == Some(0) {
+                // What moves to the tail may have gone there before it was read, unless a short page was where the list ended.
+                if lingers || (self.uneven && self.order().rows_may_move()) {
+                    self.unproven.get_or_insert(Doubt::NeverSettled);
+                }
+                return End::Read;
             }
         }
         let short = size < self.largest_page;
@@ -133,7 +146,7 @@ impl Sweep {
             if (short && (nothing_behind_anchor || known_empty_behind))
                 || (self.largest_page == 1 && known_empty_behind)
             {
-                let was_looked = self.ends_before.is_some();
+                let was_looked = self.unread.is_some();
                 return if was_looked { End::Certain } else { End::Apparent };
             }
         }
@@ -153,7 +166,7 @@ impl Sweep {
         };
         self.short_pages = if at_a_growing_tail { self.short_pages + 1 } else { 0 };
         let may_grow = self.short_pages >= SHORT_PAGES_TO_END && self.pages >= self.look_again_at;
-        if may_grow && self.ends_before.is_none() {
+        if may_grow && self.unread.is_none() {
             End::Growing
         } else {
             End::No
@@ -194,15 +207,20 @@ impl Sweep {
         if self.mode != Mode::Full || end == End::Certain || is_said || is_whole {
             return false;
         }
-        let grows = end == End::Growing;
-        self.look = Some(Look {
-            at: if grows {
-                reach + 2 * size.max(OVERLAP)
-            } else {
-                self.offset + self.largest_page
-            },
-            further: 0,
-            grows,
+        let behind = (2 * size.max(OVERLAP)) << self.looks_in_vain.min(16);
+        self.look = Some(if end == End::Growing {
+            Look {
+                at: reach + behind,
+                further: 0,
+                // And as many as may have moved up from behind meanwhile.
+                unread: Some(behind + size),
+            }
+        } else {
+            Look {
+                at: self.offset + self.largest_page,
+                further: 0,
+                unread: None,
+            }
         });
         self.note_total(page);
         self.stuck = if end == End::Apparent { self.stuck + 1 } else { 0 };
@@ -229,7 +247,7 @@ impl Sweep {
         self.looks_in_vain += 1;
         self.look_again_at = self.pages + (u64::from(SHORT_PAGES_TO_END) << self.looks_in_vain.min(6));
         self.short_pages = 0;
-        self.ends_before = None;
+        self.unread = None;
         if self.stuck > 1 {
             // There is no way there that is anchored.
             self.unproven.get_or_insert(Doubt::Holes);
@@ -238,12 +256,11 @@ impl Sweep {
         }
     }
 
-    /// Nothing was found where it was looked. Of a list that grows, all that was there stands before that place: read so far, it is
-    /// read to the end.
+    /// Nothing was found where it was looked. Of a list that grows, no more rows than up to that place are not read.
     pub(super) fn nothing_stands_at(&mut self, look: Look) {
         match self.phase {
-            _ if look.grows => {
-                self.ends_before = Some(look.at);
+            _ if look.unread.is_some() => {
+                self.unread = look.unread;
                 self.lingering = 0;
             }
             Phase::Forward { pass, added } => self.end_pass(pass, added, false),
@@ -386,7 +403,7 @@ impl Sweep {
         self.previous = None;
         self.stuck = 0;
         self.short_pages = 0;
-        self.ends_before = None;
+        self.unread = None;
         self.furthest = 0;
         self.breaks = 0;
         self.fruitless_pages = 0;
