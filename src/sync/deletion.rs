@@ -2,11 +2,10 @@
 //!
 //! Only a verified sweep makes a row that it did not see a candidate, and a candidate is confirmed before it becomes a
 //! tombstone: by 404 or 410 where the API can be asked for the row, else by absence from a second verified sweep. An
-//! empty list, as many rows without an id as there are candidates, or more of these than the brake allows: then nothing is
-//! tombstoned until a person says so.
+//! empty list, rows without an id that candidates may be, or more of these than the brake allows: then nothing is tombstoned
+//! until a person says so.
 
-use roaring::RoaringTreemap;
-
+use super::sweep::{Nameless, Sweep};
 use super::{Error, Run};
 use crate::allai::Resource;
 use crate::warehouse::UnseenRow;
@@ -30,18 +29,18 @@ pub(super) enum Candidates {
     HeldBack(String),
 }
 
-/// The rows that were there before the sweep began and that it did not see. So many as it saw without an id may be these.
+/// The rows that were there before the sweep began and that it did not see; `undated` rows without an id and a date were in the
+/// list already when these were last seen.
 pub(super) async fn candidates(
     run: &Run<'_>,
     resource: Resource,
-    seen: &RoaringTreemap,
-    nameless: u64,
-    up_to_row_num: u64,
+    sweep: &Sweep,
+    undated: u64,
 ) -> Result<Candidates, Error> {
     let unseen = run
         .job
         .warehouse
-        .unseen(run.account(), resource, seen, up_to_row_num)
+        .unseen(run.account(), resource, sweep.seen(), sweep.highest_row_num())
         .await?;
     let missing = unseen.rows.len() as u64;
     if run.job.options.allow_mass_delete || missing == 0 {
@@ -55,18 +54,33 @@ pub(super) async fn candidates(
             run.account()
         )
     };
-    Ok(if seen.is_empty() {
+    Ok(if sweep.seen().is_empty() {
         Candidates::HeldBack(held_back(
             ", whose list came back empty, or without a row that can be used",
         ))
-    } else if missing <= nameless {
-        let why = format!(", which may be the {nameless} that it lists without an id (see quarantine)");
-        Candidates::HeldBack(held_back(&why))
+    } else if resource == Resource::Contacts
+        && unseen
+            .rows
+            .iter()
+            .any(|row| may_be_nameless(row, sweep.nameless(), undated))
+    {
+        Candidates::HeldBack(held_back(
+            ", or are among the rows that it lists without an id (see quarantine)",
+        ))
     } else if missing > brake(unseen.live) {
         Candidates::HeldBack(held_back(&format!(", more than the {} allowed", brake(unseen.live))))
     } else {
         Candidates::Allowed(unseen.rows)
     })
+}
+
+/// Whether a row may be one of those that are listed without an id. Where the API can be asked for it, that tells more.
+fn may_be_nameless(row: &UnseenRow, nameless: &Nameless, undated: u64) -> bool {
+    let is_of_a_date = match row.created_at {
+        Some(at) => nameless.dates.contains(&at),
+        None => !nameless.dates.is_empty(),
+    };
+    is_of_a_date || nameless.undated > undated
 }
 
 /// Marks confirmed rows as deleted.

@@ -149,14 +149,7 @@ impl<'a> ListRun<'a> {
         if sweep.proof() != Proof::Verified {
             return Ok(Candidates::Allowed(Vec::new()));
         }
-        let found = deletion::candidates(
-            self.run,
-            self.resource,
-            sweep.seen(),
-            sweep.nameless(),
-            sweep.highest_row_num(),
-        )
-        .await?;
+        let found = deletion::candidates(self.run, self.resource, sweep, self.state.undated).await?;
         if matches!(&found, Candidates::Allowed(rows) if !rows.is_empty()) {
             // What follows asks the API again: a run cut short there need not sweep again.
             self.run
@@ -188,6 +181,7 @@ impl<'a> ListRun<'a> {
             settled_at: Some(reading.settled_at),
             complete_at: held_back.is_none().then_some(now),
             verified_at: verified.then_some(now),
+            undated: verified.then_some(sweep.nameless().undated),
             rows: self
                 .run
                 .job

@@ -77,7 +77,7 @@ impl Rows {
         self.items.push(Item {
             key: fingerprint(known_by.as_bytes()),
             named: rejected.id.is_some(),
-            created_at: None,
+            created_at: rejected.created_at(),
             updated_at: None,
         });
         self.slots.push(Slot::Rejected(self.rejected.len()));

@@ -123,6 +123,7 @@ impl Warehouse {
             .map(|(row_num, id, missing_since)| UnseenRow {
                 id,
                 row_num: from_db(row_num),
+                created_at: None,
                 missing_since,
             })
             .filter(|row| !seen.contains(row.row_num))

@@ -17,9 +17,13 @@ pub struct UnseenRow {
     pub id: String,
     /// The row's internal number.
     pub row_num: u64,
+    /// When the API said it was created (for a message: sent).
+    pub created_at: Option<DateTime<Utc>>,
     /// Since when it has been missing, if an earlier sweep marked it.
     pub missing_since: Option<DateTime<Utc>>,
 }
+
+type ScannedRow = (i64, String, Option<DateTime<Utc>>, Option<DateTime<Utc>>);
 
 /// The live rows of a resource, against what a sweep saw.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,7 +68,7 @@ pub(super) struct Statements {
 }
 
 macro_rules! statements_of {
-    ($table:literal) => {
+    ($table:literal, $created_at:literal) => {
         Statements {
             highest: Statement::shared(concat!(
                 "SELECT coalesce(max(row_num), 0) FROM ",
@@ -91,7 +95,9 @@ macro_rules! statements_of {
                 " ORDER BY row_num LIMIT $4"
             )),
             scan: Statement::shared(concat!(
-                "SELECT row_num, id, missing_since FROM ",
+                "SELECT row_num, id, ",
+                $created_at,
+                ", missing_since FROM ",
                 $table,
                 " WHERE account = $1 AND row_num > $2 AND row_num <= $3 AND deleted_at IS NULL ORDER BY row_num"
             )),
@@ -122,9 +128,9 @@ macro_rules! statements_of {
     };
 }
 
-const CONTACTS: Statements = statements_of!("contacts");
-const CONVERSATIONS: Statements = statements_of!("conversations");
-const MESSAGES: Statements = statements_of!("messages");
+const CONTACTS: Statements = statements_of!("contacts", "created_at");
+const CONVERSATIONS: Statements = statements_of!("conversations", "created_at");
+const MESSAGES: Statements = statements_of!("messages", "sent_at");
 /// Analytics have no rows of their own kind; days stand in for them where rows are counted.
 const ANALYTICS: Statements = Statements {
     highest: Statement::shared("SELECT count(*) FROM analytics_daily WHERE account = $1"),
@@ -324,7 +330,7 @@ impl Warehouse {
                 ranges.extend([(middle, to), (after, middle)]);
                 continue;
             }
-            let rows: Vec<(i64, String, Option<DateTime<Utc>>)> =
+            let rows: Vec<ScannedRow> =
                 reading!(self, pool, dialect => sqlx::query_as(statements(resource).scan.of(dialect))
                     .bind(account)
                     .bind(to_db(after))
@@ -332,11 +338,14 @@ impl Warehouse {
                     .fetch_all(pool)
                     .await)
                 .doing("looking for rows that were not seen")?;
-            let rows = rows.into_iter().map(|(row_num, id, missing_since)| UnseenRow {
-                id,
-                row_num: from_db(row_num),
-                missing_since,
-            });
+            let rows = rows
+                .into_iter()
+                .map(|(row_num, id, created_at, missing_since)| UnseenRow {
+                    id,
+                    row_num: from_db(row_num),
+                    created_at,
+                    missing_since,
+                });
             unseen.rows.extend(rows.filter(|row| !seen.contains(row.row_num)));
         }
         Ok(unseen)

@@ -25,6 +25,8 @@ pub struct SyncState {
     pub last_verified_at: Option<DateTime<Utc>>,
     /// Live rows at the end of the last run.
     pub rows: u64,
+    /// Rows without an id and a date that the last verified sweep saw.
+    pub undated: u64,
 }
 
 /// A [`SyncState`] in brief.
@@ -55,6 +57,8 @@ pub struct StateUpdate {
     pub complete_at: Option<DateTime<Utc>>,
     /// Set if the run was verified; `None` keeps the last.
     pub verified_at: Option<DateTime<Utc>>,
+    /// Set if the run was verified: rows without an id and a date; `None` keeps the last.
+    pub undated: Option<u64>,
     /// Live rows now.
     pub rows: u64,
     /// Whether the run is over, so that the next one starts afresh.
@@ -62,8 +66,8 @@ pub struct StateUpdate {
 }
 
 const STATE: Statement = Statement::shared(
-    "SELECT learned_order, checkpoint, watermark, settled_at, last_complete_at, last_verified_at, rows FROM sync_state \
-     WHERE account = $1 AND resource = $2",
+    "SELECT learned_order, checkpoint, watermark, settled_at, last_complete_at, last_verified_at, rows, undated_rows FROM \
+     sync_state WHERE account = $1 AND resource = $2",
 );
 const SAVE_CHECKPOINT: Statement = Statement::shared(
     "INSERT INTO sync_state (account, resource, checkpoint) VALUES ($1, $2, $3) \
@@ -73,15 +77,16 @@ const CLEAR_CHECKPOINT: Statement = Statement::shared(
     "UPDATE sync_state SET checkpoint = NULL WHERE account = $1 AND resource = $2 AND checkpoint IS NOT NULL",
 );
 const UPDATE: Statement = Statement::shared(
-    "INSERT INTO sync_state (account, resource, learned_order, watermark, settled_at, last_complete_at, last_verified_at, rows) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+    "INSERT INTO sync_state (account, resource, learned_order, watermark, settled_at, last_complete_at, last_verified_at, rows, \
+     undated_rows) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, coalesce($9, 0)) \
      ON CONFLICT (account, resource) DO UPDATE SET \
      learned_order = coalesce(excluded.learned_order, sync_state.learned_order), \
      watermark = excluded.watermark, \
      settled_at = coalesce(excluded.settled_at, sync_state.settled_at), \
      last_complete_at = coalesce(excluded.last_complete_at, sync_state.last_complete_at), \
      last_verified_at = coalesce(excluded.last_verified_at, sync_state.last_verified_at), \
-     rows = excluded.rows",
+     rows = excluded.rows, \
+     undated_rows = coalesce($9, sync_state.undated_rows)",
 );
 
 /// Without the checkpoints, which can be long.
@@ -132,6 +137,7 @@ pub(super) async fn apply(
         .bind(update.complete_at.map(Stamp))
         .bind(update.verified_at.map(Stamp))
         .bind(to_db(update.rows))
+        .bind(update.undated.map(to_db))
         .execute(inner)
         .await
         .map(drop))
@@ -153,6 +159,7 @@ impl Warehouse {
             Option<DateTime<Utc>>,
             Option<DateTime<Utc>>,
             i64,
+            i64,
         );
         let row: Option<Row> = reading!(self, pool, dialect => sqlx::query_as(STATE.of(dialect))
             .bind(account)
@@ -160,7 +167,8 @@ impl Warehouse {
             .fetch_optional(pool)
             .await)
         .doing("reading the state")?;
-        let Some((order, checkpoint, watermark, settled_at, last_complete_at, last_verified_at, rows)) = row else {
+        let Some((order, checkpoint, watermark, settled_at, last_complete_at, last_verified_at, rows, undated)) = row
+        else {
             return Ok(None);
         };
         let noted = match &checkpoint {
@@ -175,6 +183,7 @@ impl Warehouse {
             last_complete_at,
             last_verified_at,
             rows: from_db(rows),
+            undated: from_db(undated),
         }))
     }
 

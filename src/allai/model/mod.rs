@@ -63,6 +63,19 @@ pub struct Rejected {
     pub raw: Json,
 }
 
+impl Rejected {
+    /// When the server says the row was created, if it can be read at all.
+    pub fn created_at(&self) -> Option<DateTime<Utc>> {
+        #[derive(Deserialize)]
+        struct Glance<'a> {
+            #[serde(borrow)]
+            created_at: &'a RawValue,
+        }
+        let glance = serde_json::from_str::<Glance<'_>>(self.raw.get()).ok();
+        glance.and_then(|glance| timestamp::read(glance.created_at))
+    }
+}
+
 /// One row of a mirrored list.
 #[derive(Clone, Debug)]
 pub enum Record {

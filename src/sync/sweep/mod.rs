@@ -40,6 +40,9 @@ const STEPS_TO_GIVE_UP: u32 = 40;
 /// Steps back without progress that are no longer than a page; those that follow double.
 const STEPS_SIDE_BY_SIDE: u32 = 8;
 
+/// Rows without an id whose dates are kept; more are taken to have none.
+const MOST_DATES: usize = 10_000;
+
 /// What a sweep is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
@@ -97,6 +100,15 @@ pub struct Mark {
     /// Whether it was last written after the list was last read completely: by a run that was cut short, by another
     /// program. What stands behind such a row need not be known.
     pub recent: bool,
+}
+
+/// Rows without an id: each may be one that the mirror has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nameless {
+    /// When they were created, of those that say it.
+    pub dates: BTreeSet<DateTime<Utc>>,
+    /// How many do not.
+    pub undated: u64,
 }
 
 /// What to fetch next.
@@ -193,8 +205,7 @@ pub struct Sweep {
     total_met: bool,
     unproven: Option<Doubt>,
     evidence: Evidence,
-    /// Rows without an id, as many as there are.
-    nameless: u64,
+    nameless: Nameless,
     #[serde(with = "bitmap")]
     seen: RoaringTreemap,
     /// Fingerprints of the rows in quarantine, which have no number.
@@ -311,7 +322,7 @@ impl Sweep {
             total_met: true,
             unproven: None,
             evidence: Evidence::default(),
-            nameless: 0,
+            nameless: Nameless::default(),
             seen: RoaringTreemap::new(),
             seen_unstored: BTreeSet::new(),
             pages: 0,
@@ -421,8 +432,8 @@ impl Sweep {
     }
 
     /// Rows without an id that were seen.
-    pub fn nameless(&self) -> u64 {
-        self.nameless
+    pub const fn nameless(&self) -> &Nameless {
+        &self.nameless
     }
 
     /// Rows seen so far, with those in quarantine.
@@ -651,8 +662,16 @@ impl Sweep {
     fn note_nameless(&mut self, items: &[Item], first_seen: &[bool]) {
         let positions = self.offset..;
         let counted = positions.zip(items.iter().zip(first_seen));
-        let counted = counted.filter(|(at, (item, first))| !item.named && (**first || *at >= self.furthest_ever));
-        self.nameless += counted.count() as u64;
+        for (_, (item, _)) in
+            counted.filter(|(at, (item, first))| !item.named && (**first || *at >= self.furthest_ever))
+        {
+            match item.created_at {
+                Some(at) if self.nameless.dates.len() < MOST_DATES => {
+                    self.nameless.dates.insert(at);
+                }
+                _ => self.nameless.undated += 1,
+            }
+        }
     }
 }
 

@@ -451,11 +451,11 @@ fn rows_without_an_id_that_are_the_very_same_are_counted_each() {
         while let Some(request) = sweep.next() {
             let (mut items, total) = model.get(request);
             for item in items.iter_mut().filter(|item| item.key % 40 == 0) {
-                (item.key, item.named) = (u64::MAX, false);
+                (item.key, item.named, item.created_at) = (u64::MAX, false, None);
             }
             model.offer(&mut sweep, &items, total);
         }
-        assert_eq!(sweep.nameless(), 18, "{order:?}");
+        assert_eq!(sweep.nameless().undated, 18, "{order:?}");
     }
 }
 

@@ -12,6 +12,7 @@ on_both_databases!(
     a_mass_deletion_is_held_back_until_a_person_says_so,
     a_row_that_comes_back_is_restored,
     a_row_that_is_listed_without_its_id_is_not_taken_for_deleted,
+    rows_that_never_had_an_id_keep_no_row_from_being_deleted,
     a_conversation_that_only_the_list_misses_stays,
     a_server_that_states_wrong_totals_deletes_nothing,
 );
@@ -160,6 +161,24 @@ async fn a_row_that_is_listed_without_its_id_is_not_taken_for_deleted(database: 
     mirror.full_sync().await.verified();
     mirror.assert_exact().await;
     assert_eq!(mirror.tombstones("contacts").await, 1);
+}
+
+async fn rows_that_never_had_an_id_keep_no_row_from_being_deleted(database: Database) {
+    let mirror = Mirror::start(database, account()).await;
+    let account = mirror.sandbox.account();
+    let ids = account.contact_ids();
+    for (at, id) in ids.iter().step_by(20).enumerate() {
+        assert!(account.distort_contact(id, "id", None));
+        if at % 2 == 0 {
+            assert!(account.distort_contact(id, "created_at", None));
+        }
+    }
+    mirror.sync().await;
+    for id in [&ids[7], &ids[8]] {
+        assert!(account.delete_contact(id));
+    }
+    mirror.full_sync().await;
+    assert_eq!(mirror.tombstones("contacts").await, 2);
 }
 
 async fn a_row_that_comes_back_is_restored(database: Database) {

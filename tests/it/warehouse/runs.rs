@@ -65,6 +65,7 @@ async fn a_finished_run_is_kept_with_what_it_means_for_the_state(place: Place) {
         settled_at: Some(time("2026-01-19T10:00:00Z")),
         complete_at: Some(at),
         verified_at: Some(at),
+        undated: Some(2),
         rows: 10,
         clear_checkpoint: true,
     };
@@ -77,6 +78,7 @@ async fn a_finished_run_is_kept_with_what_it_means_for_the_state(place: Place) {
         last_complete_at: Some(at),
         last_verified_at: Some(at),
         rows: 10,
+        undated: 2,
     };
     assert_eq!(
         warehouse.state(ACCOUNT, Resource::Contacts).await.unwrap(),
