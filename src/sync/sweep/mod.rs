@@ -174,8 +174,8 @@ pub struct Sweep {
     /// The lowest offset at which nothing was found since the last anchored page with something new.
     empty_at: Option<u64>,
     short_pages: u32,
-    /// Whether rows from before the sweep stood behind a page that was not as large as others.
-    uneven: bool,
+    /// The size of the smallest page behind which rows from before the sweep turned up: pages of that size may be cut.
+    smallest_cut: u64,
     /// How often in a row a later offset brought the very page of an earlier one.
     same_pages: u32,
     fruitless_pages: u32,
@@ -304,7 +304,7 @@ impl Sweep {
             largest_page: 0,
             empty_at: None,
             short_pages: 0,
-            uneven: false,
+            smallest_cut: u64::MAX,
             same_pages: 0,
             fruitless_pages: 0,
             look: None,

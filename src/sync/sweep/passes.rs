@@ -120,35 +120,28 @@ impl Sweep {
         if size == 0 {
             return End::Certain;
         }
-        let is_behind_short_one = self
-            .previous
-            .as_ref()
-            .is_some_and(|previous| previous.offset < self.offset && (previous.keys.len() as u64) < self.largest_page);
-        self.uneven |= is_behind_short_one && found.old > 0;
+        let previous = self.previous.as_ref().filter(|previous| previous.offset < self.offset);
+        if let Some(previous) = previous
+            && found.old > 0
+        {
+            self.smallest_cut = self.smallest_cut.min(previous.keys.len() as u64);
+        }
         if let Some(unread) = self.unread {
             self.unread = Some(unread.saturating_sub(found.new));
             self.lingering = if found.new == 0 { self.lingering + 1 } else { 0 };
             let lingers = self.lingering >= SHORT_PAGES_TO_END;
             if lingers || self.unread == Some(0) {
                 // What moves to the tail may have gone there before it was read, unless a short page was where the list ended.
-                if lingers || (self.uneven && self.order().rows_may_move()) {
+                if lingers || (self.smallest_cut < self.largest_page && self.order().rows_may_move()) {
                     self.unproven.get_or_insert(Doubt::NeverSettled);
                 }
                 return End::Read;
             }
         }
         let short = size < self.largest_page;
-        if found.new == 0 {
-            let nothing_behind_anchor = self.previous.as_ref().is_some_and(|previous| {
-                previous.offset < self.offset && previous.keys.last().copied() == page.items.last().map(|item| item.key)
-            });
-            let known_empty_behind = self.empty_at.is_some_and(|at| reach >= at);
-            if (short && (nothing_behind_anchor || known_empty_behind))
-                || (self.largest_page == 1 && known_empty_behind)
-            {
-                let was_looked = self.unread.is_some();
-                return if was_looked { End::Certain } else { End::Apparent };
-            }
+        if found.new == 0 && self.shows_the_last_rows(page) {
+            let was_looked = self.unread.is_some();
+            return if was_looked { End::Certain } else { End::Apparent };
         }
         if self.offset == 0 && found.new > 0 && self.claims_to_end(page) && size < u64::from(self.limit) {
             self.claimed_end.get_or_insert(size);
@@ -171,6 +164,26 @@ impl Sweep {
         } else {
             End::No
         }
+    }
+
+    /// Whether a page without anything new ends where the one before ended, or where nothing stood, and was not cut there.
+    fn shows_the_last_rows(&self, page: &PageView<'_>) -> bool {
+        let size = page.items.len() as u64;
+        let known_empty_behind = self.empty_at.is_some_and(|at| self.offset + size >= at);
+        if self.largest_page == 1 {
+            return known_empty_behind;
+        }
+        let keys = || page.items.iter().map(|item| item.key);
+        let previous = self.previous.as_ref().filter(|previous| previous.offset < self.offset);
+        let ends_alike = previous.is_some_and(|previous| previous.keys.last().copied() == keys().last());
+        // Unmoved: it is what the one before has behind its offset. A page that was cut there would be no longer than the overlap.
+        let is_rest = previous.is_some_and(|previous| {
+            let skipped = usize::try_from(self.offset - previous.offset).unwrap_or(usize::MAX);
+            let rest = previous.keys.get(skipped..);
+            rest.is_some_and(|rest| rest.iter().copied().eq(keys()))
+        });
+        let may_be_cut = size >= self.smallest_cut || self.same_pages == 1;
+        size < self.largest_page && (is_rest || (!may_be_cut && (ends_alike || known_empty_behind)))
     }
 
     /// Where the server states more rows than were found, looks for them behind the apparent end: a server that filters
