@@ -1,15 +1,17 @@
 //! One attempt to apply the open events of an entity: one fetch for all of them, and what becomes of each.
 
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt as _;
+use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
 use crate::allai;
 use crate::schedule::retry_wait;
 use crate::sync;
-use crate::sync::refresh::{Refreshed, Refresher};
+use crate::sync::refresh::{Pulse, Refreshed, Refresher};
 use crate::warehouse::{ClaimedEntity, ClaimedEvent, Ended, Ending, Entity, Payload};
 use crate::webhooks::{payload, read_event};
 
@@ -27,6 +29,8 @@ const ABSENT_WAITS: [i64; 2] = [5, 75];
 const ASKS_FOR_ABSENT: u32 = 3;
 /// What the key may not read is asked for again after this: somebody may give it the permission.
 const FORBIDDEN_AGAIN: TimeDelta = TimeDelta::minutes(10);
+/// No pause that the API asks for in an answer about one thing is longer.
+const LONGEST_PAUSE: TimeDelta = TimeDelta::days(1);
 /// A contact is searched for by so many texts at most.
 const MOST_SEARCHES: usize = 6;
 
@@ -44,6 +48,8 @@ pub(super) enum Verdict {
     NeedsContacts,
     /// It failed, and that is the events' own fault, as far as can be told.
     Failed(String),
+    /// It failed, and the API wants to be left alone with it for so long.
+    Postponed(TimeDelta, String),
     /// Nothing can be made of it: it was dead when it came, and is so again.
     Unreadable(String),
     /// The key may not read this.
@@ -130,22 +136,57 @@ async fn judge(error: sync::Error, refresher: &Refresher, cancelled: &Cancellati
         sync::Error::Cancelled => Verdict::Stopped,
         sync::Error::Warehouse(error) if error.is_about_the_data() => Verdict::Failed(said),
         sync::Error::Warehouse(_) => Verdict::Trouble(Trouble::Warehouse, said),
-        sync::Error::Api(allai::Error::Unauthorized { .. }) => Verdict::Trouble(Trouble::Key, said),
-        sync::Error::Api(allai::Error::Forbidden { .. }) => Verdict::Forbidden(said),
-        sync::Error::Api(error) if error.is_unreachable() || matches!(error, allai::Error::RateLimited { .. }) => {
-            Verdict::Trouble(Trouble::Api, said)
-        }
-        sync::Error::Api(
-            allai::Error::Server { .. } | allai::Error::Transport { .. } | allai::Error::InvalidBody { .. },
-        ) if !refresher.api_answers(cancelled).await => {
-            if cancelled.is_cancelled() {
-                Verdict::Stopped
-            } else {
-                Verdict::Trouble(Trouble::Api, said)
-            }
-        }
-        sync::Error::Api(_) | sync::Error::Endless(_) => Verdict::Failed(said),
+        sync::Error::Api(error) => judge_answer(&error, said, refresher, cancelled).await,
+        sync::Error::Endless(_) => Verdict::Failed(said),
     }
+}
+
+/// What an answer means, or that there was none: whether it is about what was asked for, or about everything, is told by an
+/// answer to something else.
+async fn judge_answer(
+    error: &allai::Error,
+    said: String,
+    refresher: &Refresher,
+    cancelled: &CancellationToken,
+) -> Verdict {
+    match error {
+        error if is_of_the_account(error) => return Verdict::Trouble(Trouble::Api, said),
+        allai::Error::Unauthorized { .. }
+        | allai::Error::Forbidden { .. }
+        | allai::Error::Redirected { .. }
+        | allai::Error::Postponed { .. }
+        | allai::Error::Server { .. }
+        | allai::Error::Transport { .. }
+        | allai::Error::InvalidBody { .. } => {}
+        _ => return Verdict::Failed(said),
+    }
+    let is_forbidden = matches!(error, allai::Error::Forbidden { .. });
+    match refresher.pulse(cancelled).await {
+        None => Verdict::Stopped,
+        Some(Pulse::RefusesKey) => Verdict::Trouble(Trouble::Key, said),
+        Some(Pulse::Forbids | Pulse::Away) if is_forbidden => Verdict::Forbidden(said),
+        Some(Pulse::Away) => Verdict::Trouble(Trouble::Api, said),
+        Some(Pulse::Answers | Pulse::Forbids) => match error {
+            allai::Error::Forbidden { .. } => Verdict::Postponed(FORBIDDEN_AGAIN, said),
+            allai::Error::Postponed { wait, .. } => Verdict::Postponed(bounded(*wait), said),
+            _ => Verdict::Failed(said),
+        },
+    }
+}
+
+/// Whether the API's answer, or that there was none, is the same whatever is asked for: there is no connection, or the key's
+/// limit is spent.
+fn is_of_the_account(error: &allai::Error) -> bool {
+    match error {
+        allai::Error::RateLimited { .. } => true,
+        allai::Error::Postponed { status, .. } => *status == StatusCode::TOO_MANY_REQUESTS,
+        allai::Error::Transport { source, .. } => source.never_sent(),
+        _ => false,
+    }
+}
+
+fn bounded(wait: Duration) -> TimeDelta {
+    TimeDelta::from_std(wait).map_or(LONGEST_PAUSE, |wait| wait.min(LONGEST_PAUSE))
 }
 
 /// What becomes of events, and what those that are done tell.
@@ -178,10 +219,15 @@ fn ended(event: &ClaimedEvent, verdict: &Verdict, now: DateTime<Utc>) -> Ended {
         Verdict::NeedsContacts => Ended::Done(Some(SEARCHED.to_owned())),
         Verdict::Absent if event.attempts >= ASKS_FOR_ABSENT => Ended::Done(Some(ABSENT.to_owned())),
         Verdict::Absent => again(now + retry_wait(event.attempts, &ABSENT_WAITS), ABSENT),
-        Verdict::Failed(problem) if event.attempts >= MOST_ATTEMPTS && event.is_due => Ended::Dead(format!(
-            "given up after {MOST_ATTEMPTS} attempts: {problem}; once that is mended: allai-sync webhooks replay"
-        )),
+        Verdict::Failed(problem) | Verdict::Postponed(_, problem)
+            if event.attempts >= MOST_ATTEMPTS && event.is_due =>
+        {
+            Ended::Dead(format!(
+                "given up after {MOST_ATTEMPTS} attempts: {problem}; once that is mended: allai-sync webhooks replay"
+            ))
+        }
         Verdict::Failed(problem) => again(now + retry_wait(event.attempts, &WAITS), problem),
+        Verdict::Postponed(pause, problem) => again(now + retry_wait(event.attempts, &WAITS).max(*pause), problem),
         Verdict::Unreadable(problem) => Ended::Dead(problem.clone()),
         Verdict::Forbidden(problem) => not_counted(now + FORBIDDEN_AGAIN, problem),
         Verdict::Trouble(_, problem) => not_counted(now, problem),

@@ -51,7 +51,7 @@ pub(super) struct AccountInbox {
     pub(super) look_at: Duration,
     paused_until: Duration,
     setbacks: u32,
-    /// What was last told of.
+    /// Why it waits, or has waited; nothing has been applied since.
     trouble: Option<Trouble>,
 }
 
@@ -83,6 +83,11 @@ impl AccountInbox {
             setbacks: 0,
             trouble: None,
         }
+    }
+
+    /// How many entities may be under way: of an account that had to wait, one finds out whether it still has to.
+    const fn hands(&self) -> usize {
+        if self.trouble.is_some() { 1 } else { AT_ONCE }
     }
 
     fn name(&self) -> &str {
@@ -119,7 +124,7 @@ impl AccountInbox {
         }
         let gathered = self.lost_since.saturating_add(GATHERING);
         // With all hands full, it is the end of an attempt that matters.
-        let look_at = if self.busy.len() < AT_ONCE {
+        let look_at = if self.busy.len() < self.hands() {
             self.look_at
         } else {
             Duration::MAX
@@ -143,7 +148,7 @@ impl AccountInbox {
             self.ask_for_contacts(shared).await?;
             self.look_at = now;
         }
-        if now < self.look_at || self.busy.len() >= AT_ONCE {
+        if now < self.look_at || self.busy.len() >= self.hands() {
             return Ok(());
         }
         self.look_at = now + watched.look_every;
@@ -179,9 +184,9 @@ impl AccountInbox {
 
     /// Claims and begins what is due, until all hands are full.
     async fn claim(&mut self, shared: &Shared, tasks: &mut JoinSet<Attempted>) -> Result<(), warehouse::Error> {
-        while self.busy.len() < AT_ONCE {
+        while self.busy.len() < self.hands() {
             let busy: Vec<Entity> = self.busy.iter().cloned().collect();
-            let most = u32::try_from(AT_ONCE - self.busy.len()).unwrap_or(1);
+            let most = u32::try_from(self.hands() - self.busy.len()).unwrap_or(1);
             let claimed = shared.warehouse.claim_events(self.name(), &busy, most).await?;
             if claimed.is_empty() {
                 break;
@@ -324,6 +329,8 @@ impl AccountInbox {
             _ if !attempted.is_ended && attempted.verdict != Verdict::NeedsContacts => {
                 self.pause(Trouble::Warehouse, "how events were applied could not be stored", now);
             }
+            // Of the API, what is about nothing that can be fetched has found out nothing.
+            _ if matches!(attempted.entity, Entity::Event(_)) && self.trouble != Some(Trouble::Warehouse) => {}
             _ => {
                 if self.trouble.take().is_some() {
                     tracing::info!(webhook.account = self.name(), "events are applied again");
@@ -344,7 +351,7 @@ impl AccountInbox {
 
     /// Whether there is something to do now.
     pub(super) fn is_to_look(&self, now: Duration) -> bool {
-        let is_waiting = now >= self.look_at && self.busy.len() < AT_ONCE;
+        let is_waiting = now >= self.look_at && self.busy.len() < self.hands();
         now >= self.paused_until && (is_waiting || !self.unended.is_empty() || !self.lost.is_empty())
     }
 
