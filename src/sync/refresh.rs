@@ -11,9 +11,15 @@ use tokio_util::sync::CancellationToken;
 use super::messages::{self, Learned};
 use super::single::{self, Single};
 use super::{Account, Error, Job, Options, Progress, Run, Tally};
-use crate::allai::{self, ListQuery, Listing, Priority, Resource};
+use crate::allai::{self, Client, ListQuery, Listing, Patience, Priority, Resource};
 use crate::clock::SharedClock;
 use crate::warehouse::{HeldRow, HeldValue, Warehouse, columns};
+
+/// How long the API may take to show that it answers.
+const PULSE: Patience = Patience {
+    answer: Duration::from_secs(10),
+    attempts: 3,
+};
 
 /// What became of what was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +54,7 @@ pub struct Refresher {
     warehouse: Warehouse,
     clock: SharedClock,
     learned: Arc<Mutex<Learned>>,
+    patience: Option<Patience>,
     /// The last pulse, and when it was taken.
     pulse: Arc<tokio::sync::Mutex<Option<(Duration, Pulse)>>>,
 }
@@ -60,7 +67,17 @@ impl Refresher {
             warehouse,
             clock,
             learned: Arc::default(),
+            patience: None,
             pulse: Arc::default(),
+        }
+    }
+
+    /// The same, which gives up earlier.
+    #[must_use]
+    pub fn with_patience(&self, patience: Patience) -> Self {
+        Self {
+            patience: Some(patience),
+            ..self.clone()
         }
     }
 
@@ -157,7 +174,7 @@ impl Refresher {
             limit: 1,
             ..ListQuery::default()
         };
-        let client = self.account.client.with_priority(Priority::Event);
+        let client = self.client().with_patience(PULSE);
         let pulse = match client.list(&Listing::Conversations, &query).await {
             Ok(_) | Err(allai::Error::BadRequest { .. }) => Pulse::Answers,
             Err(allai::Error::Unauthorized { .. }) => Pulse::RefusesKey,
@@ -166,6 +183,14 @@ impl Refresher {
         };
         *last = Some((self.clock.monotonic(), pulse));
         pulse
+    }
+
+    fn client(&self) -> Client {
+        let client = self.account.client.with_priority(Priority::Event);
+        match self.patience {
+            Some(patience) => client.with_patience(patience),
+            None => client,
+        }
     }
 
     fn job<'a>(&'a self, progress: &'a Progress, trigger: &'a str, cancelled: &'a CancellationToken) -> Job<'a> {
@@ -186,7 +211,7 @@ impl Refresher {
     fn run<'a>(&self, job: &'a Job<'a>) -> Run<'a> {
         Run {
             job,
-            client: self.account.client.with_priority(Priority::Event),
+            client: self.client(),
             tally: Mutex::new(Tally::default()),
         }
     }

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
-use crate::allai;
+use crate::allai::{self, Patience};
 use crate::schedule::retry_wait;
 use crate::sync;
 use crate::sync::refresh::{Pulse, Refreshed, Refresher};
@@ -22,6 +22,12 @@ pub(super) const MOST_ATTEMPTS: u32 = 8;
 const MOST_CRASHES: u32 = 50;
 /// After how many seconds an event is tried again that was tried once, twice, …
 const WAITS: [i64; 7] = [1, 5, 30, 120, 600, 3_600, 4 * 3_600];
+/// So often an entity is given up soon that the API does not answer for, …
+const HASTY_ATTEMPTS: u32 = 2;
+/// … which is after this.
+const HASTY: Duration = Duration::from_secs(10);
+/// Within one attempt, a request is repeated so often at most: an attempt is repeated later.
+const REQUESTS: u32 = 3;
 /// After how many seconds a conversation is asked for again that the API does not have, or not yet: one may be told of before
 /// every server of the API has it. After that, the next sync has to find it.
 const ABSENT_WAITS: [i64; 2] = [5, 75];
@@ -76,7 +82,8 @@ pub(super) async fn attempt(refresher: &Refresher, claimed: &ClaimedEntity, canc
     if let Some(problem) = unreadable(claimed) {
         return Verdict::Unreadable(problem);
     }
-    match caught(refresh(refresher, claimed, cancelled)).await {
+    let patient = refresher.with_patience(patience(claimed));
+    match caught(refresh(&patient, claimed, cancelled)).await {
         Some(Ok(Refreshed::Stored)) => Verdict::Applied,
         Some(Ok(Refreshed::NotThere)) => Verdict::Absent,
         Some(Ok(Refreshed::NotFound)) => Verdict::NeedsContacts,
@@ -86,6 +93,16 @@ pub(super) async fn attempt(refresher: &Refresher, claimed: &ClaimedEntity, canc
         Some(Err(error)) => judge(error, refresher, cancelled).await,
         // The panic's own message is in the log.
         None => Verdict::Failed("applying it broke off; please report this".to_owned()),
+    }
+}
+
+/// How long an entity is waited for: others wait for the hand that does.
+fn patience(claimed: &ClaimedEntity) -> Patience {
+    let attempts = claimed.events.iter().map(|event| event.attempts).max();
+    let is_hasty = attempts.unwrap_or_default() <= HASTY_ATTEMPTS;
+    Patience {
+        answer: if is_hasty { HASTY } else { Duration::MAX },
+        attempts: REQUESTS,
     }
 }
 

@@ -15,10 +15,12 @@ use crate::metrics;
 use crate::schedule::Holder;
 use crate::sync;
 use crate::sync::refresh::Refresher;
-use crate::warehouse::{self, ClaimedEntity, Ended, Ending, Entity, Payload, Warehouse};
+use crate::warehouse::{self, ClaimedEntity, ClaimedEvent, Ended, Ending, Entity, Payload, Warehouse};
 
 /// So many entities of an account are applied at a time.
 const AT_ONCE: usize = 8;
+/// Of these, so many of which an event was tried before: those that the API is long silent about leave hands for what is new.
+const AGAIN_AT_ONCE: usize = 4;
 /// So many events about nothing that can be fetched are ended together.
 const TOGETHER: u32 = 256;
 /// How long contacts that were not found may wait for others, so that one sync is asked for.
@@ -43,6 +45,8 @@ pub(super) struct AccountInbox {
     to_recover: bool,
     /// The entities that are not to be claimed: they are being applied, or how that ended is not stored yet.
     busy: HashSet<Entity>,
+    /// Of these, those of which an event was tried before.
+    again: HashSet<Entity>,
     /// What could not be stored.
     unended: Vec<Attempted>,
     /// Contacts that were not found, and since when they wait for a sync to be asked for.
@@ -75,6 +79,7 @@ impl AccountInbox {
             renew_at: Duration::MAX,
             to_recover: false,
             busy: HashSet::new(),
+            again: HashSet::new(),
             unended: Vec::new(),
             lost: Vec::new(),
             lost_since: Duration::MAX,
@@ -186,8 +191,15 @@ impl AccountInbox {
     async fn claim(&mut self, shared: &Shared, tasks: &mut JoinSet<Attempted>) -> Result<(), warehouse::Error> {
         while self.busy.len() < self.hands() {
             let busy: Vec<Entity> = self.busy.iter().cloned().collect();
-            let most = u32::try_from(self.hands() - self.busy.len()).unwrap_or(1);
-            let claimed = shared.warehouse.claim_events(self.name(), &busy, most).await?;
+            let free = self.hands() - self.busy.len();
+            let again = AGAIN_AT_ONCE.saturating_sub(self.again.len());
+            let claimed = if again > 0 {
+                let most = u32::try_from(free.min(again)).unwrap_or(1);
+                shared.warehouse.claim_events(self.name(), &busy, most).await?
+            } else {
+                let most = u32::try_from(free).unwrap_or(1);
+                shared.warehouse.claim_new_events(self.name(), &busy, most).await?
+            };
             if claimed.is_empty() {
                 break;
             }
@@ -202,6 +214,10 @@ impl AccountInbox {
 
     fn begin(&mut self, claimed: ClaimedEntity, shared: &Shared, tasks: &mut JoinSet<Attempted>) {
         self.busy.insert(claimed.entity.clone());
+        let was_tried = |event: &ClaimedEvent| event.attempts > u32::from(event.is_due);
+        if claimed.events.iter().any(was_tried) {
+            self.again.insert(claimed.entity.clone());
+        }
         let (refresher, shared, cancelled) = (self.refresher.clone(), shared.clone(), self.cancelled.clone());
         tasks.spawn(async move { apply(&refresher, claimed, &shared, &cancelled).await });
     }
@@ -316,6 +332,7 @@ impl AccountInbox {
                 stored => stored?,
             }
             self.busy.remove(&attempted.entity);
+            self.again.remove(&attempted.entity);
             self.unended.pop();
         }
         Ok(())
@@ -341,6 +358,7 @@ impl AccountInbox {
         self.look_at = now;
         if attempted.is_ended {
             self.busy.remove(&attempted.entity);
+            self.again.remove(&attempted.entity);
         } else if attempted.verdict == Verdict::NeedsContacts {
             self.lost_since = self.lost_since.min(now);
             self.lost.push(attempted);

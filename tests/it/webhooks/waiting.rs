@@ -12,6 +12,8 @@ on_both_databases! {
     an_answer_about_one_conversation_keeps_nobody_else_waiting,
     an_account_that_waits_is_tried_by_one_entity_at_a_time,
     an_api_that_is_silent_uses_up_no_attempts,
+    conversations_that_are_never_answered_keep_nobody_waiting_for_long,
+    what_is_tried_again_leaves_hands_for_what_is_new,
 }
 
 impl Stage {
@@ -24,6 +26,16 @@ impl Stage {
 
     fn odd_conversation(&self, id: &str, answer: OddAnswer) {
         self.simulation.odd.at(&path(id), answer);
+    }
+
+    /// The conversations that are asked for before this one, which is applied.
+    async fn asked_before(&mut self, id: &str) -> Vec<String> {
+        self.simulation.odd.take_asked();
+        self.applying.run_once().await;
+        assert_eq!(self.status("good").await, "done");
+        let asked = self.simulation.odd.take_asked();
+        let before = asked.into_iter().take_while(|asked| *asked != path(id));
+        before.filter(|asked| asked.contains("conv_")).collect()
     }
 }
 
@@ -102,4 +114,34 @@ async fn an_api_that_is_silent_uses_up_no_attempts(database: Database) {
     stage.applying.run_once().await;
     let (standing, attempts, said) = stage.event("e1").await;
     assert_eq!((standing.as_str(), attempts), ("pending", 0), "{said}");
+}
+
+async fn conversations_that_are_never_answered_keep_nobody_waiting_for_long(database: Database) {
+    let mut stage = Stage::with_hands(database, 16).await;
+    let good = stage.first_conversation();
+    let silent = stage.new_conversations(8);
+    for id in &silent {
+        stage.odd_conversation(id, OddAnswer::Silence);
+        stage.message_arrives(id, id).await;
+    }
+    stage.message_arrives("good", &good).await;
+    let before = stage.asked_before(&good).await;
+    // Once each, and perhaps half of them again.
+    assert!(before.len() <= 12, "{before:?}");
+}
+
+async fn what_is_tried_again_leaves_hands_for_what_is_new(database: Database) {
+    let mut stage = Stage::with_hands(database, 16).await;
+    let good = stage.first_conversation();
+    for id in stage.new_conversations(10) {
+        stage.odd_conversation(&id, OddAnswer::Silence);
+        stage.message_arrives(&id, &id).await;
+    }
+    let tried = "UPDATE webhook_events SET attempts = 1";
+    stage.simulation.database.execute(tried).await;
+    stage.message_arrives("good", &good).await;
+    let mut before = stage.asked_before(&good).await;
+    before.sort();
+    before.dedup();
+    assert!(before.len() <= 4, "{before:?}");
 }
