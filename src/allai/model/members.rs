@@ -82,6 +82,19 @@ impl<'a> Members<'a> {
         Some(entry.value)
     }
 
+    /// The members but these, none of them taken.
+    pub(crate) fn without(&self, names: &[&str]) -> Self {
+        let others = self.entries.iter().filter(|entry| !names.contains(&&*entry.name));
+        let entry = |entry: &Entry<'a>| Entry {
+            name: entry.name.clone(),
+            value: entry.value,
+            taken: false,
+        };
+        Self {
+            entries: others.map(entry).collect(),
+        }
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()

@@ -211,9 +211,12 @@ pub(super) fn endings(claimed: &ClaimedEntity, verdict: &Verdict, now: DateTime<
     let mut endings: Vec<Ending> = Vec::new();
     let mut told = Vec::new();
     for event in &claimed.events {
-        let ended = ended(event, verdict, now);
+        let mut ended = ended(event, verdict, now);
         if matches!(ended, Ended::Done(_)) {
-            told.extend(payload::told(&claimed.entity, event));
+            match payload::told(&claimed.entity, event) {
+                Ok(payload) => told.extend(payload),
+                Err(problem) => ended = Ended::Dead(problem),
+            }
         }
         let id = event.id.clone();
         match endings.iter_mut().find(|ending| ending.ended == ended) {

@@ -3,6 +3,7 @@
 mod applied;
 mod delivered;
 mod killed;
+mod told;
 mod waiting;
 
 use std::collections::BTreeMap;
