@@ -315,11 +315,11 @@ impl AccountInbox {
     /// Stores how attempts ended of which that is not stored yet. Events that tell what the warehouse refuses are dead, and in
     /// nobody's way.
     async fn store_endings(&mut self, shared: &Shared) -> Result<(), warehouse::Error> {
-        while let Some(attempted) = self.unended.last() {
+        while let Some(attempted) = self.unended.last_mut() {
             let Attempted {
                 account, endings, told, ..
             } = attempted;
-            match shared.warehouse.end_events(account, endings, told).await {
+            match end(shared, account, endings, told).await {
                 Err(error) if error.is_about_the_data() && !told.is_empty() => {
                     let ids = endings.iter().flat_map(|ending| ending.ids.iter().cloned());
                     let refused = Ending {
@@ -432,7 +432,7 @@ async fn apply(
     let mut verdict = verdict;
     let mut is_ended = false;
     if verdict != Verdict::NeedsContacts {
-        let ending = shared.warehouse.end_events(&account, &endings, &told).await;
+        let ending = end(shared, &account, &mut endings, &mut told).await;
         is_ended = ending.is_ok();
         if let Err(error) = ending
             && error.is_about_the_data()
@@ -457,6 +457,54 @@ async fn apply(
         endings,
         told,
         is_ended,
+    }
+}
+
+/// Stores how an attempt ended. What the events tell that has no column, and that the database refuses, is left out.
+async fn end(
+    shared: &Shared,
+    account: &str,
+    endings: &mut Vec<Ending>,
+    told: &mut [Payload],
+) -> Result<(), warehouse::Error> {
+    let refused = match shared.warehouse.end_events(account, endings, told).await {
+        Err(error) if error.is_about_the_data() => error,
+        ended => return ended,
+    };
+    let mut is_less = false;
+    for told in told.iter_mut() {
+        if let Some(error) = shared.warehouse.refused_extra(told).await? {
+            tracing::warn!(
+                webhook.account = account,
+                webhook.event = told.event_id,
+                "of what an event tells, the database refuses what has no column, which is left out: {error}"
+            );
+            told.extra = None;
+            say_of(endings, &told.event_id, &format!("its extra is left out: {error}"));
+            is_less = true;
+        }
+    }
+    if !is_less {
+        return Err(refused);
+    }
+    shared.warehouse.end_events(account, endings, told).await
+}
+
+/// Says something of an event that is done.
+fn say_of(endings: &mut Vec<Ending>, id: &str, note: &str) {
+    for at in 0..endings.len() {
+        let Ending { ids, ended } = &mut endings[at];
+        if let (Ended::Done(said), Some(place)) = (ended, ids.iter().position(|other| other == id)) {
+            let note = said
+                .as_ref()
+                .map_or_else(|| note.to_owned(), |said| format!("{said}; {note}"));
+            let ids = vec![ids.swap_remove(place)];
+            endings.push(Ending {
+                ids,
+                ended: Ended::Done(Some(note)),
+            });
+            return;
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::support::on_both_databases;
 on_both_databases! {
     a_payload_is_found_where_it_is,
     what_tells_nothing_that_can_be_read_is_dead_and_says_so,
+    a_score_is_kept_though_what_comes_with_it_is_refused,
 }
 
 impl Stage {
@@ -81,5 +82,22 @@ async fn what_tells_nothing_that_can_be_read_is_dead_and_says_so(database: Datab
         let (status, _, said) = stage.event(id).await;
         assert_eq!(status, "dead", "{id}");
         assert!(said.contains("satisfaction.rated tells cannot be read"), "{id}: {said}");
+    }
+}
+
+async fn a_score_is_kept_though_what_comes_with_it_is_refused(database: Database) {
+    let mut stage = Stage::new(database).await;
+    let id = stage.first_conversation();
+    // PostgreSQL has no such number.
+    let rated = format!(r#"{{"conversation_id":"{id}","score":4,"comment":"bun","x":1e200000}}"#);
+    stage.arrives("rated", "satisfaction.rated", &rated).await;
+    stage.applying.run_once().await;
+    let (status, _, said) = stage.event("rated").await;
+    assert_eq!(status, "done", "{said}");
+    assert_eq!(stage.score("satisfaction_ratings", "rated").await, Some(4.0));
+    if !stage.simulation.database.is_sqlite() {
+        assert!(said.contains("extra"), "{said}");
+        let extra = "SELECT extra FROM satisfaction_ratings WHERE extra IS NULL";
+        assert_eq!(stage.simulation.database.rows(extra).await.len(), 1);
     }
 }
