@@ -21,6 +21,7 @@ on_both_databases! {
     what_is_signed_is_kept_once_and_what_is_not_is_refused,
     what_nothing_can_be_made_of_is_kept_as_dead,
     a_secret_is_replaced_without_losing_an_event,
+    two_events_of_one_id_are_both_kept,
 }
 
 pub(crate) const SECRET: &str = "a-secret";
@@ -300,6 +301,38 @@ async fn a_secret_is_replaced_without_losing_an_event(database: Database) {
     let kept = site.kept().await;
     assert_eq!(kept.iter().filter(|id| id.starts_with("load")).count(), 400);
     assert_eq!(kept[..4], ["e1", "e2", "e3", "e5"]);
+    site.daemon.stop().await.0.expect(0);
+}
+
+async fn two_events_of_one_id_are_both_kept(database: Database) {
+    let site = Site::start(database).await;
+    let body = |members: &str| format!("{{\"id\":\"e1\",\"event\":\"ticket.opened\",{members}}}").into_bytes();
+    let one = [
+        r#""data":{"n":1,"at":"x"}"#,
+        r#""data":{"n":1,"at":"x"}"#,
+        // Delivered again.
+        r#""data":{"at":"x", "n":1},"timestamp":"2026-01-19T10:30:00Z","attempt":2"#,
+    ];
+    for members in one {
+        assert_eq!(site.signed(&body(members)).await, 200);
+    }
+    assert_eq!(site.kept().await, ["e1"]);
+    for _ in 0..2 {
+        assert_eq!(site.signed(&body(r#""data":{"n":2,"at":"x"}"#)).await, 200);
+        assert_eq!(site.signed(&body(r#""data":{"n":1,"at":"y"}"#)).await, 200);
+    }
+    let kept = site.kept().await;
+    assert_eq!(kept.len(), 3, "{kept:?}");
+    assert!(kept.iter().all(|id| id.starts_with("e1")), "{kept:?}");
+    assert_eq!(site.signed(&body(one[0])).await, 200);
+    assert_eq!(site.kept().await, kept);
+    let log = site.daemon.log();
+    assert!(log.contains("has the id of another"), "{log}");
+    until("all are applied", async || {
+        let done = "SELECT id FROM webhook_events WHERE status = 'done'";
+        site.mirror.database.rows(done).await.len() == 3
+    })
+    .await;
     site.daemon.stop().await.0.expect(0);
 }
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Json, canonical, timestamp};
+use super::{ContentHash, Json, canonical, timestamp};
 
 /// The members of one object. Of two with the same name the last counts, as in JavaScript.
 pub(crate) struct Members<'a> {
@@ -93,6 +93,11 @@ impl<'a> Members<'a> {
         Self {
             entries: others.map(entry).collect(),
         }
+    }
+
+    /// The fingerprint of all of them, in whatever order and however spaced.
+    pub(crate) fn content_hash(&self) -> ContentHash {
+        canonical::hash_of(self)
     }
 
     /// How many there are.
