@@ -44,7 +44,7 @@ const TELL_EVERY: Duration = Duration::from_mins(1);
 const LIMITS: Limits = Limits {
     connections: 1_024,
     per_address: 512,
-    head: Duration::from_secs(5),
+    head: Duration::from_millis(4_900),
     request: Duration::from_millis(4_500),
     taking: Duration::from_secs(10),
     body_bytes: 1 << 20,
@@ -297,6 +297,13 @@ impl Drop for AtWork<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_client_is_waited_for_as_long_as_five_seconds() {
+        let Limits { head, request, .. } = LIMITS;
+        let longest = head.max(request);
+        assert!(longest < Duration::from_secs(5), "{longest:?}");
+    }
 
     #[test]
     fn a_client_is_who_the_trusted_proxies_say_and_nobody_else() {
