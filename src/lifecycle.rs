@@ -293,16 +293,21 @@ impl Daemon {
         let Some(before) = self.app.clock.now().checked_sub_signed(kept) else {
             return;
         };
-        let keep_events = self.config.webhooks.clone().unwrap_or_default().keep_events;
+        let webhooks = self.config.webhooks.clone().unwrap_or_default();
+        let (keep_events, are_passed_on) = (webhooks.keep_events, webhooks.nats.is_some());
         let kept = TimeDelta::from_std(keep_events).unwrap_or(TimeDelta::MAX);
         let events_before = self.app.clock.now().checked_sub_signed(kept);
         let forgetting = async {
             let mut is_all = true;
             for account in &self.app.accounts {
-                for (status, before) in [(EventStatus::Done, events_before), (EventStatus::Dead, Some(before))] {
+                let name = &account.name;
+                for (status, before, are_passed_on) in [
+                    (EventStatus::Done, events_before, are_passed_on),
+                    (EventStatus::Dead, Some(before), false),
+                ] {
                     if let Some(before) = before {
-                        let name = &account.name;
-                        is_all &= self.app.warehouse.forget_events(name, status, before).await?;
+                        let forgetting = self.app.warehouse.forget_events(name, status, before, are_passed_on);
+                        is_all &= forgetting.await?;
                     }
                 }
                 is_all &= self.app.warehouse.forget_session_tokens(&account.name, before).await?;

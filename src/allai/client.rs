@@ -1,12 +1,14 @@
 //! The client: sends calls within the budget, and asks again where that may help.
 
 use std::future::ready;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use futures_util::future::{Either, select};
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -21,7 +23,7 @@ use super::error::{Error, api_message};
 use super::listing::{ListQuery, Listing, joined_fields};
 use super::model::{Json, Members};
 use super::page::{Page, not_json};
-use super::retry::{Backoff, LONGEST_RETRY_AFTER, RetryPolicy, retry_after};
+use super::retry::{Backoff, LONGEST_RETRY_AFTER, Patience, RetryPolicy, retry_after};
 use super::transport::{Transport, TransportError};
 use crate::clock::{SharedClock, SystemClock};
 use crate::metrics;
@@ -53,6 +55,7 @@ use crate::metrics;
 pub struct Client {
     inner: Arc<Inner>,
     priority: Priority,
+    patience: Option<Patience>,
     counters: Arc<AtomicCounters>,
 }
 
@@ -189,6 +192,7 @@ impl ClientBuilder {
                 announced: Mutex::default(),
             }),
             priority: Priority::Interactive,
+            patience: None,
             counters: Arc::default(),
         })
     }
@@ -227,6 +231,19 @@ impl Client {
         Self {
             inner: Arc::clone(&self.inner),
             priority,
+            patience: self.patience,
+            counters: Arc::default(),
+        }
+    }
+
+    /// The same client, which gives up earlier; its counters start at zero.
+    #[must_use]
+    pub fn with_patience(&self, patience: Patience) -> Self {
+        let answer = patience.answer.min(self.inner.timeout);
+        Self {
+            inner: Arc::clone(&self.inner),
+            priority: self.priority,
+            patience: Some(Patience { answer, ..patience }),
             counters: Arc::default(),
         }
     }
@@ -292,6 +309,8 @@ impl Client {
         F: Future<Output = Result<T, String>>,
     {
         let policy = self.inner.backoff.policy();
+        let most = self.patience.map_or(u32::MAX, |patience| patience.attempts);
+        let most = most.min(policy.attempts);
         let (mut failures, mut refusals) = (0, 0);
         loop {
             let outcome = self.attempt(call, failures + refusals > 0).await?;
@@ -302,6 +321,10 @@ impl Client {
                     Err(reason) => Setback::unusable(call, reason, attempts),
                 },
                 Ok(response) => self.setback(call, &response, attempts),
+                Err(source @ TransportError::Timeout) if self.patience.is_some() => {
+                    let call = call.name();
+                    Setback::last(Error::Transport { call, source, attempts })
+                }
                 Err(source) => Setback::unanswered(call, source, attempts),
             };
             if matches!(setback.error, Error::RateLimited { .. }) {
@@ -313,7 +336,7 @@ impl Client {
                 continue;
             }
             failures += 1;
-            if !setback.again || failures >= policy.attempts {
+            if !setback.again || failures >= most {
                 return Err(setback.error);
             }
             let wait = self.inner.backoff.pause(failures).max(setback.at_least);
@@ -354,7 +377,16 @@ impl Client {
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
         self.counters.retries.fetch_add(u64::from(repeated), Ordering::Relaxed);
         let answered = |status, headers: &HeaderMap| permit.answered(status, headers);
-        let outcome = inner.transport.exchange(request, inner.timeout, answered).await;
+        let outcome = {
+            let exchange = pin!(inner.transport.exchange(request, inner.timeout, answered));
+            match self.patience {
+                None => exchange.await,
+                Some(patience) => match select(exchange, inner.clock.sleep(patience.answer)).await {
+                    Either::Left((outcome, _)) => outcome,
+                    Either::Right(_) => Err(TransportError::Timeout),
+                },
+            }
+        };
         drop(permit);
         let status = outcome.as_ref().ok().map(|response| response.status().as_u16());
         metrics::request(&inner.name, status);
@@ -372,7 +404,12 @@ impl Client {
         // Who asks to come back later has not done what was asked.
         let not_done = status == StatusCode::SERVICE_UNAVAILABLE && asked.is_some();
         let again = transient && (call.is_repeatable() || not_done);
-        if let Some(wait) = asked.filter(|asked| *asked > LONGEST_RETRY_AFTER)
+        let longest = match self.patience {
+            // What the budget waits for is for everybody.
+            Some(patience) if status != StatusCode::TOO_MANY_REQUESTS => patience.answer.min(LONGEST_RETRY_AFTER),
+            _ => LONGEST_RETRY_AFTER,
+        };
+        if let Some(wait) = asked.filter(|asked| *asked > longest)
             && (again || status == StatusCode::TOO_MANY_REQUESTS)
         {
             let call = call.name();

@@ -87,7 +87,7 @@ pub use endpoints::{
 pub use error::Error;
 pub use listing::{ListQuery, Listing};
 pub use page::Page;
-pub use retry::RetryPolicy;
+pub use retry::{Patience, RetryPolicy};
 use serde::{Deserialize, Serialize};
 pub use transport::{InProcess, MAX_BODY, Transport, TransportError};
 

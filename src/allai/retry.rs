@@ -36,6 +36,16 @@ impl Default for RetryPolicy {
     }
 }
 
+/// How long somebody waits who has other things to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// How long an answer may take, if the client does not allow less; what is not answered is not repeated. Nor is a longer
+    /// `Retry-After` waited for. The wait for the budget is not counted.
+    pub answer: Duration,
+    /// A request is sent at most this often, if the policy does not allow less.
+    pub attempts: u32,
+}
+
 /// The longest `Retry-After` that is waited for; who asks for more is asked again by the next run.
 pub(super) const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(2);
 

@@ -21,12 +21,7 @@ use sha2::Sha256;
 /// assert!(!signature::verify(&secrets, b"{}", &header));
 /// ```
 pub fn verify<'a>(secrets: impl IntoIterator<Item = &'a SecretString>, body: &[u8], header: &str) -> bool {
-    let header = header.trim();
-    let digest = match header.split_at_checked("sha256=".len()) {
-        Some((prefix, digest)) if prefix.eq_ignore_ascii_case("sha256=") => digest,
-        _ => header,
-    };
-    let Ok(digest) = hex::decode(digest.trim()) else {
+    let Some(digest) = digest(header) else {
         return false;
     };
     // Every secret is tried, so that the time taken does not tell which one matched.
@@ -35,6 +30,22 @@ pub fn verify<'a>(secrets: impl IntoIterator<Item = &'a SecretString>, body: &[u
         valid |= !secret.expose_secret().is_empty() && mac(secret, body).verify_slice(&digest).is_ok();
     }
     valid
+}
+
+/// Whether `header` may be the signature of some body.
+pub fn is_well_formed(header: &str) -> bool {
+    digest(header).is_some()
+}
+
+fn digest(header: &str) -> Option<[u8; 32]> {
+    let header = header.trim();
+    let digits = match header.split_at_checked("sha256=".len()) {
+        Some((prefix, digits)) if prefix.eq_ignore_ascii_case("sha256=") => digits,
+        _ => header,
+    };
+    let mut digest = [0; 32];
+    hex::decode_to_slice(digits.trim(), &mut digest).ok()?;
+    Some(digest)
 }
 
 /// The signature of `body` under `secret`, as the API would send it.

@@ -59,6 +59,7 @@ impl Site {
         let router = Router::new()
             .route("/health", get(|| async { "ok\n" }))
             .route("/echo", post(async |body: Bytes| body))
+            .route("/unread", post(async |body: Bytes| body.len().to_string()))
             .route(
                 "/slow",
                 get(move || {
@@ -73,15 +74,11 @@ impl Site {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let task = tokio::spawn(serve(
-            listener,
-            router,
-            limits,
-            |_, _, _| {},
-            |_| false,
-            clock,
-            stop.clone(),
-        ));
+        let hooks = Hooks {
+            wants_body: Box::new(|head| head.uri.path() != "/unread"),
+            ..Hooks::default()
+        };
+        let task = tokio::spawn(serve(listener, router, limits, hooks, clock, stop.clone()));
         Self {
             address,
             stop,
@@ -154,32 +151,69 @@ async fn a_body_must_arrive_in_time_and_be_of_the_size_allowed() {
 }
 
 #[tokio::test]
-async fn bodies_that_never_end_take_no_more_memory_than_there_is_for_all() {
+async fn where_the_head_says_enough_the_body_is_not_waited_for() {
+    let site = Site::with(AMPLE).await;
+    let head = "POST /unread HTTP/1.1\r\nhost: test\r\ncontent-length: 500000\r\n\r\n";
+    for sent in [0, 1, 500_000] {
+        let mut stream = site.say(&(head.to_owned() + &"x".repeat(sent))).await;
+        let mut answer = [0; 15];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK", "{sent}");
+        // Nothing else is read on this connection, whatever it seems to be.
+        stream.write_all(HEALTH.as_bytes()).await.ok();
+        let rest = end(&mut stream).await;
+        assert!(
+            rest.contains("connection: close") && rest.ends_with("\r\n\r\n0"),
+            "{rest}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_never_end_take_no_more_memory_than_there_is_and_keep_nobody_out() {
     let site = Site::with(Limits {
         body_bytes: 64 << 10,
-        bodies_bytes: 128 << 10,
+        bodies_bytes: 2 << 20,
         ..AMPLE
     })
     .await;
-    let head = "POST /echo HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: 60000\r\n\r\n";
-    let (begun, whole) = (
-        head.to_owned() + &"x".repeat(59_999),
-        head.to_owned() + &"x".repeat(60_000),
-    );
-    let mut first = site.say(&begun).await;
+    let of = |length: usize| {
+        let head = "POST /echo HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: ";
+        format!("{head}{length}\r\n\r\n{}", "x".repeat(length))
+    };
+    let (large, small) = (of(60_000), of(16 << 10));
+    let send = async |number, whole: &str| {
+        let mut stream = site.say_from(Ipv4Addr::new(127, 0, 0, number), whole).await;
+        end(&mut stream).await
+    };
+    let open = async |number| {
+        let from = Ipv4Addr::new(127, 0, 0, number);
+        site.say_from(from, &large[..large.len() - 1]).await
+    };
     // Where there is no room any more, the sender is asked to come again.
-    let refused = loop {
-        let answer = site.ask(&whole).await;
+    let until_refused = async |number| loop {
+        let answer = send(number, &large).await;
         if !answer.starts_with("HTTP/1.1 200 ") {
-            break answer;
+            assert_is(&answer, 503, "too many large bodies are under way\n");
+            assert!(answer.contains("retry-after: 5"), "{answer}");
+            break;
         }
     };
-    assert_is(&refused, 503, "too many large bodies are under way\n");
-    assert!(refused.contains("retry-after: 5"), "{refused}");
-    assert_is(&site.ask(HEALTH).await, 200, "ok\n");
-    first.write_all(b"x").await.unwrap();
-    assert_is(&end(&mut first).await, 200, &"x".repeat(60_000));
-    assert_is(&site.ask(&whole).await, 200, &"x".repeat(60_000));
+    let mut begun = vec![open(2).await, open(2).await];
+    until_refused(2).await;
+    assert_is(&send(2, &small).await, 200, &"x".repeat(16 << 10));
+    // That is its share; others have room, until there are as many of them.
+    assert_is(&send(3, &large).await, 200, &"x".repeat(60_000));
+    for number in 3..8 {
+        begun.extend([open(number).await, open(number).await]);
+    }
+    until_refused(8).await;
+    assert_is(&send(8, &small).await, 200, &"x".repeat(16 << 10));
+    for stream in &mut begun {
+        stream.write_all(b"x").await.unwrap();
+        assert_is(&end(stream).await, 200, &"x".repeat(60_000));
+    }
+    assert_is(&send(8, &large).await, 200, &"x".repeat(60_000));
 }
 
 #[tokio::test]
@@ -316,8 +350,7 @@ async fn a_request_that_breaks_off_costs_its_connection_alone() {
         listener,
         router,
         AMPLE,
-        |_, _, _| {},
-        |_| false,
+        Hooks::default(),
         SystemClock::shared(),
         CancellationToken::new(),
     );

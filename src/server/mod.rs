@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::allai::Client;
 use crate::clock::SharedClock;
 use crate::config::{self, Secret};
-use crate::listener::{self, Limits};
+use crate::listener::{self, Hooks, Limits};
 use crate::metrics::{self, Exporter};
 use crate::schedule::{Health, Plan};
 use crate::status::{Gathered, Known, StatusReport};
@@ -255,16 +255,7 @@ impl Server {
     /// Serves until `stop` is cancelled, and a second more at most.
     pub async fn serve(self, stop: CancellationToken) {
         let clock = Arc::clone(&self.admin.clock);
-        listener::serve(
-            self.listener,
-            router(self.admin),
-            LIMITS,
-            |_, _, _| {},
-            |_| false,
-            clock,
-            stop,
-        )
-        .await;
+        listener::serve(self.listener, router(self.admin), LIMITS, Hooks::default(), clock, stop).await;
     }
 }
 

@@ -4,15 +4,22 @@
 //! row is asked for until it is clear which of the answers is the newer one.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::messages::{self, Learned};
 use super::single::{self, Single};
 use super::{Account, Error, Job, Options, Progress, Run, Tally};
-use crate::allai::{self, ListQuery, Listing, Priority, Resource};
+use crate::allai::{self, Client, ListQuery, Listing, Patience, Priority, Resource};
 use crate::clock::SharedClock;
 use crate::warehouse::{HeldRow, HeldValue, Warehouse, columns};
+
+/// How long the API may take to show that it answers.
+const PULSE: Patience = Patience {
+    answer: Duration::from_secs(10),
+    attempts: 3,
+};
 
 /// What became of what was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +34,19 @@ pub enum Refreshed {
     Unsettled,
 }
 
+/// What the API says to a question that is about nothing in particular.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pulse {
+    /// It answers it, or says what is wrong with the question.
+    Answers,
+    /// It does not accept the key.
+    RefusesKey,
+    /// It does not let the key read the conversations.
+    Forbids,
+    /// It does not answer, is elsewhere, or wants to be left alone.
+    Away,
+}
+
 /// What is needed to ask for single entities of an account.
 #[derive(Clone, Debug)]
 pub struct Refresher {
@@ -34,6 +54,9 @@ pub struct Refresher {
     warehouse: Warehouse,
     clock: SharedClock,
     learned: Arc<Mutex<Learned>>,
+    patience: Option<Patience>,
+    /// The last pulse, and when it was taken.
+    pulse: Arc<tokio::sync::Mutex<Option<(Duration, Pulse)>>>,
 }
 
 impl Refresher {
@@ -44,6 +67,17 @@ impl Refresher {
             warehouse,
             clock,
             learned: Arc::default(),
+            patience: None,
+            pulse: Arc::default(),
+        }
+    }
+
+    /// The same, which gives up earlier.
+    #[must_use]
+    pub fn with_patience(&self, patience: Patience) -> Self {
+        Self {
+            patience: Some(patience),
+            ..self.clone()
         }
     }
 
@@ -118,21 +152,44 @@ impl Refresher {
         Ok(known.into_iter().flatten().flatten().collect())
     }
 
-    /// Whether the API answers at all, as long as `cancelled` does not come first.
-    pub async fn api_answers(&self, cancelled: &CancellationToken) -> bool {
+    /// Whether the API answers at all, by one cheap question: those who want to know at the same time share the answer.
+    /// `None` if `cancelled` comes first.
+    pub async fn pulse(&self, cancelled: &CancellationToken) -> Option<Pulse> {
+        let wanted_at = self.clock.monotonic();
+        tokio::select! {
+            biased;
+            () = cancelled.cancelled() => None,
+            pulse = self.pulse_since(wanted_at) => Some(pulse),
+        }
+    }
+
+    async fn pulse_since(&self, wanted_at: Duration) -> Pulse {
+        let mut last = self.pulse.lock().await;
+        if let Some((taken_at, pulse)) = *last
+            && taken_at >= wanted_at
+        {
+            return pulse;
+        }
         let query = ListQuery {
             limit: 1,
             ..ListQuery::default()
         };
+        let client = self.client().with_patience(PULSE);
+        let pulse = match client.list(&Listing::Conversations, &query).await {
+            Ok(_) | Err(allai::Error::BadRequest { .. }) => Pulse::Answers,
+            Err(allai::Error::Unauthorized { .. }) => Pulse::RefusesKey,
+            Err(allai::Error::Forbidden { .. }) => Pulse::Forbids,
+            Err(_) => Pulse::Away,
+        };
+        *last = Some((self.clock.monotonic(), pulse));
+        pulse
+    }
+
+    fn client(&self) -> Client {
         let client = self.account.client.with_priority(Priority::Event);
-        tokio::select! {
-            biased;
-            () = cancelled.cancelled() => false,
-            answer = client.list(&Listing::Conversations, &query) => match answer {
-                Ok(_) => true,
-                // That is an answer, too.
-                Err(error) => error.stops_account() || matches!(error, allai::Error::BadRequest { .. }),
-            },
+        match self.patience {
+            Some(patience) => client.with_patience(patience),
+            None => client,
         }
     }
 
@@ -154,7 +211,7 @@ impl Refresher {
     fn run<'a>(&self, job: &'a Job<'a>) -> Run<'a> {
         Run {
             job,
-            client: self.account.client.with_priority(Priority::Event),
+            client: self.client(),
             tally: Mutex::new(Tally::default()),
         }
     }

@@ -7,6 +7,7 @@
 
 mod applying;
 mod looking;
+mod same;
 mod storing;
 
 use serde::{Deserialize, Serialize};

@@ -5,10 +5,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::Tx;
 use super::error::{Doing as _, Error};
-use super::statement::{Statement, on};
+use super::statement::{Statement, on, reading};
 use super::values::Stamp;
+use super::{Tx, Warehouse};
 use crate::allai::model::Json;
 
 /// What an event tells.
@@ -71,7 +71,28 @@ const LEAD: Statement = Statement {
                VALUES ($1, $2, $3, $4, $5, $6::text::jsonb, $7, $8) ON CONFLICT (account, event_id) DO NOTHING",
 };
 
-pub(super) const STATEMENTS: &[Statement] = &[RATING, HANDOFF, LEAD];
+const HOLD: Statement = Statement::postgres_only("SELECT $1::text::jsonb IS NULL");
+
+pub(super) const STATEMENTS: &[Statement] = &[RATING, HANDOFF, LEAD, HOLD];
+
+impl Warehouse {
+    /// Why the database cannot hold what of an event has no column, if it cannot: numbers have a limit in PostgreSQL, and JSON
+    /// a depth.
+    pub(crate) async fn refused_extra(&self, told: &Payload) -> Result<Option<Error>, Error> {
+        let (Self::Postgres(_), Some(extra)) = (self, &told.extra) else {
+            return Ok(None);
+        };
+        let held: Result<(bool,), Error> = reading!(self, pool, dialect => sqlx::query_as(HOLD.of(dialect))
+            .bind(storable_json(extra.get()))
+            .fetch_one(pool)
+            .await)
+        .doing("trying what an event tells");
+        match held {
+            Err(error) if error.is_about_the_data() => Ok(Some(error)),
+            held => held.map(|_| None),
+        }
+    }
+}
 
 /// Stores what an event tells, as part of a transaction; what is there under its key stays.
 pub(super) async fn store_told_in(tx: &mut Tx, account: &str, told: &Payload) -> Result<(), Error> {

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
+use super::payload::payload;
 use crate::allai::model::Members;
 use crate::warehouse::{Entity, NewEvent};
 
@@ -82,21 +83,20 @@ fn fill(event: &mut NewEvent, text: &str) -> Result<(), String> {
         ));
     }
     event.occurred_at = members.time("timestamp").or_else(|| members.time("created_at"));
-    let payload = members.get("data").or_else(|| members.get("payload"));
-    let inside = payload
-        .and_then(Members::parse)
-        .and_then(|payload| entity(&name, &payload, true));
+    let payload = payload(&members).ok();
+    let inside = payload.as_ref().and_then(|payload| entity(&name, payload, true));
     // Some put it beside the payload; the event's own id is not the entity's.
     let entity = inside.or_else(|| entity(&name, &members, false));
     // What these tell is kept whomever it is about.
     let tells_by_itself = ["satisfaction.", "handoff.", "lead."]
         .iter()
         .any(|kind| name.starts_with(kind));
+    let tells = tells_by_itself && payload.is_none_or(|payload| payload.len() > 0);
     let is_known = KNOWN.contains(&name.as_str());
     event.event = Some(name);
     match entity {
         Some(entity) => event.entity = entity,
-        None if is_known && !(tells_by_itself && payload.is_some()) => {
+        None if is_known && !tells => {
             return Err("the event does not say which conversation or contact it is about".to_owned());
         }
         None => {}

@@ -9,40 +9,84 @@ use super::event::{contact_of, conversation_of};
 use crate::allai::model::Members;
 use crate::warehouse::{ClaimedEvent, Entity, Payload, PayloadKind};
 
-/// What an event tells that is kept in a table of its own.
-pub(super) fn told(entity: &Entity, event: &ClaimedEvent) -> Option<Payload> {
-    let name = event.event.as_deref()?;
-    let raw: &RawValue = serde_json::from_str(&event.body).ok()?;
-    let body = Members::parse(raw)?;
-    let mut payload = payload(&body)?;
+/// Members that say which event it is, and not what it tells.
+const ENVELOPE: [&str; 7] = ["id", "event", "type", "timestamp", "created_at", "data", "payload"];
+
+/// The members that tell what happened: of `data`, else of `payload`, else those beside what says which event it is. An error
+/// if what should be an object is none.
+pub(super) fn payload<'a>(body: &Members<'a>) -> Result<Members<'a>, String> {
+    let is_there = |raw: &&RawValue| raw.get() != "null";
+    let mut unreadable = None;
+    for name in ["data", "payload"] {
+        if let Some(raw) = body.get(name).filter(is_there) {
+            match Members::parse(raw) {
+                Some(payload) => return Ok(payload),
+                None => unreadable = unreadable.or(Some(name)),
+            }
+        }
+    }
+    match unreadable {
+        Some(name) => Err(format!("its `{name}` is no JSON object")),
+        None => Ok(body.without(&ENVELOPE)),
+    }
+}
+
+/// What an event tells that is kept in a table of its own, if it is of a kind that does. An error if it is, and nothing can be
+/// read that is worth keeping.
+pub(super) fn told(entity: &Entity, event: &ClaimedEvent) -> Result<Option<Payload>, String> {
+    let Some(name @ ("satisfaction.rated" | "handoff.requested" | "lead.created" | "lead.qualified")) =
+        event.event.as_deref()
+    else {
+        return Ok(None);
+    };
+    let unreadable = |problem: &str| format!("what this {name} tells cannot be read: {problem}");
+    let raw: Option<&RawValue> = serde_json::from_str(&event.body).ok();
+    let body = raw
+        .and_then(Members::parse)
+        .ok_or_else(|| unreadable("it is no JSON object"))?;
+    let mut payload = payload(&body).map_err(|problem| unreadable(&problem))?;
     let ids = Ids::of(&payload, entity);
     let kind = match name {
-        "satisfaction.rated" => PayloadKind::Rating {
-            score: first_number(
-                &mut payload,
-                &["score", "rating", "value", "stars", "satisfaction_score"],
-            ),
-            comment: first_text(&mut payload, &["comment", "feedback", "text", "message"]),
-        },
+        "satisfaction.rated" => rating(&mut payload).ok_or_else(|| {
+            unreadable("it has neither the score of a rating, which is a number, nor a comment; look at its body in webhook_events")
+        })?,
         "handoff.requested" => PayloadKind::Handoff {
             reason: first_text(&mut payload, &["reason", "handoff_reason", "message", "comment"]),
         },
-        "lead.created" | "lead.qualified" => PayloadKind::Lead {
-            event: name.to_owned(),
-            score: first_number(&mut payload, &["score", "lead_score", "qualification_score"]),
-        },
-        _ => return None,
+        _ => {
+            let scores = ["score", "lead_score", "qualification_score"];
+            PayloadKind::Lead {
+                event: name.to_owned(),
+                score: first_number(&mut payload, &scores)
+                    .or_else(|| first_number(&mut inside(&payload, &["lead"])?, &scores)),
+            }
+        }
     };
     take_if_known(&mut payload, "conversation_id", ids.conversation.as_deref());
     take_if_known(&mut payload, "contact_id", ids.contact.as_deref());
-    Some(Payload {
+    Ok(Some(Payload {
         event_id: event.id.clone(),
         kind,
         conversation_id: ids.conversation,
         contact_id: ids.contact,
         at: event.occurred_at.unwrap_or(event.received_at),
         extra: payload.rest(),
-    })
+    }))
+}
+
+/// A rating, if it has a score or a comment.
+fn rating(payload: &mut Members<'_>) -> Option<PayloadKind> {
+    let scores = ["score", "rating", "value", "stars", "satisfaction_score"];
+    let comments = ["comment", "feedback", "text", "message"];
+    let mut inner = inside(payload, &["rating", "satisfaction"]);
+    let score = first_number(payload, &scores).or_else(|| first_number(inner.as_mut()?, &scores));
+    let comment = first_text(payload, &comments).or_else(|| first_text(inner.as_mut()?, &comments));
+    (score.is_some() || comment.is_some()).then_some(PayloadKind::Rating { score, comment })
+}
+
+/// The first of these members that is an object; it stays in `extra` as well.
+fn inside<'a>(payload: &Members<'a>, names: &[&str]) -> Option<Members<'a>> {
+    names.iter().find_map(|name| Members::parse(payload.get(name)?))
 }
 
 /// What a contact may be found by, by what its event says: the best first.
@@ -50,7 +94,7 @@ pub(super) fn searches(contact_id: &str, event: &ClaimedEvent) -> Vec<String> {
     let mut found = Vec::new();
     let raw: Option<&RawValue> = serde_json::from_str(&event.body).ok();
     let body = raw.and_then(Members::parse);
-    if let Some(mut payload) = body.as_ref().and_then(payload) {
+    if let Some(mut payload) = body.and_then(|body| payload(&body).ok()) {
         let inner = ["contact", "lead"].map(|name| payload.get(name).and_then(Members::parse));
         let mut objects: Vec<&mut Members<'_>> = Vec::new();
         objects.push(&mut payload);
@@ -83,10 +127,6 @@ impl Ids {
             contact: contact.or_else(|| contact_of(payload)),
         }
     }
-}
-
-fn payload<'a>(body: &Members<'a>) -> Option<Members<'a>> {
-    Members::parse(body.get("data").or_else(|| body.get("payload"))?)
 }
 
 fn first_number(payload: &mut Members<'_>, names: &[&str]) -> Option<f64> {
@@ -167,12 +207,15 @@ mod tests {
                 None,
             ),
         ] {
-            let told = told(entity, &event(name, data)).unwrap();
+            let told = told(entity, &event(name, data)).unwrap().unwrap();
             assert_eq!(told.kind, kind, "{data}");
             assert_eq!(told.extra.as_deref().map(RawValue::get), extra, "{data}");
         }
-        assert!(told(&conversation, &event("message.sent", r#"{"score":1}"#)).is_none());
-        assert!(told(&conversation, &event("satisfaction.rated", "[]")).is_none());
+        assert!(matches!(
+            told(&conversation, &event("message.sent", r#"{"score":1}"#)),
+            Ok(None)
+        ));
+        assert!(told(&conversation, &event("satisfaction.rated", "[]")).is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -21,9 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::inbox::{Inbox, NotStored};
 use super::{event, verify};
+use crate::allai::signature;
 use crate::clock::SharedClock;
 use crate::config::{Config, SignedBody};
-use crate::listener::{self, Limits, Peer};
+use crate::listener::{self, Hooks, Limits, Peer};
 use crate::metrics;
 
 /// What the path of a webhook begins with; the account's name follows.
@@ -42,7 +44,7 @@ const TELL_EVERY: Duration = Duration::from_mins(1);
 const LIMITS: Limits = Limits {
     connections: 1_024,
     per_address: 512,
-    head: Duration::from_secs(5),
+    head: Duration::from_millis(4_900),
     request: Duration::from_millis(4_500),
     taking: Duration::from_secs(10),
     body_bytes: 1 << 20,
@@ -92,6 +94,15 @@ impl Senders {
     fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.trusted_proxies.iter().any(|network| network.contains(&address))
+    }
+
+    /// Whether a request may be a webhook, as far as its head tells.
+    fn may_take(&self, head: &Parts) -> bool {
+        let account = head.uri.path().strip_prefix(WEBHOOKS).unwrap_or_default();
+        // There are other ways to write a name, which nobody uses.
+        let is_known = self.accounts.contains_key(account) || account.contains('%');
+        let signature = head.headers.get(SIGNATURE).and_then(|value| value.to_str().ok());
+        head.method == Method::POST && is_known && signature.is_some_and(signature::is_well_formed)
     }
 
     /// Who sent a request: the last address in `X-Forwarded-For` that is not a proxy's, if it came from a proxy.
@@ -157,18 +168,13 @@ impl Receiver {
     /// Serves until `stop` is cancelled; then what is under way is answered.
     pub async fn serve(self, stop: CancellationToken) {
         let clock = Arc::clone(&self.shared.clock);
-        let shared = Arc::clone(&self.shared);
-        let crowded = move |address| shared.senders.borrow().trusts(address);
-        listener::serve(
-            self.listener,
-            router(self.shared),
-            LIMITS,
+        let (proxies, accounts) = (self.shared.senders.clone(), self.shared.senders.clone());
+        let hooks = Hooks {
             refused,
-            crowded,
-            clock,
-            stop,
-        )
-        .await;
+            wants_body: Box::new(move |head| accounts.borrow().may_take(head)),
+            crowded: Box::new(move |address| proxies.borrow().trusts(address)),
+        };
+        listener::serve(self.listener, router(self.shared), LIMITS, hooks, clock, stop).await;
     }
 }
 
@@ -291,6 +297,13 @@ impl Drop for AtWork<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_client_is_waited_for_as_long_as_five_seconds() {
+        let Limits { head, request, .. } = LIMITS;
+        let longest = head.max(request);
+        assert!(longest < Duration::from_secs(5), "{longest:?}");
+    }
 
     #[test]
     fn a_client_is_who_the_trusted_proxies_say_and_nobody_else() {

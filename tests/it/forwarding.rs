@@ -19,6 +19,7 @@ use crate::support::process::Process;
 on_both_databases! {
     what_is_applied_is_passed_on_also_what_waited_for_the_server,
     an_event_that_the_server_does_not_take_is_passed_on_without_its_body,
+    what_is_not_passed_on_yet_is_not_forgotten,
 }
 
 /// A server with `JetStream` in a folder, and with these settings.
@@ -152,5 +153,42 @@ async fn an_event_that_the_server_does_not_take_is_passed_on_without_its_body(da
     daemon.until_log("raise its max_payload").await;
     let kept = "SELECT body FROM webhook_events WHERE id = 'large'";
     assert_eq!(mirror.database.value(kept).await, large);
+    daemon.stop().await.0.expect(0);
+}
+
+async fn what_is_not_passed_on_yet_is_not_forgotten(database: Database) {
+    let mirror = Mirror::start(database, Options::for_tests(5, 2)).await;
+    mirror.sync().await;
+    let (long_ago, now) = ("2020-01-01T00:00:00.000000Z", "2100-01-01T00:00:00.000000Z");
+    for (id, processed_at, forwarded_at) in [
+        ("old", long_ago, Some(long_ago)),
+        ("waiting", long_ago, None),
+        ("applied late", now, Some(now)),
+    ] {
+        let forwarded_at = forwarded_at.map_or_else(|| "NULL".to_owned(), |at| format!("'{at}'"));
+        let event = format!(
+            "INSERT INTO webhook_events (account, id, event, entity, received_at, body, status, attempts, processed_at, forwarded_at) \
+             VALUES ('main', '{id}', 'ticket.opened', 'event:{id}', '{long_ago}', '{{}}', 'done', 1, '{processed_at}', {forwarded_at})"
+        );
+        mirror.database.execute(&event).await;
+    }
+    let kept = async || {
+        let rows = mirror.database.rows("SELECT id FROM webhook_events ORDER BY id").await;
+        rows.iter().map(|row| row.text("id").to_owned()).collect::<Vec<_>>()
+    };
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let nats = format!("[webhooks.nats]\nurl = \"nats://127.0.0.1:{port}\"\n");
+    configure_with(&mirror, &format!("secret = \"{SECRET}\"\n"), &nats);
+    let daemon = Daemon::start(&mirror).await;
+    until("the old one is forgotten", async || {
+        !kept().await.contains(&"old".to_owned())
+    })
+    .await;
+    assert_eq!(kept().await, ["applied late", "waiting"]);
+    daemon.stop().await.0.expect(0);
+    // Where nothing is passed on any more, nothing waits for it.
+    configure_with(&mirror, &format!("secret = \"{SECRET}\"\n"), "");
+    let daemon = Daemon::called(&mirror, "second").await;
+    until("it is forgotten, too", async || kept().await == ["applied late"]).await;
     daemon.stop().await.0.expect(0);
 }

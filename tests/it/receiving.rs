@@ -1,6 +1,6 @@
 //! The public listener, as AllAI and everybody else on the internet meets it.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use allai_sync::lifecycle::allow_many_files;
 use allai_sync::sandbox::Options;
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::daemon::{Daemon, until};
 use crate::support::database::Database;
@@ -21,6 +21,7 @@ on_both_databases! {
     what_is_signed_is_kept_once_and_what_is_not_is_refused,
     what_nothing_can_be_made_of_is_kept_as_dead,
     a_secret_is_replaced_without_losing_an_event,
+    two_events_of_one_id_are_both_kept,
 }
 
 pub(crate) const SECRET: &str = "a-secret";
@@ -192,7 +193,7 @@ async fn what_is_signed_is_kept_once_and_what_is_not_is_refused(database: Databa
         ("GET /healthz HTTP/1.1", 404),
         ("GET /webhooks/allai/main HTTP/1.1", 405),
         ("POST /webhooks/allai/main/x HTTP/1.1", 404),
-        ("POST /elsewhere HTTP/1.1\r\ncontent-length: 9999999", 413),
+        ("POST /elsewhere HTTP/1.1\r\ncontent-length: 9999999", 404),
     ] {
         let request = format!("{what}\r\nhost: test\r\nconnection: close\r\n\r\n");
         assert_eq!(ask(site.address, request.as_bytes()).await.status, status, "{what}");
@@ -303,6 +304,119 @@ async fn a_secret_is_replaced_without_losing_an_event(database: Database) {
     site.daemon.stop().await.0.expect(0);
 }
 
+async fn two_events_of_one_id_are_both_kept(database: Database) {
+    let site = Site::start(database).await;
+    let body = |members: &str| format!("{{\"id\":\"e1\",\"event\":\"ticket.opened\",{members}}}").into_bytes();
+    let one = [
+        r#""data":{"n":1,"at":"x"}"#,
+        r#""data":{"n":1,"at":"x"}"#,
+        // Delivered again.
+        r#""data":{"at":"x", "n":1},"timestamp":"2026-01-19T10:30:00Z","attempt":2"#,
+    ];
+    for members in one {
+        assert_eq!(site.signed(&body(members)).await, 200);
+    }
+    assert_eq!(site.kept().await, ["e1"]);
+    for _ in 0..2 {
+        assert_eq!(site.signed(&body(r#""data":{"n":2,"at":"x"}"#)).await, 200);
+        assert_eq!(site.signed(&body(r#""data":{"n":1,"at":"y"}"#)).await, 200);
+    }
+    let kept = site.kept().await;
+    assert_eq!(kept.len(), 3, "{kept:?}");
+    assert!(kept.iter().all(|id| id.starts_with("e1")), "{kept:?}");
+    assert_eq!(site.signed(&body(one[0])).await, 200);
+    assert_eq!(site.kept().await, kept);
+    let log = site.daemon.log();
+    assert!(log.contains("has the id of another"), "{log}");
+    until("all are applied", async || {
+        let done = "SELECT id FROM webhook_events WHERE status = 'done'";
+        site.mirror.database.rows(done).await.len() == 3
+    })
+    .await;
+    site.daemon.stop().await.0.expect(0);
+}
+
+/// A request of which only the beginning is sent; what comes back first.
+async fn begin(address: SocketAddr, head: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).await.unwrap();
+    String::from_utf8_lossy(&start[9..]).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_can_be_refused_from_its_head_is_refused_before_its_body_comes() {
+    let site = Site::start(Database::sqlite()).await;
+    let signature = format!("x-allai-signature: {}\r\n", "0".repeat(64));
+    for (line, signature, status) in [
+        ("POST /elsewhere", signature.as_str(), "404"),
+        ("POST /webhooks/allai/nobody", &signature, "404"),
+        ("PUT /webhooks/allai/main", &signature, "405"),
+        ("POST /webhooks/allai/main", "", "401"),
+        ("POST /webhooks/allai/main", "x-allai-signature: sha256=00\r\n", "401"),
+        ("POST /webhooks/allai/main", "x-allai-signature: secret\r\n", "401"),
+        // This one could be right, and is waited for.
+        ("POST /webhooks/allai/main", &signature, "408"),
+    ] {
+        let head = format!("{line} HTTP/1.1\r\nhost: test\r\n{signature}content-length: 500000\r\n\r\n");
+        assert_eq!(begin(site.address, &head).await, status, "{line} {signature}");
+    }
+    // Who sends all of it gets to see the answer as well.
+    let large = vec![b'x'; 500_000];
+    assert_eq!(site.post(&large, None).await.status, 401);
+    assert_eq!(site.post(&large, Some("secret")).await.status, 401);
+    site.daemon.stop().await.0.expect(0);
+}
+
+/// Begins bodies of this length from an address, and never ends them, until one is refused or there are this many.
+async fn fill(site: &Site, from: Ipv4Addr, length: usize, most: usize) -> Vec<TcpStream> {
+    let mut streams = Vec::new();
+    let head = format!(
+        "POST /webhooks/allai/main HTTP/1.1\r\nhost: test\r\nx-allai-signature: {}\r\ncontent-length: {length}\r\n\r\n",
+        "0".repeat(64)
+    );
+    let mut request = head.into_bytes();
+    request.resize(request.len() + length - 1, b'x');
+    for _ in 0..most {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let mut stream = socket.connect(site.address).await.unwrap();
+        if stream.write_all(&request).await.is_err() {
+            break;
+        }
+        streams.push(stream);
+    }
+    streams
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn whoever_fills_the_room_for_bodies_keeps_no_genuine_event_out() {
+    let site = Site::start(Database::sqlite()).await;
+    let attacker = |number| Ipv4Addr::new(127, 0, 0, number);
+    // One address takes no more than its share, …
+    let of_one = [
+        fill(&site, attacker(2), 1 << 20, 40).await,
+        fill(&site, attacker(2), 100_000, 40).await,
+        fill(&site, attacker(2), 10_000, 200).await,
+    ];
+    let large = format!(
+        "{{\"id\":\"large\",\"event\":\"ticket.opened\",\"data\":\"{}\"}}",
+        "x".repeat(500_000)
+    );
+    assert_eq!(site.signed(large.as_bytes()).await, 200);
+    // … and many leave what small events need.
+    let mut of_many = Vec::new();
+    for number in 3..15 {
+        of_many.push(fill(&site, attacker(number), 1 << 20, 5).await);
+    }
+    for n in 0..20 {
+        assert_eq!(site.signed(&event(&format!("e{n}"))).await, 200, "{n}");
+    }
+    drop((of_one, of_many));
+    site.daemon.stop().await.0.expect(0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn clients_that_dawdle_are_cut_off_and_keep_nobody_waiting() {
     allow_many_files();
@@ -317,8 +431,11 @@ async fn clients_that_dawdle_are_cut_off_and_keep_nobody_waiting() {
     // … one whose head comes a byte a second, and one whose body never ends.
     let mut dripping = TcpStream::connect(site.address).await.unwrap();
     let mut endless = TcpStream::connect(site.address).await.unwrap();
-    let head = b"POST /webhooks/allai/main HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n";
-    endless.write_all(head).await.unwrap();
+    let head = format!(
+        "POST /webhooks/allai/main HTTP/1.1\r\nhost: test\r\nx-allai-signature: {}\r\ntransfer-encoding: chunked\r\n\r\n",
+        "0".repeat(64)
+    );
+    endless.write_all(head.as_bytes()).await.unwrap();
     let dripped = tokio::spawn({
         let clock = SystemClock::shared();
         async move {

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::future::pending;
 use std::sync::Mutex;
 
 use futures_util::FutureExt;
@@ -18,9 +19,10 @@ enum Reply {
     RetryAfter(u16, &'static str),
     Redirect(u16, &'static str),
     Fail(TransportError),
+    Silence,
 }
 
-use Reply::{Fail, Redirect, RetryAfter, Status};
+use Reply::{Fail, Redirect, RetryAfter, Silence, Status};
 
 /// A server that plays a script and notes the requests; when the script is over it answers 500.
 #[derive(Clone, Default)]
@@ -64,6 +66,7 @@ impl Script {
                 RetryAfter(status, after) => Ok(with(response(status, "{}"), "retry-after", after)),
                 Redirect(status, location) => Ok(with(response(status, ""), "location", location)),
                 Fail(error) => Err(error),
+                Silence => return pending().boxed(),
             };
             async move { outcome }.boxed()
         })
@@ -214,6 +217,41 @@ async fn who_asks_for_more_than_two_minutes_is_not_waited_for() {
             "{waited:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn who_has_little_patience_gives_up_early() {
+    let patience = Patience {
+        answer: Duration::from_secs(10),
+        attempts: 3,
+    };
+    let asked = async |replies: &[Reply]| {
+        let (client, script, clock) = Script::client(replies);
+        let client = client.with_patience(patience);
+        let error = client.list_contacts(&ListQuery::default()).await.unwrap_err();
+        (error, script.sent().len(), clock.shared().monotonic())
+    };
+    let (error, requests, took) = asked(&[Silence]).await;
+    assert!(
+        matches!(
+            error,
+            Error::Transport {
+                source: TransportError::Timeout,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!((requests, took), (1, patience.answer));
+    let (error, requests, took) = asked(&[RetryAfter(503, "11")]).await;
+    assert!(matches!(error, Error::Postponed { .. }), "{error}");
+    assert_eq!((requests, took), (1, Duration::ZERO));
+    let (error, requests, took) = asked(&[]).await;
+    assert!(matches!(error, Error::Server { .. }), "{error}");
+    assert!(requests == 3 && took < patience.answer, "{requests}, {took:?}");
+    // What the rate limit asks for is for everybody, and waited for.
+    let (_, requests, took) = asked(&[RetryAfter(429, "20"), Silence]).await;
+    assert!(requests == 2 && took >= Duration::from_secs(30), "{requests}, {took:?}");
 }
 
 #[tokio::test]

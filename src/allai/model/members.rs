@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Json, canonical, timestamp};
+use super::{ContentHash, Json, canonical, timestamp};
 
 /// The members of one object. Of two with the same name the last counts, as in JavaScript.
 pub(crate) struct Members<'a> {
@@ -80,6 +80,24 @@ impl<'a> Members<'a> {
     pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
         let entry = self.entries.iter().find(|entry| entry.name == name)?;
         Some(entry.value)
+    }
+
+    /// The members but these, none of them taken.
+    pub(crate) fn without(&self, names: &[&str]) -> Self {
+        let others = self.entries.iter().filter(|entry| !names.contains(&&*entry.name));
+        let entry = |entry: &Entry<'a>| Entry {
+            name: entry.name.clone(),
+            value: entry.value,
+            taken: false,
+        };
+        Self {
+            entries: others.map(entry).collect(),
+        }
+    }
+
+    /// The fingerprint of all of them, in whatever order and however spaced.
+    pub(crate) fn content_hash(&self) -> ContentHash {
+        canonical::hash_of(self)
     }
 
     /// How many there are.

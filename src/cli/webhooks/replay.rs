@@ -3,19 +3,20 @@
 use allai_sync::app::App;
 use allai_sync::clock::SystemClock;
 use allai_sync::warehouse::{EventStatus, Warehouse};
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::{Context, Outcome};
 use crate::cli::{output, runtime};
 
 /// Has events applied again, by the daemon: what they are about is fetched anew
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("which").required(true).args(["all_dead", "ids"]))]
 pub(crate) struct Options {
     /// The ids of the events, as `webhooks events` shows them
-    #[arg(value_name = "ID", required_unless_present = "all_dead")]
+    #[arg(value_name = "ID")]
     ids: Vec<String>,
     /// All that are dead
-    #[arg(long, conflicts_with = "ids")]
+    #[arg(long)]
     all_dead: bool,
     /// Only the account of this name
     #[arg(long, value_name = "NAME")]

@@ -95,7 +95,7 @@ const RECOVER: Statement = Statement::shared(
 // The condition of the partial index, as it is there, and then what is wanted. Bodies are held in memory: of what there is
 // about one entity, and can be thousands, the rest is claimed the next time.
 macro_rules! claim {
-    ($which:literal) => {
+    ($which:expr) => {
         concat!(
             "UPDATE webhook_events SET status = 'processing', \
              attempts = attempts + CASE WHEN due_at <= $2 THEN 1 ELSE 0 END \
@@ -113,6 +113,18 @@ macro_rules! claim {
 const CLAIM: Statement = Statement {
     sqlite: claim!("entity NOT IN (SELECT value FROM json_each($3))"),
     postgres: claim!("entity <> ALL($3)"),
+};
+// None of its events was tried before; by the partial index, again.
+macro_rules! is_new {
+    () => {
+        " AND NOT EXISTS (SELECT 1 FROM webhook_events tried WHERE tried.account = $1 \
+         AND tried.status IN ('pending', 'processing') AND tried.status = 'pending' \
+         AND tried.entity = webhook_events.entity AND tried.attempts > 0)"
+    };
+}
+const CLAIM_NEW: Statement = Statement {
+    sqlite: claim!(concat!("entity NOT IN (SELECT value FROM json_each($3))", is_new!())),
+    postgres: claim!(concat!("entity <> ALL($3)", is_new!())),
 };
 const CLAIM_ALONE: Statement = Statement {
     sqlite: claim!("entity NOT IN (SELECT value FROM json_each($3)) AND entity LIKE 'event:%'"),
@@ -166,6 +178,7 @@ pub(super) const STATEMENTS: &[Statement] = &[
     UNLEASE,
     RECOVER,
     CLAIM,
+    CLAIM_NEW,
     CLAIM_ALONE,
     STANDING,
     END,
@@ -275,6 +288,16 @@ impl Warehouse {
     /// leaving out the entities that are `busy`.
     pub async fn claim_events(&self, account: &str, busy: &[Entity], most: u32) -> Result<Vec<ClaimedEntity>, Error> {
         self.claim_by(CLAIM, account, busy, most).await
+    }
+
+    /// The same, of entities none of whose events was tried before.
+    pub async fn claim_new_events(
+        &self,
+        account: &str,
+        busy: &[Entity],
+        most: u32,
+    ) -> Result<Vec<ClaimedEntity>, Error> {
+        self.claim_by(CLAIM_NEW, account, busy, most).await
     }
 
     /// Claims due events, up to so many, that are about nothing that can be fetched, the longest waiting first.

@@ -82,9 +82,11 @@ const LAST_RECEIVED: Statement = Statement::shared(
      UNION ALL SELECT max(received_at) FROM webhook_events WHERE account = $1 AND status = 'processing' \
      UNION ALL SELECT max(received_at) FROM webhook_events WHERE account = $1 AND status = 'dead') of_each",
 );
+// By the index, and then by when it was over; an event that was dead when it came has no other time than that.
 const FORGET: Statement = Statement::shared(
     "DELETE FROM webhook_events WHERE account = $1 AND id IN (SELECT id FROM webhook_events \
-     WHERE account = $1 AND status = $2 AND received_at < $3 ORDER BY received_at LIMIT $4)",
+     WHERE account = $1 AND status = $2 AND received_at < $3 AND COALESCE(processed_at, received_at) < $3 \
+     AND (forwarded_at IS NOT NULL OR NOT $5) ORDER BY received_at LIMIT $4)",
 );
 
 pub(super) const STATEMENTS: &[Statement] = &[LIST, STATUS_OF, DEPTHS, UNTOLD_CHANGES, LAST_RECEIVED, FORGET];
@@ -163,12 +165,14 @@ impl Warehouse {
         Ok(last)
     }
 
-    /// Forgets events in a status that arrived before a time. `false` if there are more.
+    /// Forgets events in a status that were applied, or given up, before a time; if they `are_passed_on`, those alone that were.
+    /// `false` if there are more.
     pub async fn forget_events(
         &self,
         account: &str,
         status: EventStatus,
         before: DateTime<Utc>,
+        are_passed_on: bool,
     ) -> Result<bool, Error> {
         let mut tx = self.begin(account, &[]).await?;
         let conn = &mut tx.conn();
@@ -177,6 +181,7 @@ impl Warehouse {
             .bind(status.as_str())
             .bind(Stamp(before))
             .bind(FORGOTTEN_AT_ONCE)
+            .bind(are_passed_on)
             .execute(inner)
             .await
             .map(|done| done.rows_affected()))

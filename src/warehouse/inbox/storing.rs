@@ -1,12 +1,15 @@
 //! Events as they arrive.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 
 use super::super::Warehouse;
 use super::super::error::{Doing as _, Error};
 use super::super::repeated::{MOST, Repeated, parameters};
-use super::super::statement::{Conn, Statement, in_time};
-use super::super::values::Stamp;
+use super::super::statement::{Conn, Statement, in_list, in_time, on};
+use super::super::values::{List, Stamp};
+use super::same::{Content, with_own_id};
 use super::{Entity, EventStatus};
 
 /// An event that has arrived. Its texts must be such as both databases can hold: no NUL, and keys of a few hundred bytes.
@@ -50,20 +53,71 @@ const STORE: Statement = Statement::postgres_only(
      $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[]) ON CONFLICT (account, id) DO NOTHING",
 );
 
-pub(super) const STATEMENTS: &[Statement] = &[STORE];
+const BODIES: Statement = in_list!(
+    "SELECT id, body FROM webhook_events WHERE account = $1 AND ",
+    "id",
+    "$2",
+    ""
+);
+/// So many bodies are held in memory at a time.
+const LOOKED_AT_ONCE: usize = 32;
+
+pub(super) const STATEMENTS: &[Statement] = &[STORE, BODIES];
 
 impl Warehouse {
     /// Stores events so that they outlast a power cut: when this returns, they are on the disk. Those that are there already
-    /// are left as they are. Says how many were new.
+    /// are left as they are; one that is another than what is there under its id gets an id of its own. Says how many were
+    /// new.
     pub async fn store_events(&self, events: &[NewEvent]) -> Result<u64, Error> {
         let mut tx = self.begin_durably().await?;
-        let stored = match &mut tx.conn() {
-            Conn::Sqlite(conn) => store_in_sqlite(conn, events).await?,
-            Conn::Postgres(conn) => store_in_postgres(conn, events).await?,
-        };
+        let mut stored = store_in(&mut tx.conn(), events).await?;
+        if stored < events.len() as u64 {
+            for event in others_in(&mut tx.conn(), events).await? {
+                let own = with_own_id(event);
+                if store_in(&mut tx.conn(), std::slice::from_ref(&own)).await? > 0 {
+                    stored += 1;
+                    tracing::warn!(
+                        webhook.account = event.account,
+                        webhook.event = event.id,
+                        "an event has the id of another and says something else: it is kept as {}",
+                        own.id
+                    );
+                }
+            }
+        }
         tx.commit().await?;
         Ok(stored)
     }
+}
+
+async fn store_in(conn: &mut Conn<'_>, events: &[NewEvent]) -> Result<u64, Error> {
+    match conn {
+        Conn::Sqlite(conn) => store_in_sqlite(conn, events).await,
+        Conn::Postgres(conn) => store_in_postgres(conn, events).await,
+    }
+}
+
+/// Those that are other events than what is there under their ids.
+async fn others_in<'e>(conn: &mut Conn<'_>, events: &'e [NewEvent]) -> Result<Vec<&'e NewEvent>, Error> {
+    let mut others = Vec::new();
+    for part in events.chunk_by(|one, next| one.account == next.account) {
+        for part in part.chunks(LOOKED_AT_ONCE) {
+            let ids: Vec<&str> = part.iter().map(|event| event.id.as_str()).collect();
+            let kept: Vec<(String, String)> = on!(conn, inner, dialect => sqlx::query_as(BODIES.of(dialect))
+                .bind(&part[0].account)
+                .bind(List(&ids))
+                .fetch_all(inner)
+                .await)
+            .doing("looking for events of the same id")?;
+            let kept: HashMap<String, Content> = kept.into_iter().map(|(id, body)| (id, Content::of(&body))).collect();
+            let is_other = |event: &&NewEvent| {
+                kept.get(&event.id)
+                    .is_some_and(|kept| *kept != Content::of(&event.body))
+            };
+            others.extend(part.iter().filter(is_other));
+        }
+    }
+    Ok(others)
 }
 
 /// The status and when it is due, of an event that arrives.

@@ -1,15 +1,17 @@
 //! One attempt to apply the open events of an entity: one fetch for all of them, and what becomes of each.
 
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt as _;
+use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
-use crate::allai;
+use crate::allai::{self, Patience};
 use crate::schedule::retry_wait;
 use crate::sync;
-use crate::sync::refresh::{Refreshed, Refresher};
+use crate::sync::refresh::{Pulse, Refreshed, Refresher};
 use crate::warehouse::{ClaimedEntity, ClaimedEvent, Ended, Ending, Entity, Payload};
 use crate::webhooks::{payload, read_event};
 
@@ -20,6 +22,12 @@ pub(super) const MOST_ATTEMPTS: u32 = 8;
 const MOST_CRASHES: u32 = 50;
 /// After how many seconds an event is tried again that was tried once, twice, …
 const WAITS: [i64; 7] = [1, 5, 30, 120, 600, 3_600, 4 * 3_600];
+/// So often an entity is given up soon that the API does not answer for, …
+const HASTY_ATTEMPTS: u32 = 2;
+/// … which is after this.
+const HASTY: Duration = Duration::from_secs(10);
+/// Within one attempt, a request is repeated so often at most: an attempt is repeated later.
+const REQUESTS: u32 = 3;
 /// After how many seconds a conversation is asked for again that the API does not have, or not yet: one may be told of before
 /// every server of the API has it. After that, the next sync has to find it.
 const ABSENT_WAITS: [i64; 2] = [5, 75];
@@ -27,6 +35,8 @@ const ABSENT_WAITS: [i64; 2] = [5, 75];
 const ASKS_FOR_ABSENT: u32 = 3;
 /// What the key may not read is asked for again after this: somebody may give it the permission.
 const FORBIDDEN_AGAIN: TimeDelta = TimeDelta::minutes(10);
+/// No pause that the API asks for in an answer about one thing is longer.
+const LONGEST_PAUSE: TimeDelta = TimeDelta::days(1);
 /// A contact is searched for by so many texts at most.
 const MOST_SEARCHES: usize = 6;
 
@@ -44,6 +54,8 @@ pub(super) enum Verdict {
     NeedsContacts,
     /// It failed, and that is the events' own fault, as far as can be told.
     Failed(String),
+    /// It failed, and the API wants to be left alone with it for so long.
+    Postponed(TimeDelta, String),
     /// Nothing can be made of it: it was dead when it came, and is so again.
     Unreadable(String),
     /// The key may not read this.
@@ -70,7 +82,8 @@ pub(super) async fn attempt(refresher: &Refresher, claimed: &ClaimedEntity, canc
     if let Some(problem) = unreadable(claimed) {
         return Verdict::Unreadable(problem);
     }
-    match caught(refresh(refresher, claimed, cancelled)).await {
+    let patient = refresher.with_patience(patience(claimed));
+    match caught(refresh(&patient, claimed, cancelled)).await {
         Some(Ok(Refreshed::Stored)) => Verdict::Applied,
         Some(Ok(Refreshed::NotThere)) => Verdict::Absent,
         Some(Ok(Refreshed::NotFound)) => Verdict::NeedsContacts,
@@ -80,6 +93,16 @@ pub(super) async fn attempt(refresher: &Refresher, claimed: &ClaimedEntity, canc
         Some(Err(error)) => judge(error, refresher, cancelled).await,
         // The panic's own message is in the log.
         None => Verdict::Failed("applying it broke off; please report this".to_owned()),
+    }
+}
+
+/// How long an entity is waited for: others wait for the hand that does.
+fn patience(claimed: &ClaimedEntity) -> Patience {
+    let attempts = claimed.events.iter().map(|event| event.attempts).max();
+    let is_hasty = attempts.unwrap_or_default() <= HASTY_ATTEMPTS;
+    Patience {
+        answer: if is_hasty { HASTY } else { Duration::MAX },
+        attempts: REQUESTS,
     }
 }
 
@@ -130,22 +153,57 @@ async fn judge(error: sync::Error, refresher: &Refresher, cancelled: &Cancellati
         sync::Error::Cancelled => Verdict::Stopped,
         sync::Error::Warehouse(error) if error.is_about_the_data() => Verdict::Failed(said),
         sync::Error::Warehouse(_) => Verdict::Trouble(Trouble::Warehouse, said),
-        sync::Error::Api(allai::Error::Unauthorized { .. }) => Verdict::Trouble(Trouble::Key, said),
-        sync::Error::Api(allai::Error::Forbidden { .. }) => Verdict::Forbidden(said),
-        sync::Error::Api(error) if error.is_unreachable() || matches!(error, allai::Error::RateLimited { .. }) => {
-            Verdict::Trouble(Trouble::Api, said)
-        }
-        sync::Error::Api(
-            allai::Error::Server { .. } | allai::Error::Transport { .. } | allai::Error::InvalidBody { .. },
-        ) if !refresher.api_answers(cancelled).await => {
-            if cancelled.is_cancelled() {
-                Verdict::Stopped
-            } else {
-                Verdict::Trouble(Trouble::Api, said)
-            }
-        }
-        sync::Error::Api(_) | sync::Error::Endless(_) => Verdict::Failed(said),
+        sync::Error::Api(error) => judge_answer(&error, said, refresher, cancelled).await,
+        sync::Error::Endless(_) => Verdict::Failed(said),
     }
+}
+
+/// What an answer means, or that there was none: whether it is about what was asked for, or about everything, is told by an
+/// answer to something else.
+async fn judge_answer(
+    error: &allai::Error,
+    said: String,
+    refresher: &Refresher,
+    cancelled: &CancellationToken,
+) -> Verdict {
+    match error {
+        error if is_of_the_account(error) => return Verdict::Trouble(Trouble::Api, said),
+        allai::Error::Unauthorized { .. }
+        | allai::Error::Forbidden { .. }
+        | allai::Error::Redirected { .. }
+        | allai::Error::Postponed { .. }
+        | allai::Error::Server { .. }
+        | allai::Error::Transport { .. }
+        | allai::Error::InvalidBody { .. } => {}
+        _ => return Verdict::Failed(said),
+    }
+    let is_forbidden = matches!(error, allai::Error::Forbidden { .. });
+    match refresher.pulse(cancelled).await {
+        None => Verdict::Stopped,
+        Some(Pulse::RefusesKey) => Verdict::Trouble(Trouble::Key, said),
+        Some(Pulse::Forbids | Pulse::Away) if is_forbidden => Verdict::Forbidden(said),
+        Some(Pulse::Away) => Verdict::Trouble(Trouble::Api, said),
+        Some(Pulse::Answers | Pulse::Forbids) => match error {
+            allai::Error::Forbidden { .. } => Verdict::Postponed(FORBIDDEN_AGAIN, said),
+            allai::Error::Postponed { wait, .. } => Verdict::Postponed(bounded(*wait), said),
+            _ => Verdict::Failed(said),
+        },
+    }
+}
+
+/// Whether the API's answer, or that there was none, is the same whatever is asked for: there is no connection, or the key's
+/// limit is spent.
+fn is_of_the_account(error: &allai::Error) -> bool {
+    match error {
+        allai::Error::RateLimited { .. } => true,
+        allai::Error::Postponed { status, .. } => *status == StatusCode::TOO_MANY_REQUESTS,
+        allai::Error::Transport { source, .. } => source.never_sent(),
+        _ => false,
+    }
+}
+
+fn bounded(wait: Duration) -> TimeDelta {
+    TimeDelta::from_std(wait).map_or(LONGEST_PAUSE, |wait| wait.min(LONGEST_PAUSE))
 }
 
 /// What becomes of events, and what those that are done tell.
@@ -153,9 +211,12 @@ pub(super) fn endings(claimed: &ClaimedEntity, verdict: &Verdict, now: DateTime<
     let mut endings: Vec<Ending> = Vec::new();
     let mut told = Vec::new();
     for event in &claimed.events {
-        let ended = ended(event, verdict, now);
+        let mut ended = ended(event, verdict, now);
         if matches!(ended, Ended::Done(_)) {
-            told.extend(payload::told(&claimed.entity, event));
+            match payload::told(&claimed.entity, event) {
+                Ok(payload) => told.extend(payload),
+                Err(problem) => ended = Ended::Dead(problem),
+            }
         }
         let id = event.id.clone();
         match endings.iter_mut().find(|ending| ending.ended == ended) {
@@ -178,10 +239,15 @@ fn ended(event: &ClaimedEvent, verdict: &Verdict, now: DateTime<Utc>) -> Ended {
         Verdict::NeedsContacts => Ended::Done(Some(SEARCHED.to_owned())),
         Verdict::Absent if event.attempts >= ASKS_FOR_ABSENT => Ended::Done(Some(ABSENT.to_owned())),
         Verdict::Absent => again(now + retry_wait(event.attempts, &ABSENT_WAITS), ABSENT),
-        Verdict::Failed(problem) if event.attempts >= MOST_ATTEMPTS && event.is_due => Ended::Dead(format!(
-            "given up after {MOST_ATTEMPTS} attempts: {problem}; once that is mended: allai-sync webhooks replay"
-        )),
+        Verdict::Failed(problem) | Verdict::Postponed(_, problem)
+            if event.attempts >= MOST_ATTEMPTS && event.is_due =>
+        {
+            Ended::Dead(format!(
+                "given up after {MOST_ATTEMPTS} attempts: {problem}; once that is mended: allai-sync webhooks replay"
+            ))
+        }
         Verdict::Failed(problem) => again(now + retry_wait(event.attempts, &WAITS), problem),
+        Verdict::Postponed(pause, problem) => again(now + retry_wait(event.attempts, &WAITS).max(*pause), problem),
         Verdict::Unreadable(problem) => Ended::Dead(problem.clone()),
         Verdict::Forbidden(problem) => not_counted(now + FORBIDDEN_AGAIN, problem),
         Verdict::Trouble(_, problem) => not_counted(now, problem),

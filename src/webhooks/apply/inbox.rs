@@ -15,10 +15,12 @@ use crate::metrics;
 use crate::schedule::Holder;
 use crate::sync;
 use crate::sync::refresh::Refresher;
-use crate::warehouse::{self, ClaimedEntity, Ended, Ending, Entity, Payload, Warehouse};
+use crate::warehouse::{self, ClaimedEntity, ClaimedEvent, Ended, Ending, Entity, Payload, Warehouse};
 
 /// So many entities of an account are applied at a time.
 const AT_ONCE: usize = 8;
+/// Of these, so many of which an event was tried before: those that the API is long silent about leave hands for what is new.
+const AGAIN_AT_ONCE: usize = 4;
 /// So many events about nothing that can be fetched are ended together.
 const TOGETHER: u32 = 256;
 /// How long contacts that were not found may wait for others, so that one sync is asked for.
@@ -43,6 +45,8 @@ pub(super) struct AccountInbox {
     to_recover: bool,
     /// The entities that are not to be claimed: they are being applied, or how that ended is not stored yet.
     busy: HashSet<Entity>,
+    /// Of these, those of which an event was tried before.
+    again: HashSet<Entity>,
     /// What could not be stored.
     unended: Vec<Attempted>,
     /// Contacts that were not found, and since when they wait for a sync to be asked for.
@@ -51,7 +55,7 @@ pub(super) struct AccountInbox {
     pub(super) look_at: Duration,
     paused_until: Duration,
     setbacks: u32,
-    /// What was last told of.
+    /// Why it waits, or has waited; nothing has been applied since.
     trouble: Option<Trouble>,
 }
 
@@ -75,6 +79,7 @@ impl AccountInbox {
             renew_at: Duration::MAX,
             to_recover: false,
             busy: HashSet::new(),
+            again: HashSet::new(),
             unended: Vec::new(),
             lost: Vec::new(),
             lost_since: Duration::MAX,
@@ -83,6 +88,11 @@ impl AccountInbox {
             setbacks: 0,
             trouble: None,
         }
+    }
+
+    /// How many entities may be under way: of an account that had to wait, one finds out whether it still has to.
+    const fn hands(&self) -> usize {
+        if self.trouble.is_some() { 1 } else { AT_ONCE }
     }
 
     fn name(&self) -> &str {
@@ -119,7 +129,7 @@ impl AccountInbox {
         }
         let gathered = self.lost_since.saturating_add(GATHERING);
         // With all hands full, it is the end of an attempt that matters.
-        let look_at = if self.busy.len() < AT_ONCE {
+        let look_at = if self.busy.len() < self.hands() {
             self.look_at
         } else {
             Duration::MAX
@@ -143,7 +153,7 @@ impl AccountInbox {
             self.ask_for_contacts(shared).await?;
             self.look_at = now;
         }
-        if now < self.look_at || self.busy.len() >= AT_ONCE {
+        if now < self.look_at || self.busy.len() >= self.hands() {
             return Ok(());
         }
         self.look_at = now + watched.look_every;
@@ -179,10 +189,17 @@ impl AccountInbox {
 
     /// Claims and begins what is due, until all hands are full.
     async fn claim(&mut self, shared: &Shared, tasks: &mut JoinSet<Attempted>) -> Result<(), warehouse::Error> {
-        while self.busy.len() < AT_ONCE {
+        while self.busy.len() < self.hands() {
             let busy: Vec<Entity> = self.busy.iter().cloned().collect();
-            let most = u32::try_from(AT_ONCE - self.busy.len()).unwrap_or(1);
-            let claimed = shared.warehouse.claim_events(self.name(), &busy, most).await?;
+            let free = self.hands() - self.busy.len();
+            let again = AGAIN_AT_ONCE.saturating_sub(self.again.len());
+            let claimed = if again > 0 {
+                let most = u32::try_from(free.min(again)).unwrap_or(1);
+                shared.warehouse.claim_events(self.name(), &busy, most).await?
+            } else {
+                let most = u32::try_from(free).unwrap_or(1);
+                shared.warehouse.claim_new_events(self.name(), &busy, most).await?
+            };
             if claimed.is_empty() {
                 break;
             }
@@ -197,6 +214,10 @@ impl AccountInbox {
 
     fn begin(&mut self, claimed: ClaimedEntity, shared: &Shared, tasks: &mut JoinSet<Attempted>) {
         self.busy.insert(claimed.entity.clone());
+        let was_tried = |event: &ClaimedEvent| event.attempts > u32::from(event.is_due);
+        if claimed.events.iter().any(was_tried) {
+            self.again.insert(claimed.entity.clone());
+        }
         let (refresher, shared, cancelled) = (self.refresher.clone(), shared.clone(), self.cancelled.clone());
         tasks.spawn(async move { apply(&refresher, claimed, &shared, &cancelled).await });
     }
@@ -294,11 +315,11 @@ impl AccountInbox {
     /// Stores how attempts ended of which that is not stored yet. Events that tell what the warehouse refuses are dead, and in
     /// nobody's way.
     async fn store_endings(&mut self, shared: &Shared) -> Result<(), warehouse::Error> {
-        while let Some(attempted) = self.unended.last() {
+        while let Some(attempted) = self.unended.last_mut() {
             let Attempted {
                 account, endings, told, ..
             } = attempted;
-            match shared.warehouse.end_events(account, endings, told).await {
+            match end(shared, account, endings, told).await {
                 Err(error) if error.is_about_the_data() && !told.is_empty() => {
                     let ids = endings.iter().flat_map(|ending| ending.ids.iter().cloned());
                     let refused = Ending {
@@ -311,6 +332,7 @@ impl AccountInbox {
                 stored => stored?,
             }
             self.busy.remove(&attempted.entity);
+            self.again.remove(&attempted.entity);
             self.unended.pop();
         }
         Ok(())
@@ -324,6 +346,8 @@ impl AccountInbox {
             _ if !attempted.is_ended && attempted.verdict != Verdict::NeedsContacts => {
                 self.pause(Trouble::Warehouse, "how events were applied could not be stored", now);
             }
+            // Of the API, what is about nothing that can be fetched has found out nothing.
+            _ if matches!(attempted.entity, Entity::Event(_)) && self.trouble != Some(Trouble::Warehouse) => {}
             _ => {
                 if self.trouble.take().is_some() {
                     tracing::info!(webhook.account = self.name(), "events are applied again");
@@ -334,6 +358,7 @@ impl AccountInbox {
         self.look_at = now;
         if attempted.is_ended {
             self.busy.remove(&attempted.entity);
+            self.again.remove(&attempted.entity);
         } else if attempted.verdict == Verdict::NeedsContacts {
             self.lost_since = self.lost_since.min(now);
             self.lost.push(attempted);
@@ -344,7 +369,7 @@ impl AccountInbox {
 
     /// Whether there is something to do now.
     pub(super) fn is_to_look(&self, now: Duration) -> bool {
-        let is_waiting = now >= self.look_at && self.busy.len() < AT_ONCE;
+        let is_waiting = now >= self.look_at && self.busy.len() < self.hands();
         now >= self.paused_until && (is_waiting || !self.unended.is_empty() || !self.lost.is_empty())
     }
 
@@ -407,7 +432,7 @@ async fn apply(
     let mut verdict = verdict;
     let mut is_ended = false;
     if verdict != Verdict::NeedsContacts {
-        let ending = shared.warehouse.end_events(&account, &endings, &told).await;
+        let ending = end(shared, &account, &mut endings, &mut told).await;
         is_ended = ending.is_ok();
         if let Err(error) = ending
             && error.is_about_the_data()
@@ -432,6 +457,54 @@ async fn apply(
         endings,
         told,
         is_ended,
+    }
+}
+
+/// Stores how an attempt ended. What the events tell that has no column, and that the database refuses, is left out.
+async fn end(
+    shared: &Shared,
+    account: &str,
+    endings: &mut Vec<Ending>,
+    told: &mut [Payload],
+) -> Result<(), warehouse::Error> {
+    let refused = match shared.warehouse.end_events(account, endings, told).await {
+        Err(error) if error.is_about_the_data() => error,
+        ended => return ended,
+    };
+    let mut is_less = false;
+    for told in told.iter_mut() {
+        if let Some(error) = shared.warehouse.refused_extra(told).await? {
+            tracing::warn!(
+                webhook.account = account,
+                webhook.event = told.event_id,
+                "of what an event tells, the database refuses what has no column, which is left out: {error}"
+            );
+            told.extra = None;
+            say_of(endings, &told.event_id, &format!("its extra is left out: {error}"));
+            is_less = true;
+        }
+    }
+    if !is_less {
+        return Err(refused);
+    }
+    shared.warehouse.end_events(account, endings, told).await
+}
+
+/// Says something of an event that is done.
+fn say_of(endings: &mut Vec<Ending>, id: &str, note: &str) {
+    for at in 0..endings.len() {
+        let Ending { ids, ended } = &mut endings[at];
+        if let (Ended::Done(said), Some(place)) = (ended, ids.iter().position(|other| other == id)) {
+            let note = said
+                .as_ref()
+                .map_or_else(|| note.to_owned(), |said| format!("{said}; {note}"));
+            let ids = vec![ids.swap_remove(place)];
+            endings.push(Ending {
+                ids,
+                ended: Ended::Done(Some(note)),
+            });
+            return;
+        }
     }
 }
 

@@ -116,7 +116,8 @@ async fn what_is_dead_is_applied_again_when_somebody_says_so(database: Database)
     assert_eq!(said.stdout, "There are no dead events.\n");
     let said = mirror.say(&["webhooks", "replay", "--all-dead"]).expect(0);
     assert_eq!(said.stdout, "No event is applied again.\n");
-    mirror.say(&["webhooks", "replay"]).expect(2);
+    let said = mirror.say(&["webhooks", "replay"]).expect(2);
+    assert!(said.stderr.contains("--all-dead"), "{}", said.stderr);
     mirror.say(&["webhooks", "replay", "first", "--all-dead"]).expect(2);
 
     mirror

@@ -1,6 +1,6 @@
 //! The real client, budget, sweep and warehouse against the sandbox in process, on a virtual clock.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use allai_sync::allai::{Budget, Client, Limits, Resource, Transport, TransportError};
@@ -8,7 +8,9 @@ use allai_sync::clock::{Clock as _, SharedClock, VirtualClock};
 use allai_sync::sandbox::{AccountHandle, Broken, Options, Sandbox};
 use allai_sync::sync::{self, Job, Progress};
 use allai_sync::warehouse::{Location, RunStatus, Warehouse};
-use http::Uri;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{Response, Uri};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +23,66 @@ pub(crate) struct Simulation {
     pub(crate) account: sync::Account,
     pub(crate) database: Database,
     pub(crate) warehouse: Warehouse,
+    pub(crate) odd: Odd,
 }
+
+/// What is answered in the sandbox's place, by the beginning of the path.
+#[derive(Clone, Default)]
+pub(crate) struct Odd(Arc<Mutex<OddState>>);
+
+#[derive(Default)]
+struct OddState {
+    paths: Vec<(String, OddAnswer)>,
+    asked: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum OddAnswer {
+    /// A status, with a header.
+    Status(u16, (&'static str, &'static str)),
+    /// None, for as long as a client waits.
+    Silence,
+}
+
+impl Odd {
+    pub(crate) fn at(&self, path: &str, answer: OddAnswer) {
+        self.0.lock().unwrap().paths.push((path.to_owned(), answer));
+    }
+
+    pub(crate) fn nowhere(&self) {
+        self.0.lock().unwrap().paths.clear();
+    }
+
+    /// The paths that were asked for since this was asked last, in order, odd or not.
+    pub(crate) fn take_asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap().asked)
+    }
+
+    fn answer(&self, uri: &Uri) -> Option<OddAnswer> {
+        let mut state = self.0.lock().unwrap();
+        state.asked.push(uri.path().to_owned());
+        let odd = state.paths.iter().find(|(path, _)| uri.path().starts_with(path));
+        odd.map(|(_, answer)| *answer)
+    }
+}
+
+impl OddAnswer {
+    async fn give(self, clock: SharedClock) -> Result<Response<Bytes>, TransportError> {
+        match self {
+            Self::Status(status, (name, value)) => {
+                let answer = Response::builder().status(status).header(name, value);
+                Ok(answer.body(Bytes::from_static(b"{}")).unwrap())
+            }
+            Self::Silence => {
+                clock.sleep(ANSWER_WITHIN).await;
+                Err(TransportError::Timeout)
+            }
+        }
+    }
+}
+
+/// How long an answer is waited for.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 impl Simulation {
     pub(crate) async fn new(database: Database, options: Options) -> Self {
@@ -34,12 +95,25 @@ impl Simulation {
         options: Options,
         before: impl Fn(&AccountHandle, &Uri) + Send + Sync + 'static,
     ) -> Self {
+        Self::with_hands(database, options, 1, before).await
+    }
+
+    /// So many requests may be under way.
+    pub(crate) async fn with_hands(
+        database: Database,
+        options: Options,
+        max_in_flight: usize,
+        before: impl Fn(&AccountHandle, &Uri) + Send + Sync + 'static,
+    ) -> Self {
         let clock = VirtualClock::new("2026-01-19T10:00:17Z".parse().unwrap());
         let sandbox = Sandbox::in_process(options, clock.shared());
-        let timeout = Duration::from_secs(30);
-        let answer = sandbox.in_process_transport(timeout);
-        let account = sandbox.account();
+        let answer = sandbox.in_process_transport(ANSWER_WITHIN);
+        let (account, odd) = (sandbox.account(), Odd::default());
+        let (odd_answers, odd_clock) = (odd.clone(), clock.shared());
         let transport = Transport::InProcess(Arc::new(move |request| {
+            if let Some(odd) = odd_answers.answer(request.uri()) {
+                return Box::pin(odd.give(Arc::clone(&odd_clock))) as BoxFuture<'static, _>;
+            }
             before(&account, request.uri());
             let answered = answer(request);
             Box::pin(async move {
@@ -50,14 +124,14 @@ impl Simulation {
             })
         }));
         let limits = Limits {
-            max_in_flight: 1,
+            max_in_flight,
             ..Limits::default()
         };
         let key = SecretString::from(sandbox.keys().read.clone());
         let client = Client::builder(sandbox.base_url().clone(), key)
             .budget(Arc::new(Budget::new(limits, clock.shared())))
             .clock(clock.shared())
-            .timeout(timeout)
+            .timeout(ANSWER_WITHIN)
             .transport(transport)
             .build()
             .unwrap();
@@ -73,6 +147,7 @@ impl Simulation {
             account,
             database,
             warehouse,
+            odd,
         }
     }
 

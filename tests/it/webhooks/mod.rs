@@ -3,6 +3,8 @@
 mod applied;
 mod delivered;
 mod killed;
+mod told;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
