@@ -300,7 +300,7 @@ impl Scenario {
                 Stamp::UnixMilliseconds,
             ]),
             gone: random.chance(30),
-            churn: Churn::draw(random, effective),
+            churn: Churn::draw(random, oddities.least_page(effective)),
             oddities,
             faults: Faults::draw(random),
             faults_at_rest: random.chance(50),
@@ -321,6 +321,11 @@ impl Scenario {
     /// new may have turned up elsewhere.
     pub(crate) const fn promise_of_the_growing_end(&self) -> Option<Promise> {
         if self.churn.backdated > 0 || self.churn.returns > 0 {
+            return None;
+        }
+        // A page that is cut to a few rows says little of those behind.
+        let Oddities { wavers, falls_at, .. } = self.oddities;
+        if wavers > 0 || falls_at > 0 {
             return None;
         }
         match self.order {
@@ -369,6 +374,12 @@ impl Oddities {
         purge_at: 0,
         purged: 0,
     };
+
+    /// The rows that a page has at least where there are more, of `effective` that others have.
+    fn least_page(&self, effective: u32) -> u32 {
+        let fallen = if self.falls_at > 0 { self.falls_to } else { effective };
+        fallen.min(effective) - self.wavers
+    }
 
     fn draw(random: &mut Random, effective: u32) -> Self {
         let mut oddities = Self::NONE;

@@ -157,7 +157,11 @@ impl Sweep {
             Some(total) if total > reach => is_young,
             _ => is_young || size < self.largest_page.div_ceil(2) || (short && !found.further),
         };
-        self.short_pages = if at_a_growing_tail { self.short_pages + 1 } else { 0 };
+        if at_a_growing_tail {
+            self.short_pages += 1;
+        } else if found.new > 0 {
+            self.short_pages = 0;
+        }
         let may_grow = self.short_pages >= SHORT_PAGES_TO_END && self.pages >= self.look_again_at;
         if may_grow && self.unread.is_none() {
             End::Growing
@@ -175,7 +179,7 @@ impl Sweep {
         }
         let keys = || page.items.iter().map(|item| item.key);
         let previous = self.previous.as_ref().filter(|previous| previous.offset < self.offset);
-        let ends_alike = previous.is_some_and(|previous| previous.keys.last().copied() == keys().last());
+        let ends_alike = previous.is_some_and(|previous| previous.keys.last().copied() == keys().next_back());
         // Unmoved: it is what the one before has behind its offset. A page that was cut there would be no longer than the overlap.
         let is_rest = previous.is_some_and(|previous| {
             let skipped = usize::try_from(self.offset - previous.offset).unwrap_or(usize::MAX);
@@ -362,6 +366,7 @@ impl Sweep {
 
     pub(super) fn settle(&mut self, page: &PageView<'_>, found: &Found, pass: u32, quiet: u32, added: u64) {
         let size = page.items.len() as u64;
+        let is_full = size >= self.smallest_cut.min(self.largest_page);
         let reaches_further = self.reaches_further(page);
         // What jumped over an incremental run's pages stands above all that it has read: a page without any is the end.
         let enough = if self.mode == Mode::Full { 2 } else { 1 };
@@ -372,7 +377,7 @@ impl Sweep {
         if self.fruitless_pages > FRUITLESS_PAGES_TO_SETTLE {
             self.unproven.get_or_insert(Doubt::NeverSettled);
             self.phase = Phase::Done;
-        } else if quiet < enough && size > 0 && (size == self.largest_page || (reaches_further && found.further)) {
+        } else if quiet < enough && size > 0 && (is_full || (reaches_further && found.further)) {
             self.phase = Phase::Settle { pass, quiet, added };
             self.advance(page);
         } else if added == 0 {
