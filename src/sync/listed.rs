@@ -161,6 +161,14 @@ impl<'a> ListRun<'a> {
         Ok(found)
     }
 
+    /// Rows without an id and a date that are none of the mirror's. What comes to be without an id later may be one, unless a person
+    /// says that none is.
+    fn undated(&self, sweep: &Sweep) -> u64 {
+        let now = sweep.nameless().undated;
+        let is_sure = self.state.last_verified_at.is_none() || self.run.job.options.allow_mass_delete;
+        if is_sure { now } else { now.min(self.state.undated) }
+    }
+
     /// What the run amounts to: `held_back` says why deletions were not applied.
     pub(super) async fn conclude(self, reading: &Reading, held_back: Option<String>) -> Result<Finding, Error> {
         let sweep = &reading.sweep;
@@ -181,7 +189,7 @@ impl<'a> ListRun<'a> {
             settled_at: Some(reading.settled_at),
             complete_at: held_back.is_none().then_some(now),
             verified_at: verified.then_some(now),
-            undated: verified.then_some(sweep.nameless().undated),
+            undated: verified.then(|| self.undated(sweep)),
             rows: self
                 .run
                 .job

@@ -22,6 +22,7 @@ mod passes;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
@@ -171,6 +172,8 @@ pub struct Sweep {
     furthest_ever: u64,
     /// The largest page met: what the server really returns.
     largest_page: u64,
+    /// How many pages were as large.
+    largest_pages: u32,
     /// The lowest offset at which nothing was found since the last anchored page with something new.
     empty_at: Option<u64>,
     short_pages: u32,
@@ -244,11 +247,13 @@ enum Doubt {
 }
 
 /// A look behind the apparent end of a pass, which goes on meanwhile as if it were none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Look {
     at: u64,
-    /// How often it was looked already, nearer, because the server says that there is more.
-    further: u32,
+    /// Where is looked next, if that is behind `at` and nothing stands here.
+    then: Option<u64>,
+    /// Where the server says that there is more, and where it does not, with nothing in either place.
+    between: Option<(u64, u64)>,
     /// If the list seems to grow: if nothing stands here, at most so many of its rows are not read yet.
     unread: Option<u64>,
 }
@@ -302,6 +307,7 @@ impl Sweep {
             furthest: 0,
             furthest_ever: 0,
             largest_page: 0,
+            largest_pages: 0,
             empty_at: None,
             short_pages: 0,
             smallest_cut: u64::MAX,
@@ -476,7 +482,11 @@ impl Sweep {
             });
         }
         // Rows that were deleted meanwhile may have been seen on top of the total.
-        let agrees = self.total_met && self.last_total.is_none_or(|total| self.rows_seen() >= total);
+        let agrees = self.last_total.is_none_or(|total| match self.rows_seen().cmp(&total) {
+            Ordering::Less => false,
+            Ordering::Equal => true,
+            Ordering::Greater => self.total_met,
+        });
         if agrees {
             Proof::Verified
         } else {
@@ -539,7 +549,10 @@ impl Sweep {
                         && previous.keys.len() == 1
                         && self.offset == previous.reach();
                 }
-                // Rows without an id may be the very same and stand anywhere.
+                // Rows without an id may be the very same and stand anywhere; as the rest of the page before they tell enough.
+                if items.iter().all(|item| !item.named) && self.is_rest(page) {
+                    return true;
+                }
                 let mut named = items.iter().enumerate().filter(|(_, item)| item.named);
                 if !self.evidence.order().rows_may_move() {
                     return named.any(|(_, item)| previous.keys.contains(&item.key));
@@ -603,7 +616,15 @@ impl Sweep {
         }
         self.furthest = self.furthest.max(reach);
         self.furthest_ever = self.furthest_ever.max(reach);
-        self.largest_page = self.largest_page.max(page.items.len() as u64);
+        let size = page.items.len() as u64;
+        if size >= self.largest_page {
+            self.largest_pages = if size == self.largest_page {
+                self.largest_pages + 1
+            } else {
+                1
+            };
+            self.largest_page = size;
+        }
         match self.phase {
             Phase::Forward { pass, added } => self.forward(page, marks, &found, pass, added + found.old),
             Phase::Head => self.head(page, &found),

@@ -5,9 +5,8 @@ use crate::sync::order::Order;
 
 /// Requests spent on looking behind an apparent end for the rows the server's total promises.
 const MOST_GAPS: u32 = 20;
-/// How often is looked behind an apparent end where nothing stands and the server says that there is more, twice as far each
-/// time, before that is taken for a manner of speaking.
-const LOOKS_FURTHER: u32 = 6;
+/// So many pages behind an apparent end nobody's list goes on: a server that says even there that there is more always does.
+const FAR: u64 = 1 << 20;
 /// Short pages in a row, each with something that was not on the one before, after which a list is taken to grow as fast as it is
 /// read; and pages without anything new, after which it is given up to read what there was.
 const SHORT_PAGES_TO_END: u32 = 8;
@@ -118,7 +117,8 @@ impl Sweep {
         let size = page.items.len() as u64;
         let reach = self.offset + size;
         if size == 0 {
-            return End::Certain;
+            let may_go_on = page.has_more == Some(true) && !self.bridging;
+            return if may_go_on { End::Apparent } else { End::Certain };
         }
         let previous = self.previous.as_ref().filter(|previous| previous.offset < self.offset);
         if let Some(previous) = previous
@@ -180,14 +180,19 @@ impl Sweep {
         let keys = || page.items.iter().map(|item| item.key);
         let previous = self.previous.as_ref().filter(|previous| previous.offset < self.offset);
         let ends_alike = previous.is_some_and(|previous| previous.keys.last().copied() == keys().next_back());
-        // Unmoved: it is what the one before has behind its offset. A page that was cut there would be no longer than the overlap.
-        let is_rest = previous.is_some_and(|previous| {
-            let skipped = usize::try_from(self.offset - previous.offset).unwrap_or(usize::MAX);
-            let rest = previous.keys.get(skipped..);
-            rest.is_some_and(|rest| rest.iter().copied().eq(keys()))
-        });
         let may_be_cut = size >= self.smallest_cut || self.same_pages == 1;
-        size < self.largest_page && (is_rest || (!may_be_cut && (ends_alike || known_empty_behind)))
+        size < self.largest_page && (self.is_rest(page) || (!may_be_cut && (ends_alike || known_empty_behind)))
+    }
+
+    /// Whether a page is, unmoved, what the one before has behind its offset. One that was cut there would be as short as the
+    /// overlap.
+    pub(super) fn is_rest(&self, page: &PageView<'_>) -> bool {
+        let previous = self.previous.as_ref().filter(|previous| previous.offset < self.offset);
+        previous.is_some_and(|previous| {
+            let skipped = usize::try_from(self.offset - previous.offset).unwrap_or(usize::MAX);
+            let rest = previous.keys.get(skipped..).filter(|rest| !rest.is_empty());
+            rest.is_some_and(|rest| rest.iter().copied().eq(page.items.iter().map(|item| item.key)))
+        })
     }
 
     /// Where the server states more rows than were found, looks for them behind the apparent end: a server that filters
@@ -220,23 +225,30 @@ impl Sweep {
         let size = page.items.len() as u64;
         let reach = self.offset + size;
         let is_said = page.total == Some(reach) || (self.claims_to_end(page) && (found.new == 0 || self.offset == 0));
-        let is_whole = found.new == 0 && self.pages_of_this_pass_fit_one(page);
+        let is_whole = found.new == 0 && page.has_more != Some(true) && self.pages_of_this_pass_fit_one(page);
         if self.mode != Mode::Full || end == End::Certain || is_said || is_whole {
             return false;
         }
         let behind = (2 * size.max(OVERLAP)) << self.looks_in_vain.min(16);
+        // Rows may have been left out of each page there was.
+        let is_full_page_known = self.largest_pages > 1 || self.largest_page == self.known_page;
+        let a_limit_further = self.offset + u64::from(self.limit);
         self.look = Some(if end == End::Growing {
             Look {
                 at: reach + behind,
-                further: 0,
                 // And as many as may have moved up from behind meanwhile.
                 unread: Some(behind + size),
+                ..Look::default()
             }
         } else {
             Look {
-                at: self.offset + self.largest_page,
-                further: 0,
-                unread: None,
+                at: if size == 0 {
+                    a_limit_further
+                } else {
+                    self.offset + self.largest_page
+                },
+                then: (!is_full_page_known).then_some(a_limit_further),
+                ..Look::default()
             }
         });
         self.note_total(page);
@@ -249,17 +261,13 @@ impl Sweep {
 
     /// Takes in what is behind the apparent end. A server may bring the list's last rows wherever it is over.
     pub(super) fn looked(&mut self, page: &PageView<'_>, look: Look) {
-        if page.items.is_empty() && page.has_more == Some(true) && look.further < LOOKS_FURTHER {
-            self.look = Some(Look {
-                at: look.at + (u64::from(self.limit) << look.further),
-                further: look.further + 1,
-                ..look
-            });
-            return;
-        }
         let known = self.previous.as_ref().map_or(&[][..], |previous| &previous.keys);
         if page.items.iter().all(|item| known.contains(&item.key)) {
-            return self.nothing_stands_at(look);
+            match self.look_elsewhere(page.has_more == Some(true), look) {
+                Some(next) => self.look = Some(next),
+                None => self.nothing_stands_at(look),
+            }
+            return;
         }
         self.looks_in_vain += 1;
         self.look_again_at = self.pages + (u64::from(SHORT_PAGES_TO_END) << self.looks_in_vain.min(6));
@@ -271,6 +279,37 @@ impl Sweep {
             self.bridging = true;
             self.offset = look.at;
         }
+    }
+
+    /// Where to look next, where nothing was found at one place. If the server says that there is more behind that, and does not
+    /// say so of every place, it is in between.
+    fn look_elsewhere(&mut self, says_more: bool, look: Look) -> Option<Look> {
+        let limit = u64::from(self.limit);
+        if let Some(then) = look.then.filter(|then| *then > look.at) {
+            return Some(Look { at: then, ..look });
+        }
+        let (from, to) = match look.between {
+            None if says_more => {
+                let far = look.at + FAR * limit;
+                let between = Some((look.at, far));
+                return Some(Look {
+                    at: far,
+                    between,
+                    ..look
+                });
+            }
+            None => return None,
+            Some((_, far)) if says_more && look.at == far => return None,
+            Some((_, to)) if says_more => (look.at, to),
+            Some((from, _)) => (from, look.at),
+        };
+        if to - from <= 1 {
+            self.unproven.get_or_insert(Doubt::Holes);
+            return None;
+        }
+        let at = from + (to - from) / 2;
+        let between = Some((from, to));
+        Some(Look { at, between, ..look })
     }
 
     /// Nothing was found where it was looked. Of a list that grows, no more rows than up to that place are not read.

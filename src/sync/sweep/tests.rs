@@ -443,6 +443,106 @@ fn the_last_rows_behind_a_page_that_is_not_shown_are_found_or_the_run_is_no_proo
     }
 }
 
+/// How a list is made: so many rows that are shown (`r`), take a place and are not shown (`h`), or have no id (`n`; the very same:
+/// `t`), as in `10r,3h,1n`. At rest, and the server says rightly whether there are more, if it says so.
+fn read_of(made: &str, limit: u32, has_more: bool, total: bool) -> (Sweep, u64) {
+    let mut kinds = Vec::new();
+    for part in made.split(',') {
+        let (count, kind) = part.split_at(part.len() - 1);
+        kinds.extend(std::iter::repeat_n(kind.as_bytes()[0], count.parse().unwrap()));
+    }
+    let mut model = Model::new(7, ListOrder::CreatedAsc, kinds.len() as u64, Churn::default());
+    let mut sweep = Sweep::new(Mode::Full, limit, time(model.now), 0);
+    while let Some(request) = sweep.next() {
+        model.requests += 1;
+        assert!(model.requests < 500, "{made}: does not end");
+        let skip = usize::try_from(request.offset).unwrap();
+        let slice = model.rows.iter().zip(&kinds).skip(skip).take(limit as usize);
+        let items: Vec<Item> = slice
+            .filter(|(_, kind)| **kind != b'h')
+            .map(|(row, kind)| match kind {
+                b'r' => item(row),
+                kind => Item {
+                    key: if *kind == b't' { u64::MAX } else { row.id },
+                    named: false,
+                    created_at: None,
+                    updated_at: None,
+                },
+            })
+            .collect();
+        let page = PageView {
+            items: &items,
+            version: &|at| version(&items[at]),
+            total: total.then(|| kinds.iter().filter(|kind| **kind != b'h').count() as u64),
+            has_more: has_more.then_some(skip + limit as usize <= kinds.len().saturating_sub(1)),
+        };
+        if sweep.offer(&page) == Verdict::Anchored {
+            let marks: Vec<Mark> = items
+                .iter()
+                .map(|item| Mark {
+                    num: item.named.then(|| item.key + 1),
+                    changed: false,
+                    recent: false,
+                })
+                .collect();
+            sweep.absorb(&page, &marks);
+        }
+    }
+    let named = kinds.iter().filter(|kind| **kind == b'r').count() as u64;
+    let lost = named - sweep.seen().len();
+    (sweep, lost)
+}
+
+#[test]
+fn what_is_not_shown_hides_nothing_of_what_is() {
+    for (made, limit) in [
+        ("2r,7h,1r,7h,30r", 10),
+        ("3r,80h,1r,80h,300r", 100),
+        ("2r,4h,1r,2h,1r,1h,1r,7h,30r", 10),
+        ("200r,1h,10r", 1_000),
+        ("50r,9h,30r", 10),
+    ] {
+        for (has_more, total) in [(false, false), (true, false), (false, true), (true, true)] {
+            let (sweep, lost) = read_of(made, limit, has_more, total);
+            assert!(
+                lost == 0 || sweep.proof() != Proof::Verified,
+                "{made}: {lost} lost, has_more {has_more}, total {total}"
+            );
+        }
+    }
+    // The server's word alone tells of these.
+    for (made, limit) in [
+        ("10h,50r", 10),
+        ("100h,500r", 100),
+        ("50r,28h,3r", 10),
+        ("500r,310h,3r", 100),
+        ("50r,2000h,3r", 10),
+        ("50r,2000h,30r,500h,7r", 10),
+    ] {
+        let (sweep, lost) = read_of(made, limit, true, false);
+        assert!(lost == 0 || sweep.proof() != Proof::Verified, "{made}: {lost} lost");
+    }
+    let (sweep, lost) = read_of("200r,1h,10r", 1_000, true, true);
+    assert_eq!((sweep.proof(), lost), (Proof::Verified, 0));
+}
+
+#[test]
+fn rows_without_an_id_at_its_end_keep_no_list_from_being_read() {
+    for (made, limit) in [
+        ("100r,1n", 100),
+        ("29r,1n", 10),
+        ("87r,3n", 45),
+        ("100r,2t", 100),
+        ("199r,1n", 100),
+        ("3n", 10),
+    ] {
+        for total in [false, made.contains('n')] {
+            let (sweep, lost) = read_of(made, limit, false, total);
+            assert_eq!((sweep.proof(), lost), (Proof::Verified, 0), "{made}, total {total}");
+        }
+    }
+}
+
 #[test]
 fn rows_without_an_id_that_are_the_very_same_are_counted_each() {
     for order in ORDERS {
