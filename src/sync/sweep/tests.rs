@@ -446,10 +446,11 @@ fn the_last_rows_behind_a_page_that_is_not_shown_are_found_or_the_run_is_no_proo
 /// How a list is made: so many rows that are shown (`r`), take a place and are not shown (`h`), or have no id (`n`; the very same:
 /// `t`), as in `10r,3h,1n`. At rest, and the server says rightly whether there are more, if it says so.
 fn read_of(made: &str, limit: u32, has_more: bool, total: bool) -> (Sweep, u64) {
-    let mut kinds = Vec::new();
+    let mut kinds: Vec<char> = Vec::new();
     for part in made.split(',') {
         let (count, kind) = part.split_at(part.len() - 1);
-        kinds.extend(std::iter::repeat_n(kind.as_bytes()[0], count.parse().unwrap()));
+        let (count, kind) = (count.parse().unwrap(), kind.parse().unwrap());
+        kinds.extend(std::iter::repeat_n::<char>(kind, count));
     }
     let mut model = Model::new(7, ListOrder::CreatedAsc, kinds.len() as u64, Churn::default());
     let mut sweep = Sweep::new(Mode::Full, limit, time(model.now), 0);
@@ -459,11 +460,11 @@ fn read_of(made: &str, limit: u32, has_more: bool, total: bool) -> (Sweep, u64) 
         let skip = usize::try_from(request.offset).unwrap();
         let slice = model.rows.iter().zip(&kinds).skip(skip).take(limit as usize);
         let items: Vec<Item> = slice
-            .filter(|(_, kind)| **kind != b'h')
+            .filter(|(_, kind)| **kind != 'h')
             .map(|(row, kind)| match kind {
-                b'r' => item(row),
+                'r' => item(row),
                 kind => Item {
-                    key: if *kind == b't' { u64::MAX } else { row.id },
+                    key: if *kind == 't' { u64::MAX } else { row.id },
                     named: false,
                     created_at: None,
                     updated_at: None,
@@ -473,7 +474,7 @@ fn read_of(made: &str, limit: u32, has_more: bool, total: bool) -> (Sweep, u64) 
         let page = PageView {
             items: &items,
             version: &|at| version(&items[at]),
-            total: total.then(|| kinds.iter().filter(|kind| **kind != b'h').count() as u64),
+            total: total.then(|| kinds.iter().filter(|kind| **kind != 'h').count() as u64),
             has_more: has_more.then_some(skip + limit as usize <= kinds.len().saturating_sub(1)),
         };
         if sweep.offer(&page) == Verdict::Anchored {
@@ -488,7 +489,7 @@ fn read_of(made: &str, limit: u32, has_more: bool, total: bool) -> (Sweep, u64) 
             sweep.absorb(&page, &marks);
         }
     }
-    let named = kinds.iter().filter(|kind| **kind == b'r').count() as u64;
+    let named = kinds.iter().filter(|kind| **kind == 'r').count() as u64;
     let lost = named - sweep.seen().len();
     (sweep, lost)
 }
