@@ -177,6 +177,8 @@ pub struct Sweep {
     /// The lowest offset at which nothing was found since the last anchored page with something new.
     empty_at: Option<u64>,
     short_pages: u32,
+    /// How many pages in a row brought nothing new but what is younger than the sweep.
+    young_pages: u32,
     /// The size of the smallest page behind which rows from before the sweep turned up: pages of that size may be cut.
     smallest_cut: u64,
     /// How often in a row a later offset brought the very page of an earlier one.
@@ -310,6 +312,7 @@ impl Sweep {
             largest_pages: 0,
             empty_at: None,
             short_pages: 0,
+            young_pages: 0,
             smallest_cut: u64::MAX,
             same_pages: 0,
             fruitless_pages: 0,

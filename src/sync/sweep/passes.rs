@@ -10,6 +10,8 @@ const FAR: u64 = 1 << 20;
 /// Short pages in a row, each with something that was not on the one before, after which a list is taken to grow as fast as it is
 /// read; and pages without anything new, after which it is given up to read what there was.
 const SHORT_PAGES_TO_END: u32 = 8;
+/// Likewise, short or not, if all that is new is younger than the sweep.
+const YOUNG_PAGES_TO_END: u32 = 40;
 /// The first page that is asked for again if it is not full, to see whether it has grown; the others are twice as far each.
 const FIRST_DOUBTFUL_PAGE: u64 = 16;
 /// Pages behind everything seen, all without anything new, after which a server is taken to make up its pages.
@@ -61,6 +63,9 @@ impl Sweep {
         let end = self.end_of_list(page, found);
         if end != End::No {
             if end == End::Read {
+                // The total counts what came later, too.
+                let seen = self.rows_seen();
+                self.last_total = self.last_total.map(|total| total.min(seen));
                 self.end_pass(pass, added, false);
             } else if !self.skip_a_gap(page) && !self.look_behind(page, found, end) {
                 self.finish_pass(page, pass, added);
@@ -150,8 +155,14 @@ impl Sweep {
             }
         }
         // At a tail that grows as fast as it is read every page is short and has news: rows that are young, claim to be old or
-        // move there.
-        let is_young = short && found.new > 0 && found.old == 0;
+        // move there. Pages that are full are so, too, where the sweep has to step back for each of them.
+        let brings_young_alone = found.new > 0 && found.old == 0;
+        let is_young = short && brings_young_alone;
+        if brings_young_alone {
+            self.young_pages += 1;
+        } else if found.new > 0 {
+            self.young_pages = 0;
+        }
         let at_a_growing_tail = match page.total {
             Some(total) if total == reach => short,
             Some(total) if total > reach => is_young,
@@ -162,7 +173,8 @@ impl Sweep {
         } else if found.new > 0 {
             self.short_pages = 0;
         }
-        let may_grow = self.short_pages >= SHORT_PAGES_TO_END && self.pages >= self.look_again_at;
+        let is_chased = self.short_pages >= SHORT_PAGES_TO_END || self.young_pages >= YOUNG_PAGES_TO_END;
+        let may_grow = is_chased && self.pages >= self.look_again_at;
         if may_grow && self.unread.is_none() {
             End::Growing
         } else {
@@ -272,6 +284,7 @@ impl Sweep {
         self.looks_in_vain += 1;
         self.look_again_at = self.pages + (u64::from(SHORT_PAGES_TO_END) << self.looks_in_vain.min(6));
         self.short_pages = 0;
+        self.young_pages = 0;
         self.unread = None;
         if self.stuck > 1 {
             // There is no way there that is anchored.
@@ -460,6 +473,7 @@ impl Sweep {
         self.previous = None;
         self.stuck = 0;
         self.short_pages = 0;
+        self.young_pages = 0;
         self.unread = None;
         self.furthest = 0;
         self.breaks = 0;

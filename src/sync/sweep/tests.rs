@@ -561,6 +561,37 @@ fn rows_without_an_id_that_are_the_very_same_are_counted_each() {
 }
 
 #[test]
+fn a_list_of_constant_length_whose_rows_are_replaced_as_it_is_read_ends() {
+    for order in ORDERS {
+        for (limit, rows, replaced) in [(10, 300, 2), (100, 1_000, 15), (100, 1_000, 20), (20, 200, 4)] {
+            for totals in [false, true] {
+                let mut model = Model::new(5, order, rows, Churn::default());
+                model.totals = totals;
+                let mut sweep = Sweep::new(Mode::Full, limit, time(model.now), 0);
+                while let Some(request) = sweep.next() {
+                    assert!(
+                        model.requests < 1_000,
+                        "{order:?}, {replaced} of {rows} in pages of {limit}, totals {totals}: does not end"
+                    );
+                    for _ in 0..replaced {
+                        model.insert();
+                        let at = model.rng.random_range(0..model.rows.len());
+                        let row = model.rows.remove(at);
+                        model.throughout.remove(&row.id);
+                    }
+                    model.sort();
+                    let (items, total) = model.get(request);
+                    model.offer(&mut sweep, &items, total);
+                }
+                if sweep.proof() == Proof::Verified {
+                    assert_eq!(model.lost(&sweep), [0; 0], "{order:?}, {replaced} of {rows}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_list_whose_rows_move_to_its_tail_is_not_chased_for_long() {
     for (clamp, most) in [(10, 240), (20, 130), (50, 60)] {
         let mut model = Model::new(5, ListOrder::UpdatedAsc, 1_000, Churn::default());
