@@ -181,6 +181,8 @@ pub struct Sweep {
     young_pages: u32,
     /// The size of the smallest page behind which rows from before the sweep turned up: pages of that size may be cut.
     smallest_cut: u64,
+    /// How many pages in a row ended with the last row of the one before.
+    alike: u32,
     /// How often in a row a later offset brought the very page of an earlier one.
     same_pages: u32,
     fruitless_pages: u32,
@@ -314,6 +316,7 @@ impl Sweep {
             short_pages: 0,
             young_pages: 0,
             smallest_cut: u64::MAX,
+            alike: 0,
             same_pages: 0,
             fruitless_pages: 0,
             look: None,

@@ -16,6 +16,9 @@ const YOUNG_PAGES_TO_END: u32 = 40;
 const FIRST_DOUBTFUL_PAGE: u64 = 16;
 /// Pages behind everything seen, all without anything new, after which a server is taken to make up its pages.
 const FRUITLESS_PAGES_TO_END: u32 = 100;
+/// Pages that end with the same row as the one before, each, after which that is the last of a list that moved meanwhile. A server
+/// that began to cut its pages could cut one there.
+const ALIKE: u32 = 2;
 /// How often in a row the same page may come at another offset: a list that grows as fast as it is read looks like one of
 /// which the offset is ignored, but not for long.
 const SAME_PAGES: u32 = 6;
@@ -144,6 +147,9 @@ impl Sweep {
             }
         }
         let short = size < self.largest_page;
+        let last = page.items.last().map(|item| item.key);
+        let ends_alike = previous.is_some_and(|previous| previous.keys.last().copied() == last);
+        self.alike = if ends_alike { self.alike + 1 } else { 0 };
         if found.new == 0 && self.shows_the_last_rows(page) {
             let was_looked = self.unread.is_some();
             return if was_looked { End::Certain } else { End::Apparent };
@@ -182,18 +188,15 @@ impl Sweep {
         }
     }
 
-    /// Whether a page without anything new ends where the one before ended, or where nothing stood, and was not cut there.
+    /// Whether a page without anything new ends where those before ended, or where nothing stood, and was not cut there.
     fn shows_the_last_rows(&self, page: &PageView<'_>) -> bool {
         let size = page.items.len() as u64;
         let known_empty_behind = self.empty_at.is_some_and(|at| self.offset + size >= at);
         if self.largest_page == 1 {
             return known_empty_behind;
         }
-        let keys = || page.items.iter().map(|item| item.key);
-        let previous = self.previous.as_ref().filter(|previous| previous.offset < self.offset);
-        let ends_alike = previous.is_some_and(|previous| previous.keys.last().copied() == keys().next_back());
         let may_be_cut = size >= self.smallest_cut || self.same_pages == 1;
-        size < self.largest_page && (self.is_rest(page) || (!may_be_cut && (ends_alike || known_empty_behind)))
+        size < self.largest_page && (self.is_rest(page) || (!may_be_cut && (self.alike >= ALIKE || known_empty_behind)))
     }
 
     /// Whether a page is, unmoved, what the one before has behind its offset. One that was cut there would be as short as the
@@ -474,6 +477,7 @@ impl Sweep {
         self.stuck = 0;
         self.short_pages = 0;
         self.young_pages = 0;
+        self.alike = 0;
         self.unread = None;
         self.furthest = 0;
         self.breaks = 0;
