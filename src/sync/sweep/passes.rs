@@ -416,7 +416,8 @@ impl Sweep {
                     .get(skipped..)
                     .is_some_and(|rest| rest.iter().copied().eq(page.items.iter().map(|item| item.key)))
         };
-        self.offset == 0 || self.previous.as_ref().is_some_and(confirms)
+        let is_first = self.offset == 0 && self.furthest == page.items.len() as u64;
+        is_first || self.previous.as_ref().is_some_and(confirms)
     }
 
     pub(super) fn settle(&mut self, page: &PageView<'_>, found: &Found, pass: u32, quiet: u32, added: u64) {
