@@ -17,7 +17,7 @@ pub struct UnseenRow {
     pub id: String,
     /// The row's internal number.
     pub row_num: u64,
-    /// When the API said it was created (for a message: sent).
+    /// When the API said it was created, where that was asked for (for a message: sent).
     pub created_at: Option<DateTime<Utc>>,
     /// Since when it has been missing, if an earlier sweep marked it.
     pub missing_since: Option<DateTime<Utc>>,

@@ -17,6 +17,7 @@
 //! tells [`Sweep::absorb`] what it was, in the very transaction that saves [`Sweep::checkpoint`].
 
 pub(super) mod bitmap;
+mod ends;
 mod packed;
 mod passes;
 #[cfg(test)]

@@ -1,0 +1,258 @@
+//! Where a list ends: what looks like its last page, and what is asked for to know.
+
+use super::{Doubt, Found, Look, Mode, OVERLAP, PageView, Phase, Sweep};
+
+/// Requests spent on looking behind an apparent end for the rows the server's total promises.
+const MOST_GAPS: u32 = 20;
+/// So many pages behind an apparent end nobody's list goes on: a server that says even there that there is more always does.
+const FAR: u64 = 1 << 20;
+/// Short pages in a row, each with something that was not on the one before, after which a list is taken to grow as fast as it is
+/// read; and pages without anything new, after which it is given up to read what there was.
+const SHORT_PAGES_TO_END: u32 = 8;
+/// Likewise, short or not, if all that is new is younger than the sweep.
+const YOUNG_PAGES_TO_END: u32 = 40;
+/// Pages that end with the same row as the one before, each, after which that is the last of a list that moved meanwhile. A server
+/// that began to cut its pages could cut one there.
+const ALIKE: u32 = 2;
+
+/// Whether a page is the list's last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    No,
+    /// It shows the last rows that were known and nothing behind them.
+    Apparent,
+    /// It comes as fast as it is read, and may for ever.
+    Growing,
+    /// It does, but what there was at one moment is read.
+    Read,
+    Certain,
+}
+
+impl Sweep {
+    /// Whether the page is the list's last. A short page alone is not: servers clamp and filter.
+    pub(super) fn end_of_list(&mut self, page: &PageView<'_>, found: &Found) -> End {
+        let size = page.items.len() as u64;
+        let reach = self.offset + size;
+        if size == 0 {
+            let may_go_on = page.has_more == Some(true) && !self.bridging;
+            return if may_go_on { End::Apparent } else { End::Certain };
+        }
+        let previous = self.previous.as_ref().filter(|previous| previous.offset < self.offset);
+        if let Some(previous) = previous
+            && found.old > 0
+        {
+            self.smallest_cut = self.smallest_cut.min(previous.keys.len() as u64);
+        }
+        if let Some(unread) = self.unread {
+            self.unread = Some(unread.saturating_sub(found.new));
+            self.lingering = if found.new == 0 { self.lingering + 1 } else { 0 };
+            let lingers = self.lingering >= SHORT_PAGES_TO_END;
+            if lingers || self.unread == Some(0) {
+                // What moves to the tail may have gone there before it was read, unless a short page was where the list ended.
+                if lingers || (self.smallest_cut < self.largest_page && self.order().rows_may_move()) {
+                    self.unproven.get_or_insert(Doubt::NeverSettled);
+                }
+                return End::Read;
+            }
+        }
+        let short = size < self.largest_page;
+        let last = page.items.last().map(|item| item.key);
+        let ends_alike = previous.is_some_and(|previous| previous.keys.last().copied() == last);
+        self.alike = if ends_alike { self.alike + 1 } else { 0 };
+        if found.new == 0 && self.shows_the_last_rows(page) {
+            let was_looked = self.unread.is_some();
+            return if was_looked { End::Certain } else { End::Apparent };
+        }
+        if self.offset == 0 && found.new > 0 && self.claims_to_end(page) && size < u64::from(self.limit) {
+            self.claimed_end.get_or_insert(size);
+            if size <= self.trust_total {
+                return End::Certain;
+            }
+        }
+        // At a tail that grows as fast as it is read every page is short and has news: rows that are young, claim to be old or
+        // move there. Pages that are full are so, too, where the sweep has to step back for each of them.
+        let brings_young_alone = found.new > 0 && found.old == 0;
+        let is_young = short && brings_young_alone;
+        if brings_young_alone {
+            self.young_pages += 1;
+        } else if found.new > 0 {
+            self.young_pages = 0;
+        }
+        let at_a_growing_tail = match page.total {
+            Some(total) if total == reach => short,
+            Some(total) if total > reach => is_young,
+            _ => is_young || size < self.largest_page.div_ceil(2) || (short && !found.further),
+        };
+        if at_a_growing_tail {
+            self.short_pages += 1;
+        } else if found.new > 0 {
+            self.short_pages = 0;
+        }
+        let is_chased = self.short_pages >= SHORT_PAGES_TO_END || self.young_pages >= YOUNG_PAGES_TO_END;
+        let may_grow = is_chased && self.pages >= self.look_again_at;
+        if may_grow && self.unread.is_none() {
+            End::Growing
+        } else {
+            End::No
+        }
+    }
+
+    /// Whether a page without anything new ends where those before ended, or where nothing stood, and was not cut there.
+    fn shows_the_last_rows(&self, page: &PageView<'_>) -> bool {
+        let size = page.items.len() as u64;
+        let known_empty_behind = self.empty_at.is_some_and(|at| self.offset + size >= at);
+        if self.largest_page == 1 {
+            return known_empty_behind;
+        }
+        let may_be_cut = size >= self.smallest_cut || self.same_pages == 1;
+        size < self.largest_page && (self.is_rest(page) || (!may_be_cut && (self.alike >= ALIKE || known_empty_behind)))
+    }
+
+    /// Whether a page is, unmoved, what the one before has behind its offset. One that was cut there would be as short as the
+    /// overlap.
+    pub(super) fn is_rest(&self, page: &PageView<'_>) -> bool {
+        let previous = self.previous.as_ref().filter(|previous| previous.offset < self.offset);
+        previous.is_some_and(|previous| {
+            let skipped = usize::try_from(self.offset - previous.offset).unwrap_or(usize::MAX);
+            let rest = previous.keys.get(skipped..).filter(|rest| !rest.is_empty());
+            rest.is_some_and(|rest| rest.iter().copied().eq(page.items.iter().map(|item| item.key)))
+        })
+    }
+
+    /// Where the server states more rows than were found, looks for them behind the apparent end: a server that filters
+    /// after slicing returns empty pages in the middle. Whether it found a place to look.
+    pub(super) fn skip_a_gap(&mut self, page: &PageView<'_>) -> bool {
+        let Some(total) = page.total.or(self.last_total) else {
+            return false;
+        };
+        let reach = (self.offset + page.items.len() as u64).max(self.offset + 1);
+        if self.rows_seen() >= total || reach >= total || self.mode != Mode::Full {
+            return false;
+        }
+        self.gaps += 1;
+        if self.gaps > MOST_GAPS {
+            return false;
+        }
+        self.unproven = Some(Doubt::Unreachable);
+        self.bridging = true;
+        self.empty_at = None;
+        if !page.items.is_empty() {
+            self.remember(page);
+        }
+        self.offset = reach.max(self.offset + self.largest_page);
+        true
+    }
+
+    /// Where the server does not itself say that the list ends with this page, asks for what stands a page behind it: of servers
+    /// that leave rows out of their pages, or make them shorter as they go, no page tells that it is the last. Whether it does.
+    pub(super) fn look_behind(&mut self, page: &PageView<'_>, found: &Found, end: End) -> bool {
+        let size = page.items.len() as u64;
+        let reach = self.offset + size;
+        let is_said = page.total == Some(reach) || (self.claims_to_end(page) && (found.new == 0 || self.offset == 0));
+        let is_whole = found.new == 0 && page.has_more != Some(true) && self.pages_of_this_pass_fit_one(page);
+        if self.mode != Mode::Full || end == End::Certain || is_said || is_whole {
+            return false;
+        }
+        let behind = (2 * size.max(OVERLAP)) << self.looks_in_vain.min(16);
+        // Rows may have been left out of each page there was.
+        let is_full_page_known = self.largest_pages > 1 || self.largest_page == self.known_page;
+        let a_limit_further = self.offset + u64::from(self.limit);
+        self.look = Some(if end == End::Growing {
+            Look {
+                at: reach + behind,
+                // And as many as may have moved up from behind meanwhile.
+                unread: Some(behind + size),
+                ..Look::default()
+            }
+        } else {
+            Look {
+                at: if size == 0 {
+                    a_limit_further
+                } else {
+                    self.offset + self.largest_page
+                },
+                then: (!is_full_page_known).then_some(a_limit_further),
+                ..Look::default()
+            }
+        });
+        self.note_total(page);
+        self.stuck = if end == End::Apparent { self.stuck + 1 } else { 0 };
+        self.bridging = false;
+        self.empty_at = None;
+        self.advance(page);
+        true
+    }
+
+    /// Takes in what is behind the apparent end. A server may bring the list's last rows wherever it is over.
+    pub(super) fn looked(&mut self, page: &PageView<'_>, look: Look) {
+        let known = self.previous.as_ref().map_or(&[][..], |previous| &previous.keys);
+        if page.items.iter().all(|item| known.contains(&item.key)) {
+            match self.look_elsewhere(page.has_more == Some(true), look) {
+                Some(next) => self.look = Some(next),
+                None => self.nothing_stands_at(look),
+            }
+            return;
+        }
+        self.looks_in_vain += 1;
+        self.look_again_at = self.pages + (u64::from(SHORT_PAGES_TO_END) << self.looks_in_vain.min(6));
+        self.short_pages = 0;
+        self.young_pages = 0;
+        self.unread = None;
+        if self.stuck > 1 {
+            // There is no way there that is anchored.
+            self.unproven.get_or_insert(Doubt::Holes);
+            self.bridging = true;
+            self.offset = look.at;
+        }
+    }
+
+    /// Where to look next, where nothing was found at one place. If the server says that there is more behind that, and does not
+    /// say so of every place, it is in between.
+    fn look_elsewhere(&mut self, says_more: bool, look: Look) -> Option<Look> {
+        let limit = u64::from(self.limit);
+        if let Some(then) = look.then.filter(|then| *then > look.at) {
+            return Some(Look { at: then, ..look });
+        }
+        let (from, to) = match look.between {
+            None if says_more => {
+                let far = look.at + FAR * limit;
+                let between = Some((look.at, far));
+                return Some(Look {
+                    at: far,
+                    between,
+                    ..look
+                });
+            }
+            None => return None,
+            Some((_, far)) if says_more && look.at == far => return None,
+            Some((_, to)) if says_more => (look.at, to),
+            Some((from, _)) => (from, look.at),
+        };
+        if to - from <= 1 {
+            self.unproven.get_or_insert(Doubt::Holes);
+            return None;
+        }
+        let at = from + (to - from) / 2;
+        let between = Some((from, to));
+        Some(Look { at, between, ..look })
+    }
+
+    /// Nothing was found where it was looked. Of a list that grows, no more rows than up to that place are not read.
+    pub(super) fn nothing_stands_at(&mut self, look: Look) {
+        match self.phase {
+            _ if look.unread.is_some() => {
+                self.unread = look.unread;
+                self.lingering = 0;
+            }
+            Phase::Forward { pass, added } => self.end_pass(pass, added, false),
+            Phase::Head | Phase::Settle { .. } | Phase::Done => {}
+        }
+    }
+
+    /// Page and total are one answer, so that at the end of the list they meet, however much the list changes.
+    pub(super) fn note_total(&mut self, page: &PageView<'_>) {
+        if let Some(total) = page.total {
+            self.total_met = total == self.offset + page.items.len() as u64;
+        }
+    }
+}
