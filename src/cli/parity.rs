@@ -32,8 +32,24 @@ pub(super) async fn compare(
             priority: if full { Priority::Full } else { Priority::Interactive },
             cancelled: &cancelled,
         };
+        let mut begun = Vec::new();
         for resource in Resource::ALL {
-            one(&job, resource, findings).await;
+            if !app.warehouse.recent_runs(&account.name, resource, 1).await?.is_empty() {
+                begun.push(resource);
+            }
+        }
+        for resource in Resource::ALL {
+            if begun.is_empty() || begun.contains(&resource) {
+                one(&job, resource, findings).await;
+            } else {
+                findings.doubtful(
+                    &format!("parity {} {resource}", account.name),
+                    &format!(
+                        "not mirrored; if it should be, run: allai-sync sync {resource} --account {}",
+                        account.name
+                    ),
+                );
+            }
             findings.print_new()?;
         }
     }

@@ -39,7 +39,7 @@ async fn confirm_by_second_sweep(
     }
     let mut second = list.sweep(Mode::Full).await?;
     let reader = Reader {
-        counted: Some(first.seen()),
+        counted: Some(first),
         ..list.reader()
     };
     reader.read(&mut second).await?;

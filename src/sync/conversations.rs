@@ -40,7 +40,7 @@ async fn refresh_active(list: &ListRun<'_>, growing_end: &Sweep) -> Result<(), E
     let mut active = list.sweep(Mode::Head { watermark: 0 }).await?;
     let reader = Reader {
         status: Some(ACTIVE),
-        counted: Some(growing_end.seen()),
+        counted: Some(growing_end),
         ..list.reader()
     };
     reader.read(&mut active).await?;

@@ -135,7 +135,7 @@ impl<'a> ListRun<'a> {
             tracing::info!(sync.resource = %self.resource, "the list is no longer in the order learned; reading all of it");
             let mut whole = self.sweep(Mode::Head { watermark: 0 }).await?;
             let reader = Reader {
-                counted: Some(sweep.seen()),
+                counted: Some(&sweep),
                 ..self.reader()
             };
             reader.read(&mut whole).await?;
@@ -188,7 +188,6 @@ impl<'a> ListRun<'a> {
             watermark: reading.watermark,
             settled_at: Some(reading.settled_at),
             complete_at: held_back.is_none().then_some(now),
-            verified_at: verified.then_some(now),
             undated: verified.then(|| self.undated(sweep)),
             rows: self
                 .run
@@ -197,6 +196,7 @@ impl<'a> ListRun<'a> {
                 .live_rows(self.run.account(), self.resource)
                 .await?,
             clear_checkpoint: true,
+            ..StateUpdate::default()
         };
         Ok(Finding {
             verified,

@@ -363,7 +363,7 @@ impl<'a> MessagesRun<'a> {
             return Ok(());
         }
         let row_nums: RoaringTreemap = unsure.iter().map(|row| row.row_num).collect();
-        let second = self.sweep(conversation_id, Some(first.seen())).await?;
+        let second = self.sweep(conversation_id, Some(first)).await?;
         if second.proof() == Proof::Verified {
             self.shared().found.gone |= row_nums - second.seen();
         } else {
@@ -376,7 +376,7 @@ impl<'a> MessagesRun<'a> {
         Ok(())
     }
 
-    async fn sweep(&self, conversation_id: &str, counted: Option<&RoaringTreemap>) -> Result<Sweep, Error> {
+    async fn sweep(&self, conversation_id: &str, counted: Option<&Sweep>) -> Result<Sweep, Error> {
         let (trusted, largest_page) = {
             let shared = self.shared();
             (shared.learned.trusted(), shared.learned.largest_page)
@@ -455,15 +455,16 @@ impl<'a> MessagesRun<'a> {
             .await?
             .unwrap_or_default();
         let last_run = job.warehouse.recent_runs(account, Resource::Conversations, 1).await?;
-        let proven_by = last_run.first().filter(|run| {
-            conversations.last_verified_at.is_some()
-                && conversations.last_verified_at == conversations.last_complete_at
-                && run.status == RunStatus::Complete
-                && job.clock.now() - run.started_at < WORTH_RESUMING
-        });
-        // Conversations that began later are missing, with all that was said in them.
-        let begun = proven_by.map(|run| run.started_at + (self.run.client.server_now() - job.clock.now()));
-        let as_of = found.started_at.map(|at| begun.map_or(at, |begun| at.min(begun)));
+        // Conversations that began after the proof are missing, with all that was said in them.
+        let proven_at = last_run
+            .first()
+            .filter(|run| run.verified && run.status == RunStatus::Complete)
+            .and(conversations.last_verified_at)
+            .filter(|at| job.clock.now() - *at < WORTH_RESUMING);
+        let ahead = self.run.client.server_now() - job.clock.now();
+        let as_of = found
+            .started_at
+            .map(|at| proven_at.map_or(at, |proven| at.min(proven + ahead)));
         let mut incomplete = Vec::new();
         if conversations.last_complete_at.is_none() {
             incomplete.push(format!(
@@ -487,14 +488,13 @@ impl<'a> MessagesRun<'a> {
         let held_back = self.delete(&found.gone).await?;
         let is_held_back = held_back.is_some();
         incomplete.extend(held_back);
-        let verified = self.full && proven_by.is_some() && incomplete.is_empty() && found.unverified == 0;
+        let verified = self.full && proven_at.is_some() && incomplete.is_empty() && found.unverified == 0;
         let now = job.clock.now();
         Ok(Finding {
             verified,
             update: StateUpdate {
                 watermark: job.warehouse.highest_row_num(account, Resource::Messages).await?,
                 complete_at: incomplete.is_empty().then_some(now),
-                verified_at: verified.then_some(now),
                 rows: job.warehouse.live_rows(account, Resource::Messages).await?,
                 clear_checkpoint: true,
                 ..StateUpdate::default()

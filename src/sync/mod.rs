@@ -198,18 +198,20 @@ pub async fn run(job: &Job<'_>, resource: Resource) -> Outcome {
         tally: Mutex::default(),
     };
 
-    let finding = read(&run, resource).await;
+    let mut finding = read(&run, resource).await;
 
     let mut counters = run.client.counters();
     if let Ok(Finding {
         verified: true,
         as_of: Some(as_of),
+        update,
         ..
-    }) = &finding
+    }) = &mut finding
     {
-        // The server's clock was not known yet when the run began.
+        // The server's clock was not known yet when the run began; a run that went on from another began with that.
         let ahead = run.client.server_now() - job.clock.now();
         let as_of = (*as_of).min(started_at + ahead);
+        update.verified_at = Some(as_of - ahead);
         counters = counters + parity::after_sweep(&run, resource, as_of).await;
     }
     let tally = *run.tally();
@@ -315,7 +317,11 @@ fn locate(warehouse: &Warehouse, error: &warehouse::Error) -> String {
 
 /// What an API error means for an account, with what to do where that is not the error's own to say.
 pub fn explain(account: &str, error: &allai::Error) -> String {
-    if error.stops_account() {
+    let refuses_limit =
+        matches!(error, allai::Error::BadRequest { message, .. } if message.to_lowercase().contains("limit"));
+    if refuses_limit {
+        format!("{error}; set a smaller accounts.{account}.page_size")
+    } else if error.stops_account() {
         format!(
             "{error}; check accounts.{account}.api_key, or make a new key with read permission in the AllAI Dashboard, \
              Settings > API"

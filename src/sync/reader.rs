@@ -47,8 +47,8 @@ pub(super) struct Reader<'a> {
     pub(super) checkpointed: bool,
     /// When the list was last read completely; what was written later is not settled.
     pub(super) settled_at: Option<DateTime<Utc>>,
-    /// Rows, by number, that the run has counted before.
-    pub(super) counted: Option<&'a RoaringTreemap>,
+    /// What the run has read, and counted, before.
+    pub(super) counted: Option<&'a Sweep>,
 }
 
 impl Reader<'_> {
@@ -189,7 +189,7 @@ impl Reader<'_> {
 
     /// Asks for one conversation and stores it.
     pub(super) async fn fetch_conversation(&self, id: &str) -> Result<Fetched, Error> {
-        Ok(match single::conversation(self.run, id, None, self.counted).await? {
+        Ok(match single::conversation(self.run, id, None, None).await? {
             Single::NotThere => Fetched::Gone,
             Single::Stored(_) | Single::Doubtful(_) => Fetched::Found,
         })
@@ -294,7 +294,8 @@ impl<'a> Store<'a> {
             debug_assert_eq!(page.view(|view| sweep.offer(view)), Verdict::Anchored);
             let marks = page.rows.marks(of_page, reader.settled_at);
             let first_seen = page.view(|view| sweep.absorb(view, &marks));
-            self.counted.add(&page.rows.tally(of_page, &first_seen, reader.counted));
+            let counted = |num, key| reader.counted.is_some_and(|before| before.has_seen(num, key));
+            self.counted.add(&page.rows.tally(of_page, &first_seen, counted));
             self.pages += 1;
             pages.used(marks.iter().filter(|mark| mark.changed).count(), marks.len());
         }

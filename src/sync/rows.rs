@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use roaring::RoaringTreemap;
 use sha2::{Digest, Sha256};
 
 use super::Tally;
@@ -131,12 +130,12 @@ impl Rows {
         self.slots.iter().map(mark).collect()
     }
 
-    /// What the run counts: each row once, and those in `counted` were counted before.
+    /// What the run counts: each row once. Rows of which `counted` is true, by number and key, were counted before.
     pub(super) fn tally(
         &self,
         outcomes: &[RowOutcome],
         first_seen: &[bool],
-        counted: Option<&RoaringTreemap>,
+        counted: impl Fn(Option<u64>, u64) -> bool,
     ) -> Tally {
         let mut tally = Tally::default();
         let mut on_this_page = HashSet::with_capacity(self.items.len());
@@ -144,8 +143,7 @@ impl Rows {
             if on_this_page.insert(item.key) {
                 let outcome = slot.outcome(outcomes);
                 let (num, change) = outcome.map_or((None, Change::Quarantined), |row| (row.num, row.change));
-                let known = num.is_some_and(|num| counted.is_some_and(|counted| counted.contains(num)));
-                tally.count(change, *first_seen && !known);
+                tally.count(change, *first_seen && !counted(num, item.key));
             }
         }
         tally

@@ -61,7 +61,8 @@ pub(super) async fn conversation(
             held = outcome.changed_at;
             continue;
         }
-        count(run, &rows.tally(&outcomes, &[true], counted));
+        let is_counted = |num: Option<u64>, _| num.zip(counted).is_some_and(|(num, counted)| counted.contains(num));
+        count(run, &rows.tally(&outcomes, &[true], is_counted));
         let row = rows.usable.first().filter(|row| row.id() == id);
         return Ok(Single::Stored(row.and_then(|row| known(row, outcomes.first()))));
     }

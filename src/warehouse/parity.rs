@@ -181,10 +181,9 @@ const LAST_OF_ALL: Statement = Statement::shared(concat!(
     " FROM parity_audits WHERE (account, resource, audited_at) IN ",
     "(SELECT account, resource, max(audited_at) FROM parity_audits GROUP BY account, resource)"
 ));
-const PROVEN_FROM: Statement =
-    Statement::shared("SELECT max(started_at) FROM sync_runs WHERE account = $1 AND resource = $2 AND verified");
-const COMPLETE_FROM: Statement = Statement::shared(
-    "SELECT max(started_at) FROM sync_runs WHERE account = $1 AND resource = $2 AND status = 'complete'",
+const PROVEN_FROM: Statement = Statement::shared(
+    "SELECT coalesce(s.last_verified_at, (SELECT max(r.started_at) FROM sync_runs r WHERE r.account = s.account \
+     AND r.resource = s.resource AND r.status = 'complete')) FROM sync_state s WHERE s.account = $1 AND s.resource = $2",
 );
 /// Only days that were over when they were captured, and when the conversations were last swept.
 const DAYS: Statement = Statement::shared(
@@ -195,7 +194,7 @@ const DAYS: Statement = Statement::shared(
      WHERE c.account = $1 AND c.report = 'daily') ORDER BY d.day",
 );
 
-pub(super) const STATEMENTS: &[Statement] = &[SAVE, TRIM, LAST, LAST_OF_ALL, PROVEN_FROM, COMPLETE_FROM, DAYS];
+pub(super) const STATEMENTS: &[Statement] = &[SAVE, TRIM, LAST, LAST_OF_ALL, PROVEN_FROM, DAYS];
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -302,20 +301,16 @@ impl Warehouse {
         Ok(rows.into_iter().filter_map(Row::into_audit).collect())
     }
 
-    /// When the last verified run began, else the last complete one; by this machine's clock.
+    /// Of when the last proof is, else when the last complete run began; by this machine's clock.
     pub async fn last_proof_began(&self, account: &str, resource: Resource) -> Result<Option<DateTime<Utc>>, Error> {
-        for statement in [PROVEN_FROM, COMPLETE_FROM] {
-            let (at,): (Option<DateTime<Utc>>,) = reading!(self, pool, dialect => sqlx::query_as(statement.of(dialect))
-                    .bind(account)
-                    .bind(resource.as_str())
-                    .fetch_one(pool)
-                    .await)
+        let row: Option<(Option<DateTime<Utc>>,)> =
+            reading!(self, pool, dialect => sqlx::query_as(PROVEN_FROM.of(dialect))
+                .bind(account)
+                .bind(resource.as_str())
+                .fetch_optional(pool)
+                .await)
             .doing("looking for the last proof")?;
-            if at.is_some() {
-                return Ok(at);
-            }
-        }
-        Ok(None)
+        Ok(row.and_then(|(at,)| at))
     }
 
     /// Conversations a day, in the API's report and in the mirror: the days before `before` that were over when the

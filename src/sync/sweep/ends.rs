@@ -187,10 +187,7 @@ impl Sweep {
     pub(super) fn looked(&mut self, page: &PageView<'_>, look: Look) {
         let known = self.previous.as_ref().map_or(&[][..], |previous| &previous.keys);
         if page.items.iter().all(|item| known.contains(&item.key)) {
-            match self.look_elsewhere(page.has_more == Some(true), look) {
-                Some(next) => self.look = Some(next),
-                None => self.nothing_stands_at(look),
-            }
+            self.nothing_at(look, page.has_more == Some(true));
             return;
         }
         self.looks_in_vain += 1;
@@ -203,6 +200,14 @@ impl Sweep {
             self.unproven.get_or_insert(Doubt::Holes);
             self.bridging = true;
             self.offset = look.at;
+        }
+    }
+
+    /// Nothing was found where it was looked.
+    pub(super) fn nothing_at(&mut self, look: Look, says_more: bool) {
+        match self.look_elsewhere(says_more, look) {
+            Some(next) => self.look = Some(next),
+            None => self.nothing_stands_at(look),
         }
     }
 
@@ -237,8 +242,8 @@ impl Sweep {
         Some(Look { at, between, ..look })
     }
 
-    /// Nothing was found where it was looked. Of a list that grows, no more rows than up to that place are not read.
-    pub(super) fn nothing_stands_at(&mut self, look: Look) {
+    /// Nothing stands behind. Of a list that grows, no more rows than up to that place are not read.
+    fn nothing_stands_at(&mut self, look: Look) {
         match self.phase {
             _ if look.unread.is_some() => {
                 self.unread = look.unread;

@@ -26,7 +26,7 @@ mod tests;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
 
@@ -36,11 +36,16 @@ use super::order::{Evidence, Order};
 const OVERLAP: u64 = 5;
 /// How many rows at the end of a page may be anchors where rows may move.
 const ANCHORS: usize = 10;
+/// How many rows without an id, in a row, are an anchor.
+const FEWEST_NAMELESS: usize = 2;
 /// Steps back without progress after which pages are taken as they come and the sweep gives up being verified. Nobody's
 /// list changes that fast; a server whose pages can never be anchored must not hold the sweep for ever.
 const STEPS_TO_GIVE_UP: u32 = 40;
 /// Steps back without progress that are no longer than a page; those that follow double.
 const STEPS_SIDE_BY_SIDE: u32 = 8;
+
+/// No sweep takes longer, with all its interruptions.
+const LONGEST: TimeDelta = TimeDelta::hours(48);
 
 /// Rows without an id whose dates are kept; more are taken to have none.
 const MOST_DATES: usize = 10_000;
@@ -213,7 +218,14 @@ pub struct Sweep {
     total_met: bool,
     unproven: Option<Doubt>,
     evidence: Evidence,
+    /// The first page of this pass, and of the one before, as it was first answered.
+    head: Option<Dates>,
+    head_before: Option<Dates>,
+    /// Whether this pass's first page showed all that changed since the pass before began, and nothing new.
+    is_settled: bool,
     nameless: Nameless,
+    /// Rows without an id that were the very same as others.
+    twins: u64,
     #[serde(with = "bitmap")]
     seen: RoaringTreemap,
     /// Fingerprints of the rows in quarantine, which have no number.
@@ -244,6 +256,7 @@ enum Phase {
 #[serde(rename_all = "snake_case")]
 enum Doubt {
     NeverAnchored,
+    Nameless,
     OffsetIgnored,
     Unreachable,
     UnknownOrder,
@@ -261,6 +274,29 @@ struct Look {
     between: Option<(u64, u64)>,
     /// If the list seems to grow: if nothing stands here, at most so many of its rows are not read yet.
     unread: Option<u64>,
+}
+
+/// When the rows of a page last changed, at the latest and at the earliest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Dates {
+    latest: DateTime<Utc>,
+    earliest: DateTime<Utc>,
+}
+
+impl Dates {
+    /// Those up to `end`: others cannot be right.
+    fn of(page: &PageView<'_>, end: DateTime<Utc>) -> Option<Self> {
+        let dates = || {
+            page.items
+                .iter()
+                .filter_map(|item| item.updated_at)
+                .filter(|at| *at <= end)
+        };
+        Some(Self {
+            latest: dates().max()?,
+            earliest: dates().min()?,
+        })
+    }
 }
 
 /// The page before: what the next one must be anchored to.
@@ -335,7 +371,11 @@ impl Sweep {
             total_met: true,
             unproven: None,
             evidence: Evidence::default(),
+            head: None,
+            head_before: None,
+            is_settled: false,
             nameless: Nameless::default(),
+            twins: 0,
             seen: RoaringTreemap::new(),
             seen_unstored: BTreeSet::new(),
             pages: 0,
@@ -372,9 +412,14 @@ impl Sweep {
         self
     }
 
-    /// The sweep saved in `checkpoint`, or `None` if it is not one of this version's.
+    /// The sweep saved in `checkpoint`, or `None` if it is not one of this version's. If it was finished, it reads once more
+    /// where the list grows.
     pub fn resume(checkpoint: &str) -> Option<Self> {
-        serde_json::from_str(checkpoint).ok()
+        let mut sweep: Self = serde_json::from_str(checkpoint).ok()?;
+        if sweep.phase == Phase::Done {
+            sweep.reopen();
+        }
+        Some(sweep)
     }
 
     /// The sweep as text, to be saved with the data it claims.
@@ -434,6 +479,11 @@ impl Sweep {
         &self.seen
     }
 
+    /// Whether it has seen a row: by its number, or, if it has none, by its key.
+    pub fn has_seen(&self, num: Option<u64>, key: u64) -> bool {
+        num.map_or_else(|| self.seen_unstored.contains(&key), |num| self.seen.contains(num))
+    }
+
     /// The highest row number when the sweep began.
     pub const fn highest_row_num(&self) -> u64 {
         self.highest_row_num
@@ -479,17 +529,21 @@ impl Sweep {
         if let Some(doubt) = self.unproven {
             return Proof::Unproven(match doubt {
                 Doubt::NeverAnchored => {
-                    "the list changed faster than it could be read; if a member of its rows is another one in every answer, leave it out by `fields`"
+                    "pages had no row in common with the page before, however often they were asked for: the list changed faster than it could be read, or is sliced otherwise than asked; if a member of its rows is another one in every answer, leave it out by `fields`"
+                }
+                Doubt::Nameless => {
+                    "more rows in a row than a page has are without an id, so that they cannot be told from each other; see quarantine"
                 }
                 Doubt::OffsetIgnored => "the server ignores the offset and states no total",
                 Doubt::Unreachable => "the server states more rows than it returns",
                 Doubt::UnknownOrder => "the order of the list is unknown and new rows kept turning up",
-                Doubt::NeverSettled => "rows kept moving to the head of the list while it was read",
+                Doubt::NeverSettled => "the list kept changing where it grows, or seemed to, while it was read",
                 Doubt::Holes => "the server leaves rows out of its pages, and more of them in a row than a page has",
             });
         }
         // Rows that were deleted meanwhile may have been seen on top of the total.
-        let agrees = self.last_total.is_none_or(|total| match self.rows_seen().cmp(&total) {
+        let counted = self.rows_seen() + self.twins;
+        let agrees = self.last_total.is_none_or(|total| match counted.cmp(&total) {
             Ordering::Less => false,
             Ordering::Equal => true,
             Ordering::Greater => self.total_met,
@@ -509,7 +563,7 @@ impl Sweep {
     /// The server refuses to say what is behind the apparent end: nothing, then.
     pub fn nothing_behind(&mut self) {
         if let Some(look) = self.look.take() {
-            self.nothing_stands_at(look);
+            self.nothing_at(Look { then: None, ..look }, false);
         }
     }
 
@@ -527,7 +581,12 @@ impl Sweep {
         }
         self.breaks += 1;
         if self.breaks > STEPS_TO_GIVE_UP {
-            self.unproven = Some(Doubt::NeverAnchored);
+            let nameless = page.items.iter().filter(|item| !item.named).count();
+            self.unproven = Some(if nameless > page.items.len() / 2 {
+                Doubt::Nameless
+            } else {
+                Doubt::NeverAnchored
+            });
             self.unanchored = true;
             self.offset = self.previous.as_ref().map_or(0, Slice::reach);
             return Verdict::Broken;
@@ -557,7 +616,7 @@ impl Sweep {
                         && self.offset == previous.reach();
                 }
                 // Rows without an id may be the very same and stand anywhere; as the rest of the page before they tell enough.
-                if items.iter().all(|item| !item.named) && self.is_rest(page) {
+                if items.iter().all(|item| !item.named) && self.is_rest(page) || self.joins_nameless(page, previous) {
                     return true;
                 }
                 let mut named = items.iter().enumerate().filter(|(_, item)| item.named);
@@ -573,6 +632,23 @@ impl Sweep {
             // The tail is entered in the middle: `absorb` looks whether what it found was known.
             None => !items.is_empty(),
         }
+    }
+
+    /// Whether the page begins with the rest of the one before, unmoved, and that is rows without an id, no two the same: to stand
+    /// elsewhere as well, all of them would have to be there twice.
+    fn joins_nameless(&self, page: &PageView<'_>, previous: &Slice) -> bool {
+        let skipped = self.offset.checked_sub(previous.offset).filter(|skipped| *skipped > 0);
+        let rest = skipped.and_then(|skipped| previous.keys.get(usize::try_from(skipped).ok()?..));
+        let Some((rest, again)) = rest.and_then(|rest| Some((rest, page.items.get(..rest.len())?))) else {
+            return false;
+        };
+        let distinct: BTreeSet<u64> = rest.iter().copied().collect();
+        distinct.len() == rest.len()
+            && distinct.len() >= FEWEST_NAMELESS
+            && again
+                .iter()
+                .zip(rest)
+                .all(|(item, key)| !item.named && item.key == *key)
     }
 
     /// Whether the sweep will go on behind an anchored page, the `nth` from here, with what [`ahead`](Self::ahead) says,
@@ -614,6 +690,10 @@ impl Sweep {
             return self.note_seen(page.items, marks).0;
         }
 
+        if self.previous.is_none() && self.offset == 0 {
+            self.head_before = self.head;
+            self.head = Dates::of(page, self.started_at + LONGEST);
+        }
         let (first_seen, mut found) = self.note_seen(page.items, marks);
         self.note_nameless(page.items, &first_seen);
         let reach = self.offset + page.items.len() as u64;
@@ -690,9 +770,10 @@ impl Sweep {
     fn note_nameless(&mut self, items: &[Item], first_seen: &[bool]) {
         let positions = self.offset..;
         let counted = positions.zip(items.iter().zip(first_seen));
-        for (_, (item, _)) in
+        for (_, (item, first)) in
             counted.filter(|(at, (item, first))| !item.named && (**first || *at >= self.furthest_ever))
         {
+            self.twins += u64::from(!first);
             match item.created_at {
                 Some(at) if self.nameless.dates.len() < MOST_DATES => {
                     self.nameless.dates.insert(at);

@@ -1,5 +1,7 @@
 //! The passes over a list: what a page means in each, and what follows one.
 
+use chrono::{DateTime, Utc};
+
 use super::ends::End;
 use super::{Doubt, Found, Mark, Mode, PageView, Phase, Slice, Sweep, is_settled};
 use crate::sync::order::Order;
@@ -169,23 +171,36 @@ impl Sweep {
         is_first || self.previous.as_ref().is_some_and(confirms)
     }
 
+    /// Reads the head of a list whose rows move to it, down to what has not changed since the pass before began: whatever moved
+    /// meanwhile, over pages that were still to be read, stands above. What moves during this pass is the next one's; that all
+    /// of it stands on one page, and is known, is the proof.
     pub(super) fn settle(&mut self, page: &PageView<'_>, found: &Found, pass: u32, quiet: u32, added: u64) {
         let size = page.items.len() as u64;
         let is_full = size >= self.smallest_cut.min(self.largest_page);
         let reaches_further = self.reaches_further(page);
-        // What jumped over an incremental run's pages stands above all that it has read: a page without any is the end.
+        let last = page.items.iter().rev().find_map(|item| item.updated_at);
+        let is_down_to = |date: Option<DateTime<Utc>>| last.zip(date).is_none_or(|(last, date)| last <= date);
+        let before = self.head_before;
+        let shows_all_changes = is_down_to(before.map(|head| head.latest));
+        // Dates may be wrong, and rows that changed are another sign.
         let enough = if self.mode == Mode::Full { 2 } else { 1 };
         let quiet = match found.new + found.changed {
             0 => quiet + u32::from(reaches_further),
             _ => 0,
         };
+        let is_down = if pass > 1 {
+            shows_all_changes
+        } else {
+            quiet >= enough && is_down_to(before.map(|head| head.earliest))
+        };
+        self.is_settled |= shows_all_changes && self.offset == 0 && found.new == 0;
         if self.fruitless_pages > FRUITLESS_PAGES_TO_SETTLE {
             self.unproven.get_or_insert(Doubt::NeverSettled);
             self.phase = Phase::Done;
-        } else if quiet < enough && size > 0 && (is_full || (reaches_further && found.further)) {
+        } else if !is_down && size > 0 && (is_full || (reaches_further && found.further)) {
             self.phase = Phase::Settle { pass, quiet, added };
             self.advance(page);
-        } else if added == 0 {
+        } else if added == 0 && self.is_settled {
             self.phase = Phase::Done;
         } else if pass >= SETTLING_PASSES {
             self.unproven.get_or_insert(Doubt::NeverSettled);
@@ -220,10 +235,27 @@ impl Sweep {
         further
     }
 
+    /// Takes up a finished sweep again where what came since is found: the proof is of when it began, the mirror should be of now.
+    /// A list of unknown order had to be read whole; the next run does so anyway.
+    pub(super) fn reopen(&mut self) {
+        match self.order() {
+            _ if self.furthest_ever <= self.largest_page => self.restart(Phase::Forward { pass: 1, added: 0 }),
+            Order::CreatedDesc => self.restart(Phase::Head),
+            Order::UpdatedDesc => self.restart(Phase::Settle {
+                pass: 1,
+                quiet: 0,
+                added: 0,
+            }),
+            Order::CreatedAsc | Order::UpdatedAsc => self.phase = Phase::Forward { pass: 1, added: 0 },
+            Order::Unknown => {}
+        }
+    }
+
     fn restart(&mut self, phase: Phase) {
         self.phase = phase;
         self.offset = 0;
         self.previous = None;
+        self.is_settled = false;
         self.stuck = 0;
         self.short_pages = 0;
         self.young_pages = 0;

@@ -231,6 +231,9 @@ async fn an_interrupted_sync_stops_at_once_and_the_next_goes_on(database: Databa
         .verified();
     let first = offsets_of(&mirror.take_log(), "/v2/contacts")[0];
     assert!(first >= 40, "it began again at {first}: {runs:#?}");
+    let proven_as_of_the_first = "SELECT count(*) FROM sync_state WHERE resource = 'contacts' AND last_verified_at < (SELECT \
+                                  finished_at FROM sync_runs WHERE status = 'incomplete')";
+    assert_eq!(mirror.database.value(proven_as_of_the_first).await, "1");
     assert_eq!(mirror.database.value("SELECT count(*) FROM contacts").await, "600");
     mirror.sync().await;
     mirror.assert_exact().await;
