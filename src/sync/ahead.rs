@@ -30,6 +30,9 @@ use crate::allai::Page;
 /// is one less, since what waits in memory is cold when it is stored.
 const FIRST_WINDOW: usize = 6;
 
+/// Pages that are fetched and not yet stored hold at most so many bytes of rows, or are one.
+const MOST_BYTES: usize = 16 << 20;
+
 /// So many rows may always be remembered as the latest.
 const FEWEST_LATEST: usize = 4_096;
 
@@ -39,6 +42,8 @@ pub(super) struct Arrival {
     pub(super) total: Option<u64>,
     pub(super) has_more: Option<bool>,
     pub(super) request: Request,
+    /// How long its rows are.
+    bytes: usize,
     /// When it was asked for, by the warehouse's clock.
     pub(super) asked_at: DateTime<Utc>,
     /// When it was asked for, and when it was there, counted in requests and answers.
@@ -71,6 +76,8 @@ pub(super) struct Ahead<'a> {
     window: usize,
     /// The rows on the largest page so far; a smaller one is probably the list's last.
     largest_page: usize,
+    /// The bytes of the longest page so far.
+    longest_page: usize,
     /// Whether the page taken last may be the end: it is a smaller one, or an incremental run's.
     may_be_over: bool,
     ticks: u64,
@@ -98,6 +105,7 @@ impl<'a> Ahead<'a> {
             last_taken: 0,
             window: FIRST_WINDOW.min(reader.run.job.account.concurrency).max(1),
             largest_page: 0,
+            longest_page: 0,
             may_be_over: false,
             ticks: 0,
             latest: HashMap::new(),
@@ -158,11 +166,13 @@ impl<'a> Ahead<'a> {
         let rows = page.rows.items.len();
         self.may_be_over = rows < self.largest_page || sweep.mode() != Mode::Full;
         self.largest_page = self.largest_page.max(rows);
+        self.longest_page = self.longest_page.max(page.bytes);
     }
 
-    /// At most so many pages are fetched and not yet stored: what a run that is killed has to fetch again.
+    /// At most so many pages are fetched and not yet stored: what a run that is killed has to fetch again, and what memory holds.
     fn most(&self) -> usize {
-        self.reader.run.job.account.concurrency.max(1)
+        let have_room = MOST_BYTES / self.longest_page.max(1);
+        self.reader.run.job.account.concurrency.min(have_room).max(1)
     }
 
     /// Whether the page at `offset` is here, so that taking it takes no time.
@@ -294,6 +304,7 @@ impl<'a> Ahead<'a> {
             let read = move |page: Page| {
                 let done_with = std::mem::take(&mut *lock(&done_with));
                 drop(done_with);
+                let bytes = page.items.iter().map(|row| row.get().len()).sum();
                 let decoding = decoding.load(Ordering::Relaxed);
                 let rows = Rows::read(&listing, page.items, decoding);
                 if decoding {
@@ -304,6 +315,7 @@ impl<'a> Ahead<'a> {
                     total: page.total,
                     has_more: page.has_more,
                     request,
+                    bytes,
                     asked_at,
                     sent,
                     arrived: 0,

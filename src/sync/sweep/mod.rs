@@ -218,7 +218,7 @@ pub struct Sweep {
     total_met: bool,
     unproven: Option<Doubt>,
     evidence: Evidence,
-    /// The first page of this pass, and of the one before, as it was first answered.
+    /// The first page of this pass, and of the one before that was read to its end.
     head: Option<Dates>,
     head_before: Option<Dates>,
     /// Whether this pass's first page showed all that changed since the pass before began, and nothing new.
@@ -690,8 +690,10 @@ impl Sweep {
             return self.note_seen(page.items, marks).0;
         }
 
-        if self.previous.is_none() && self.offset == 0 {
-            self.head_before = self.head;
+        if self.offset == 0 && (self.previous.is_none() || matches!(self.phase, Phase::Settle { .. })) {
+            if self.previous.is_none() {
+                self.head_before = self.head;
+            }
             self.head = Dates::of(page, self.started_at + LONGEST);
         }
         let (first_seen, mut found) = self.note_seen(page.items, marks);

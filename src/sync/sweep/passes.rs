@@ -175,6 +175,13 @@ impl Sweep {
     /// meanwhile, over pages that were still to be read, stands above. What moves during this pass is the next one's; that all
     /// of it stands on one page, and is known, is the proof.
     pub(super) fn settle(&mut self, page: &PageView<'_>, found: &Found, pass: u32, quiet: u32, added: u64) {
+        let (pass, quiet, added) = if self.offset == 0 && self.previous.is_some() {
+            // There was no way down that is anchored: it begins again.
+            self.is_settled = false;
+            (pass + 1, 0, found.new)
+        } else {
+            (pass, quiet, added)
+        };
         let size = page.items.len() as u64;
         let is_full = size >= self.smallest_cut.min(self.largest_page);
         let reaches_further = self.reaches_further(page);
@@ -194,7 +201,7 @@ impl Sweep {
             quiet >= enough && is_down_to(before.map(|head| head.earliest))
         };
         self.is_settled |= shows_all_changes && self.offset == 0 && found.new == 0;
-        if self.fruitless_pages > FRUITLESS_PAGES_TO_SETTLE {
+        if self.fruitless_pages > FRUITLESS_PAGES_TO_SETTLE || pass > SETTLING_PASSES {
             self.unproven.get_or_insert(Doubt::NeverSettled);
             self.phase = Phase::Done;
         } else if !is_down && size > 0 && (is_full || (reaches_further && found.further)) {

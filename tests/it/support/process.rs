@@ -74,6 +74,14 @@ impl Process {
         self.child().try_wait().unwrap().is_none()
     }
 
+    /// The most memory it had so far, in MiB; `None` once it is over.
+    pub(crate) fn peak_memory(&mut self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child().id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+        Some(kibibytes / 1024)
+    }
+
     /// `kill -9`; returns when it is dead.
     pub(crate) fn kill(mut self) {
         self.child().kill().unwrap();

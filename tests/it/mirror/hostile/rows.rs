@@ -1,11 +1,13 @@
 //! Rows with something wrong.
 
 use allai_sync::allai::Resource;
+use allai_sync::sandbox::Options;
 use allai_sync::warehouse::RunStatus;
 
 use crate::support::database::Database;
 use crate::support::hostile::{Hostile, good, page};
-use crate::support::on_both_databases;
+use crate::support::mirror::{ACCOUNT, Mirror};
+use crate::support::{eventually, on_both_databases};
 
 on_both_databases!(
     whatever_is_wrong_with_some_rows_the_others_arrive,
@@ -257,4 +259,25 @@ async fn reports_that_are_nonsense_cost_themselves_alone(database: Database) {
     let held = u64::from(hostile.database.is_sqlite());
     assert_eq!(hostile.count("analytics_overview").await, held);
     assert!(hostile.count("quarantine").await > 0);
+}
+
+/// Ten pages of ten megabytes: as fast as they come, they are not all kept in memory until they are stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_a_hundred_kilobytes_do_not_pile_up_in_memory() {
+    let mirror = Mirror::start(Database::sqlite(), Options::for_tests(1_000, 0)).await;
+    let blob = format!("\"{}\"", "x".repeat(100_000));
+    for id in mirror.sandbox.account().contact_ids() {
+        assert!(mirror.sandbox.account().distort_contact(&id, "blob", Some(&blob)));
+    }
+    mirror.configure(&mirror.account_config(ACCOUNT, "page_size = 100\n"));
+    let mut sync = mirror.spawn(&["sync", "contacts"]);
+    let mut peak = 0;
+    eventually("the sync ends", || {
+        peak = peak.max(sync.peak_memory().unwrap_or(0));
+        !sync.is_running()
+    })
+    .await;
+    sync.end().await.expect(0);
+    assert_eq!(mirror.database.value("SELECT count(*) FROM contacts").await, "1000");
+    assert!((1..250).contains(&peak), "{peak} MiB");
 }
