@@ -119,8 +119,9 @@ impl Sweep {
         })
     }
 
-    /// Where the server states more rows than were found, looks for them behind the apparent end: a server that filters
-    /// after slicing returns empty pages in the middle. Whether it found a place to look.
+    /// Where the server states more rows than were found, looks for them behind the apparent end: first as if it were none, since
+    /// a page may have been cut where it overlaps the one before, then further: a server that filters after slicing returns
+    /// empty pages in the middle. Whether it found a place to look.
     pub(super) fn skip_a_gap(&mut self, page: &PageView<'_>) -> bool {
         let Some(total) = page.total.or(self.last_total) else {
             return false;
@@ -128,6 +129,11 @@ impl Sweep {
         let reach = (self.offset + page.items.len() as u64).max(self.offset + 1);
         if self.rows_seen() >= total || reach >= total || self.mode != Mode::Full {
             return false;
+        }
+        if !page.items.is_empty() && !self.is_pressed {
+            self.is_pressed = true;
+            self.advance(page);
+            return true;
         }
         self.gaps += 1;
         if self.gaps > MOST_GAPS {

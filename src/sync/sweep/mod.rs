@@ -207,6 +207,8 @@ pub struct Sweep {
     bridging: bool,
     /// Whether all pages are, because none could be anchored.
     unanchored: bool,
+    /// Whether an apparent end was read on behind since anything new was found.
+    is_pressed: bool,
     /// Gaps that were stepped over because the total says that there is more.
     gaps: u32,
     /// How many rows the first answer held, if the server said that they were all.
@@ -364,6 +366,7 @@ impl Sweep {
             lingering: 0,
             bridging: false,
             unanchored: false,
+            is_pressed: false,
             gaps: 0,
             claimed_end: None,
             last_total: None,

@@ -57,6 +57,7 @@ impl Sweep {
         if found.new > 0 {
             self.empty_at = None;
             self.stuck = 0;
+            self.is_pressed = false;
         }
         if self.asks_again(page, found) {
             self.remember(page);

@@ -562,3 +562,24 @@ fn a_page_of_rows_without_an_id_that_are_the_very_same_is_said_to_be_the_reason(
     };
     assert!(why.contains("without an id"), "{why}");
 }
+
+#[test]
+fn a_page_cut_where_it_overlaps_the_one_before_does_not_end_a_list_whose_total_says_more() {
+    for order in ORDERS {
+        for short in 3..8 {
+            for rows in [101, 158, 700] {
+                let mut model = Model::new(5, order, rows, Churn::default());
+                model.totals = true;
+                let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
+                model.read(&mut sweep, 5_000, |model, request| {
+                    if model.requests == 1 {
+                        model.clamp = short;
+                    }
+                    model.get(request)
+                });
+                let case = format!("{order:?}, {rows} rows, pages cut to {short}");
+                assert_eq!((sweep.proof(), sweep.rows_seen()), (Proof::Verified, rows), "{case}");
+            }
+        }
+    }
+}
