@@ -97,6 +97,12 @@ impl Sweep {
         }
     }
 
+    /// Whether the list may be found to grow as fast as it is read by the `nth` full page from here.
+    pub(super) fn may_be_chased(&self, nth: usize) -> bool {
+        let young_pages = self.young_pages as usize + nth;
+        self.unread.is_some() || self.short_pages > 0 || young_pages >= YOUNG_PAGES_TO_END as usize
+    }
+
     /// Whether a page without anything new ends where those before ended, or where nothing stood, and was not cut there.
     fn shows_the_last_rows(&self, page: &PageView<'_>) -> bool {
         let size = page.items.len() as u64;

@@ -662,6 +662,7 @@ impl Sweep {
         let keys = || page.items.iter().map(|item| item.key);
         self.mode == Mode::Full
             && !self.size_is_doubtful(page, self.pages + nth as u64)
+            && !self.may_be_chased(nth)
             && matches!(self.phase, Phase::Forward { .. })
             && !self.bridging
             && !self.unanchored

@@ -383,3 +383,50 @@ fn what_moved_to_the_head_is_found_below_all_that_others_stored_meanwhile() {
         assert_eq!(stored, Some(row.updated.unsigned_abs()), "incremental: {incremental}");
     }
 }
+
+/// As pages are stored: several that are known to continue each other are taken together, before the first is absorbed.
+#[test]
+fn pages_that_are_taken_together_are_what_the_sweep_asks_for() {
+    for order in ORDERS {
+        // The second is a sweep that was begun before any of the rows was there, and cut short.
+        for started_at in [EPOCH + 100_000, EPOCH] {
+            let mut model = Model::new(1, order, 2_000, Churn::default());
+            let mut sweep = Sweep::new(Mode::Full, 10, time(started_at), 0);
+            let mut most = 0;
+            while let Some(request) = sweep.next() {
+                assert!(model.requests < 5_000, "does not end");
+                let (items, _) = model.get(request);
+                if as_page(&items, |page| sweep.offer(page)) != Verdict::Anchored {
+                    continue;
+                }
+                let mut taken = vec![items];
+                while taken.len() < 4 && as_page(taken.last().unwrap(), |page| sweep.goes_on_behind(page, taken.len()))
+                {
+                    let Some(request) = sweep.ahead().nth(taken.len() - 1) else {
+                        break;
+                    };
+                    let (items, _) = model.get(request);
+                    let before = taken.last().unwrap();
+                    let goes_on = items.last().is_some_and(|last| !before.contains(last))
+                        && items.iter().any(|item| before.contains(item));
+                    if !goes_on {
+                        break;
+                    }
+                    taken.push(items);
+                }
+                most = most.max(taken.len());
+                for (nth, items) in taken.iter().enumerate() {
+                    let verdict = as_page(items, |page| sweep.offer(page));
+                    assert_eq!(verdict, Verdict::Anchored, "{order:?}, page {nth}: {sweep:?}");
+                    let marks = model.store(items);
+                    as_page(items, |page| sweep.absorb(page, &marks));
+                }
+            }
+            assert_eq!(
+                (sweep.proof(), sweep.rows_seen(), most),
+                (Proof::Verified, 2_000, 4),
+                "{order:?}"
+            );
+        }
+    }
+}
