@@ -20,7 +20,7 @@ use super::sweep::{Mode, Proof, Sweep, bitmap};
 use super::{Error, Finding, Run};
 use crate::allai::model::ContentHash;
 use crate::allai::{self, Listing, Resource};
-use crate::warehouse::{ConversationToRead, Interim, RunStatus, StateUpdate, ToRead, UnseenRow};
+use crate::warehouse::{ConversationToRead, Interim, StateUpdate, ToRead, UnseenRow};
 
 /// Conversations taken from the warehouse at a time.
 const BATCH: u32 = 200;
@@ -454,12 +454,9 @@ impl<'a> MessagesRun<'a> {
             .state(account, Resource::Conversations)
             .await?
             .unwrap_or_default();
-        let last_run = job.warehouse.recent_runs(account, Resource::Conversations, 1).await?;
         // Conversations that began after the proof are missing, with all that was said in them.
-        let proven_at = last_run
-            .first()
-            .filter(|run| run.verified && run.status == RunStatus::Complete)
-            .and(conversations.last_verified_at)
+        let proven_at = conversations
+            .last_verified_at
             .filter(|at| job.clock.now() - *at < WORTH_RESUMING);
         let ahead = self.run.client.server_now() - job.clock.now();
         let as_of = found

@@ -72,6 +72,13 @@ impl Reader<'_> {
                     sweep.nothing_behind();
                     continue;
                 }
+                Err(Error::Api(error)) if sweep.looks_behind() && is_about_this_request(&error) => {
+                    // It may fail wherever it is asked, now: then so does the run.
+                    let known_to_work = Request { offset: 0, ..request };
+                    self.run.unless_cancelled(self.fetch(known_to_work)).await??;
+                    sweep.fails_behind();
+                    continue;
+                }
                 page => page?,
             };
             if !sweep.looks_behind() && pages.is_outdated(&page) {
@@ -139,7 +146,7 @@ impl Reader<'_> {
                 match self.run.unless_cancelled(self.fetch(request)).await? {
                     Ok(page) if !page.items.is_empty() => found.push(page.items),
                     Ok(_) => return Ok(()),
-                    Err(Error::Api(error)) if is_end(&error) => return Ok(()),
+                    Err(Error::Api(error)) if is_about_this_request(&error) => return Ok(()),
                     Err(error) => return Err(error),
                 }
             }
@@ -196,8 +203,16 @@ impl Reader<'_> {
     }
 }
 
-/// Whether an error is an answer to who asks for rows behind the end: to refuse such an offset, or to choke on it, is an end, too.
+/// Whether an error is an answer to who asks for rows behind the end: to refuse such an offset is an end, too.
 pub(super) const fn is_end(error: &allai::Error) -> bool {
+    matches!(
+        error,
+        allai::Error::BadRequest { .. } | allai::Error::NotFound { .. } | allai::Error::Gone { .. }
+    )
+}
+
+/// Whether the API may answer other requests than this one.
+const fn is_about_this_request(error: &allai::Error) -> bool {
     !error.stops_account() && !error.is_unreachable()
 }
 

@@ -264,6 +264,7 @@ enum Doubt {
     UnknownOrder,
     NeverSettled,
     Holes,
+    FailsBehind,
 }
 
 /// A look behind the apparent end of a pass, which goes on meanwhile as if it were none.
@@ -537,10 +538,13 @@ impl Sweep {
                 Doubt::Nameless => {
                     "more rows in a row than a page has are without an id, so that they cannot be told from each other; see quarantine"
                 }
-                Doubt::OffsetIgnored => "the server ignores the offset and states no total",
+                Doubt::OffsetIgnored => "the server ignores the offset, and states no total that one page holds",
                 Doubt::Unreachable => "the server states more rows than it returns",
-                Doubt::UnknownOrder => "the order of the list is unknown and new rows kept turning up",
+                Doubt::UnknownOrder => {
+                    "the list is in no order that is known, or not in the one it seemed to be in, and rows moved or kept turning up"
+                }
                 Doubt::NeverSettled => "the list kept changing where it grows, or seemed to, while it was read",
+                Doubt::FailsBehind => "the API fails when it is asked whether there is more behind the list's last row",
                 Doubt::Holes => "the server leaves rows out of its pages, and more of them in a row than a page has",
             });
         }
@@ -568,6 +572,12 @@ impl Sweep {
         if let Some(look) = self.look.take() {
             self.nothing_at(Look { then: None, ..look }, false);
         }
+    }
+
+    /// The server fails where it is asked what is behind the apparent end: nobody knows, then.
+    pub fn fails_behind(&mut self) {
+        self.unproven.get_or_insert(Doubt::FailsBehind);
+        self.nothing_behind();
     }
 
     /// Judges the page that [`next`](Self::next) asked for.

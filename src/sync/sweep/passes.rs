@@ -1,6 +1,6 @@
 //! The passes over a list: what a page means in each, and what follows one.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::ends::End;
 use super::{Doubt, Found, Mark, Mode, PageView, Phase, Slice, Sweep, is_settled};
@@ -17,6 +17,8 @@ const SAME_PAGES: u32 = 6;
 const PASSES_OF_UNKNOWN_ORDER: u32 = 4;
 /// Pages at the head, one after the other, that reach no further, after which it is taken to grow as fast as it is read.
 const FRUITLESS_PAGES_TO_SETTLE: u32 = 20;
+/// By how much the server's clock may differ from what is known of it.
+const CLOCKS_APART: TimeDelta = TimeDelta::minutes(10);
 /// How often the head of a list whose rows move is read over, likewise.
 const SETTLING_PASSES: u32 = 12;
 
@@ -48,7 +50,7 @@ impl Sweep {
                 let seen = self.rows_seen();
                 self.last_total = self.last_total.map(|total| total.min(seen));
                 self.end_pass(pass, added, false);
-            } else if !self.skip_a_gap(page) && !self.look_behind(page, found, end) {
+            } else if (end == End::Growing || !self.skip_a_gap(page)) && !self.look_behind(page, found, end) {
                 self.finish_pass(page, pass, added);
             }
             return;
@@ -187,7 +189,12 @@ impl Sweep {
         let is_full = size >= self.smallest_cut.min(self.largest_page);
         let reaches_further = self.reaches_further(page);
         let last = page.items.iter().rev().find_map(|item| item.updated_at);
-        let is_down_to = |date: Option<DateTime<Utc>>| last.zip(date).is_none_or(|(last, date)| last <= date);
+        // What moved in the very moment of that date may stand behind others of it; nothing moves into a moment that is over.
+        let over = self.started_at - CLOCKS_APART;
+        let is_down_to = |date: Option<DateTime<Utc>>| {
+            last.zip(date)
+                .is_none_or(|(last, date)| last < date || (last == date && date < over))
+        };
         let before = self.head_before;
         let shows_all_changes = is_down_to(before.map(|head| head.latest));
         // Dates may be wrong, and rows that changed are another sign.
@@ -202,14 +209,19 @@ impl Sweep {
             quiet >= enough && is_down_to(before.map(|head| head.earliest))
         };
         self.is_settled |= shows_all_changes && self.offset == 0 && found.new == 0;
-        if self.fruitless_pages > FRUITLESS_PAGES_TO_SETTLE || pass > SETTLING_PASSES {
+        let is_all_of_one_moment = pass > 1
+            && self.offset == 0
+            && self
+                .head
+                .is_some_and(|head| head.latest == head.earliest && !shows_all_changes);
+        if self.fruitless_pages > FRUITLESS_PAGES_TO_SETTLE || pass > SETTLING_PASSES || is_all_of_one_moment {
             self.unproven.get_or_insert(Doubt::NeverSettled);
             self.phase = Phase::Done;
         } else if !is_down && size > 0 && (is_full || (reaches_further && found.further)) {
             self.phase = Phase::Settle { pass, quiet, added };
             self.advance(page);
         } else if added == 0 && self.is_settled {
-            self.phase = Phase::Done;
+            self.finish_head();
         } else if pass >= SETTLING_PASSES {
             self.unproven.get_or_insert(Doubt::NeverSettled);
             self.phase = Phase::Done;
@@ -226,9 +238,19 @@ impl Sweep {
     pub(super) fn head(&mut self, page: &PageView<'_>, found: &Found) {
         let is_over = found.new == 0 && self.reaches_further(page);
         if is_over || page.items.is_empty() || self.fruitless_pages > FRUITLESS_PAGES_TO_SETTLE {
-            self.phase = Phase::Done;
+            self.finish_head();
         } else {
             self.advance(page);
+        }
+    }
+
+    /// Ends the reading of the head. If that shows that the list is not in the order in which it was read, it is read again.
+    fn finish_head(&mut self) {
+        if self.mode == Mode::Full && self.order() == Order::Unknown {
+            self.unproven.get_or_insert(Doubt::UnknownOrder);
+            self.restart(Phase::Forward { pass: 2, added: 0 });
+        } else {
+            self.phase = Phase::Done;
         }
     }
 

@@ -19,6 +19,7 @@ on_both_databases!(
     lists_that_come_back_empty_delete_nothing_until_a_person_says_so,
     a_run_that_goes_on_reads_again_what_has_changed_meanwhile,
     lists_that_are_not_found_are_told_of,
+    messages_are_proven_although_conversations_were_synced_since_their_proof,
 );
 
 fn run(mirror: &Mirror, arguments: &[&str], code: i32) -> Value {
@@ -165,4 +166,17 @@ async fn lists_that_are_not_found_are_told_of(database: Database) {
         .set_options(|options| options.faults.lost_messages_rate = 0.0);
     mirror.sync().await;
     mirror.assert_exact().await;
+}
+
+/// As by the schedules that nobody has changed: conversations are swept at three, and synced every five minutes from then on; messages
+/// are swept at half past three.
+async fn messages_are_proven_although_conversations_were_synced_since_their_proof(database: Database) {
+    let mirror = Mirror::start(database, Options::for_tests(5, 12)).await;
+    mirror.full_sync().await.verified();
+    mirror.say(&["sync", "conversations"]).expect(0);
+    let messages = run(&mirror, &["sync", "messages", "--full"], 0);
+    assert_eq!(messages["verified"], true, "{messages}");
+    let as_of_both = "SELECT count(*) FROM sync_state m JOIN sync_state c ON m.resource = 'messages' AND c.resource = \
+                      'conversations' AND m.last_verified_at <= c.last_verified_at";
+    assert_eq!(mirror.database.value(as_of_both).await, "1");
 }

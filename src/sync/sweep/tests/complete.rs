@@ -430,3 +430,90 @@ fn pages_that_are_taken_together_are_what_the_sweep_asks_for() {
         }
     }
 }
+
+#[test]
+fn a_list_that_turns_out_to_be_ordered_otherwise_is_read_again() {
+    for seed in 0..20 {
+        let mut model = Model::new(seed, ListOrder::CreatedDesc, 400, Churn::default());
+        for row in &mut model.rows {
+            row.updated = row.created;
+        }
+        // It is by the last change, which it does not tell, and nothing has changed yet.
+        model.order = ListOrder::UpdatedDesc;
+        let mut sweep = Sweep::new(Mode::Full, 20, time(model.now), 0);
+        model.read(&mut sweep, 5_000, |model, request| {
+            let mut touched: Vec<usize> = Vec::new();
+            if model.requests == 3 {
+                touched.push(370);
+            } else if (4..40).contains(&model.requests) {
+                touched.extend([0, 1].map(|_| model.rng.random_range(0..60)));
+            }
+            for at in touched {
+                model.now += 1;
+                model.rows[at].updated = model.now;
+            }
+            model.sort();
+            let (mut items, total) = model.get(request);
+            for item in &mut items {
+                item.updated_at = None;
+            }
+            (items, total)
+        });
+        if sweep.proof() == Proof::Verified {
+            assert_eq!(model.lost(&sweep), [0; 0], "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn what_moves_into_the_moment_of_the_last_change_is_found_or_the_run_is_no_proof() {
+    let mut proven = 0;
+    for at in 1..24 {
+        for moment in [1, 3_600] {
+            let mut model = Model::new(at, ListOrder::UpdatedDesc, 200, Churn::default());
+            model.now += moment;
+            for row in model.rows.iter_mut().step_by(2).take(80) {
+                row.updated = model.now;
+            }
+            model.sort();
+            // What is long over cannot be the moment of anything that moves.
+            let moves = moment == 1;
+            let started_at = time(if moves { model.now } else { model.now + 7_200 });
+            let mut sweep = Sweep::new(Mode::Full, 10, started_at, 0);
+            model.read(&mut sweep, 500, |model, request| {
+                if model.requests == at && moves {
+                    model.rows[185].updated = model.now;
+                    model.sort();
+                }
+                model.get(request)
+            });
+            if sweep.proof() == Proof::Verified {
+                assert_eq!(model.lost(&sweep), [0; 0], "moved at request {at}");
+                proven += u32::from(!moves);
+            }
+        }
+    }
+    assert_eq!(proven, 23, "lists at rest that were proven");
+}
+
+#[test]
+fn a_sweep_gone_on_with_after_the_list_has_grown_much_is_a_proof() {
+    for totals in [false, true] {
+        let mut model = Model::new(3, ListOrder::CreatedAsc, 400, Churn::default());
+        model.totals = totals;
+        let mut sweep = Sweep::new(Mode::Full, 10, time(model.now), 0);
+        model.read(&mut sweep, 5_000, |model, request| {
+            if model.requests == 20 {
+                for _ in 0..600 {
+                    model.insert();
+                }
+            }
+            model.get(request)
+        });
+        assert_eq!(
+            (sweep.proof(), sweep.rows_seen()),
+            (Proof::Verified, 1_000),
+            "totals {totals}"
+        );
+    }
+}

@@ -1,7 +1,7 @@
 //! Lists that do not end, or whose pages are not those that were asked for.
 
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use allai_sync::allai::Resource;
 use allai_sync::warehouse::RunStatus;
@@ -177,4 +177,29 @@ async fn a_list_of_rows_without_an_id_ends_and_is_in_quarantine() {
     let run = hostile.sync_twice(Resource::Contacts).await;
     assert_eq!((run.rows_seen, run.quarantined, run.inserted), (70, 70, 0), "{run:#?}");
     assert_eq!(hostile.count("quarantine").await, 70);
+}
+
+/// Whether there is more behind what looks like the end is not known, then, and the run says so; or fails, with the API.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_api_that_fails_behind_the_apparent_end_proves_nothing() {
+    for from_then_on in [false, true] {
+        let fails = AtomicBool::new(false);
+        let hostile = Hostile::new(Database::sqlite(), move |asked| {
+            if asked.offset > 65 || fails.load(Ordering::Relaxed) {
+                fails.store(from_then_on, Ordering::Relaxed);
+                return "<html>Bad Gateway</html>".to_owned();
+            }
+            let rows: Vec<String> = (0..60).map(good).collect();
+            page(&rows, asked)
+        });
+        let mut hostile = hostile.await;
+        hostile.account.page_size = 20;
+        let run = hostile.sync(Resource::Contacts, true).await;
+        if from_then_on {
+            hostile.failure(&run).await;
+        } else {
+            assert_eq!((run.status, run.verified), (RunStatus::Complete, false), "{run:#?}");
+        }
+        assert_eq!(hostile.count("contacts").await, 60);
+    }
 }
