@@ -189,8 +189,9 @@ async fn an_api_that_fails_behind_the_apparent_end_proves_nothing() {
                 fails.store(from_then_on, Ordering::Relaxed);
                 return "<html>Bad Gateway</html>".to_owned();
             }
-            let rows: Vec<String> = (0..60).map(good).collect();
-            page(&rows, asked)
+            // No total: it would tell where the list ends.
+            let rows: Vec<String> = (0..60).map(good).skip(asked.offset).take(asked.limit).collect();
+            format!("{{\"data\":[{}]}}", rows.join(","))
         });
         let mut hostile = hostile.await;
         hostile.account.page_size = 20;
