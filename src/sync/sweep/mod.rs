@@ -220,9 +220,12 @@ pub struct Sweep {
     total_met: bool,
     unproven: Option<Doubt>,
     evidence: Evidence,
-    /// The first page of this pass, and of the one before that was read to its end.
+    /// The first page of this pass, and of the two before that were read to their end.
     head: Option<Dates>,
     head_before: Option<Dates>,
+    head_before_that: Option<Dates>,
+    /// Whether the pass before brought nothing.
+    was_quiet: bool,
     /// Whether this pass's first page showed all that changed since the pass before began, and nothing new.
     is_settled: bool,
     nameless: Nameless,
@@ -377,6 +380,8 @@ impl Sweep {
             evidence: Evidence::default(),
             head: None,
             head_before: None,
+            head_before_that: None,
+            was_quiet: false,
             is_settled: false,
             nameless: Nameless::default(),
             twins: 0,
@@ -706,6 +711,7 @@ impl Sweep {
 
         if self.offset == 0 && (self.previous.is_none() || matches!(self.phase, Phase::Settle { .. })) {
             if self.previous.is_none() {
+                self.head_before_that = self.head_before;
                 self.head_before = self.head;
             }
             self.head = Dates::of(page, self.started_at + LONGEST);

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::ends::End;
-use super::{Doubt, Found, Mark, Mode, PageView, Phase, Slice, Sweep, is_settled};
+use super::{Dates, Doubt, Found, Mark, Mode, PageView, Phase, Slice, Sweep, is_settled};
 use crate::sync::order::Order;
 
 /// The first page that is asked for again if it is not full, to see whether it has grown; the others are twice as far each.
@@ -209,7 +209,8 @@ impl Sweep {
             quiet >= enough && is_down_to(before.map(|head| head.earliest))
         };
         self.is_settled |= shows_all_changes && self.offset == 0 && found.new == 0;
-        let is_all_of_one_moment = pass > 1
+        let no_moment_passed = self.was_quiet && self.no_moment_passed();
+        let is_all_of_one_moment = pass > 2
             && self.offset == 0
             && self
                 .head
@@ -217,6 +218,8 @@ impl Sweep {
         if self.fruitless_pages > FRUITLESS_PAGES_TO_SETTLE || pass > SETTLING_PASSES || is_all_of_one_moment {
             self.unproven.get_or_insert(Doubt::NeverSettled);
             self.phase = Phase::Done;
+        } else if pass > 1 && self.offset == 0 && found.new == 0 && no_moment_passed {
+            self.finish_head();
         } else if !is_down && size > 0 && (is_full || (reaches_further && found.further)) {
             self.phase = Phase::Settle { pass, quiet, added };
             self.advance(page);
@@ -231,7 +234,16 @@ impl Sweep {
                 quiet: 0,
                 added: 0,
             });
+            self.was_quiet = added == 0;
         }
+    }
+
+    /// Whether the latest change is still of the moment of which it was when the last two passes began. What moved since stood
+    /// among the rows of that moment, which the last of them read to their end, and has not moved again.
+    fn no_moment_passed(&self) -> bool {
+        let latest = |head: Option<Dates>| head.map(|head| head.latest);
+        let now = latest(self.head);
+        now.is_some() && now == latest(self.head_before) && now == latest(self.head_before_that)
     }
 
     /// A look at the head for what arrived meanwhile, as far as it goes.
@@ -286,6 +298,7 @@ impl Sweep {
         self.offset = 0;
         self.previous = None;
         self.is_settled = false;
+        self.was_quiet = false;
         self.stuck = 0;
         self.short_pages = 0;
         self.young_pages = 0;
