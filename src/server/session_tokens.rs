@@ -107,7 +107,7 @@ pub(super) async fn issue(
         Ok(session) => session,
         Err(error) => return explained(account, &error),
     };
-    if session.expires_at.is_some_and(|at| {
+    if session.expires_at.is_none_or(|at| {
         (at - client.server_now())
             .to_std()
             .is_ok_and(|left| left > new.expires_in + SKEW)
@@ -115,9 +115,9 @@ pub(super) async fn issue(
         tracing::warn!(
             session.account = account,
             session.seconds = new.expires_in.as_secs(),
-            "AllAI's session token is valid for longer than was asked for; it is not handed out"
+            "AllAI's session token is valid for longer than was asked for, or does not say until when; it is not handed out"
         );
-        let text = "AllAI's token is valid for longer than was asked for, and so is not handed out";
+        let text = "AllAI's token is valid for longer than was asked for, or does not say until when, and so is not handed out";
         return refused(StatusCode::BAD_GATEWAY, text);
     }
     let issued = IssuedToken {

@@ -158,7 +158,7 @@ mod tests {
             body: format!(r#"{{"event":"{name}","data":{data}}}"#),
             attempts: 1,
             crashes: 0,
-            is_due: true,
+            due_later: None,
         }
     }
 

@@ -25,12 +25,19 @@ pub struct ClaimedEvent {
     pub received_at: DateTime<Utc>,
     /// What was sent.
     pub body: String,
-    /// How often it was tried, this time included if it `is_due`.
+    /// How often it was tried, this time included if it [is due](Self::is_due).
     pub attempts: u32,
     /// How often a program ended while it was being applied, which most likely was not its fault.
     pub crashes: u32,
+    /// When it is due, if it was claimed along with one that was due sooner.
+    pub due_later: Option<DateTime<Utc>>,
+}
+
+impl ClaimedEvent {
     /// Whether it was due, rather than claimed along with one that was.
-    pub is_due: bool,
+    pub const fn is_due(&self) -> bool {
+        self.due_later.is_none()
+    }
 }
 
 /// The open events of an entity, in the order in which they arrived.
@@ -93,19 +100,21 @@ const RECOVER: Statement = Statement::shared(
      attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END WHERE account = $1 AND status = 'processing'",
 );
 // The condition of the partial index, as it is there, and then what is wanted. Bodies are held in memory: of what there is
-// about one entity, and can be thousands, the rest is claimed the next time.
+// about one entity, and can be thousands or 8 MiB, the rest is claimed the next time.
 macro_rules! claim {
     ($which:expr) => {
         concat!(
             "UPDATE webhook_events SET status = 'processing', \
              attempts = attempts + CASE WHEN due_at <= $2 THEN 1 ELSE 0 END \
-             WHERE account = $1 AND id IN (SELECT id FROM webhook_events \
+             WHERE account = $1 AND id IN (SELECT id FROM (SELECT id, sum(length(body)) OVER (\
+             ORDER BY CASE WHEN due_at <= $2 THEN 0 ELSE 1 END, received_at, id ROWS UNBOUNDED PRECEDING) - length(body) AS ahead \
+             FROM (SELECT id, due_at, received_at, body FROM webhook_events \
              WHERE account = $1 AND status IN ('pending', 'processing') AND status = 'pending' AND entity IN (\
              SELECT entity FROM (SELECT entity FROM webhook_events WHERE account = $1 AND status = 'pending' \
              AND due_at <= $2 AND ",
             $which,
             " ORDER BY received_at LIMIT $4) due) \
-             ORDER BY CASE WHEN due_at <= $2 THEN 0 ELSE 1 END, received_at LIMIT 1000) \
+             ORDER BY CASE WHEN due_at <= $2 THEN 0 ELSE 1 END, received_at, id LIMIT 1000) open) sized WHERE ahead < 8388608) \
              RETURNING id, event, entity, occurred_at, received_at, body, attempts, crashes, due_at"
         )
     };
@@ -161,9 +170,11 @@ const REPLAY_DEAD: Statement = Statement::shared(
      processed_at = NULL, forwarded_at = NULL WHERE account = $1 AND entity IS NOT NULL AND status = 'dead'",
 );
 const UNFORWARDED: Statement = Statement::shared(
-    "SELECT id, event, entity, occurred_at, received_at, body, attempts, crashes, due_at FROM webhook_events \
-     WHERE account = $1 AND status = 'done' AND forwarded_at IS NULL \
-     ORDER BY processed_at, received_at LIMIT $2",
+    "SELECT id, event, entity, occurred_at, received_at, body, attempts, crashes, due_at FROM (\
+     SELECT *, sum(length(body)) OVER (ORDER BY processed_at, received_at, id ROWS UNBOUNDED PRECEDING) - length(body) AS ahead \
+     FROM (SELECT * FROM webhook_events WHERE account = $1 AND status = 'done' AND forwarded_at IS NULL \
+     ORDER BY processed_at, received_at, id LIMIT $2) done) sized WHERE ahead < 8388608 \
+     ORDER BY processed_at, received_at, id",
 );
 const FORWARDED: Statement = in_list!(
     "UPDATE webhook_events SET forwarded_at = $2 WHERE account = $1 AND ",
@@ -213,7 +224,7 @@ impl Claimed {
             body: self.body,
             attempts: u32::try_from(self.attempts).unwrap_or(u32::MAX),
             crashes: u32::try_from(self.crashes).unwrap_or(u32::MAX),
-            is_due: self.due_at.is_some_and(|due_at| due_at <= now),
+            due_later: self.due_at.filter(|due_at| *due_at > now),
         };
         (entity, event)
     }
@@ -284,7 +295,7 @@ impl Warehouse {
         Ok(recovered)
     }
 
-    /// Claims the open events, a thousand at most, of up to `most` entities that have a due one, the longest waiting first,
+    /// Claims the open events, a thousand or 8 MiB of them at most, of up to `most` entities that have a due one, the longest waiting first,
     /// leaving out the entities that are `busy`.
     pub async fn claim_events(&self, account: &str, busy: &[Entity], most: u32) -> Result<Vec<ClaimedEntity>, Error> {
         self.claim_by(CLAIM, account, busy, most).await

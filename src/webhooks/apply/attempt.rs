@@ -232,7 +232,7 @@ fn ended(event: &ClaimedEvent, verdict: &Verdict, now: DateTime<Utc>) -> Ended {
     let not_counted = |due_at, problem: &str| Ended::Later {
         due_at,
         problem: problem.to_owned(),
-        counts: !event.is_due,
+        counts: !event.is_due(),
     };
     match verdict {
         Verdict::Applied => Ended::Done(None),
@@ -240,19 +240,27 @@ fn ended(event: &ClaimedEvent, verdict: &Verdict, now: DateTime<Utc>) -> Ended {
         Verdict::Absent if event.attempts >= ASKS_FOR_ABSENT => Ended::Done(Some(ABSENT.to_owned())),
         Verdict::Absent => again(now + retry_wait(event.attempts, &ABSENT_WAITS), ABSENT),
         Verdict::Failed(problem) | Verdict::Postponed(_, problem)
-            if event.attempts >= MOST_ATTEMPTS && event.is_due =>
+            if event.attempts >= MOST_ATTEMPTS && event.is_due() =>
         {
             Ended::Dead(format!(
                 "given up after {MOST_ATTEMPTS} attempts: {problem}; once that is mended: allai-sync webhooks replay"
             ))
         }
-        Verdict::Failed(problem) => again(now + retry_wait(event.attempts, &WAITS), problem),
-        Verdict::Postponed(pause, problem) => again(now + retry_wait(event.attempts, &WAITS).max(*pause), problem),
+        Verdict::Failed(problem) => again(next_attempt(event, now), problem),
+        Verdict::Postponed(pause, problem) => again(next_attempt(event, now).max(now + *pause), problem),
         Verdict::Unreadable(problem) => Ended::Dead(problem.clone()),
         Verdict::Forbidden(problem) => not_counted(now + FORBIDDEN_AGAIN, problem),
         Verdict::Trouble(_, problem) => not_counted(now, problem),
         Verdict::Stopped => not_counted(now, "the program was stopped"),
     }
+}
+
+/// When an event is tried again that failed. One that was claimed along is so when it would have been: others that keep coming do
+/// not put it off.
+fn next_attempt(event: &ClaimedEvent, now: DateTime<Utc>) -> DateTime<Utc> {
+    event
+        .due_later
+        .unwrap_or_else(|| now + retry_wait(event.attempts, &WAITS))
 }
 
 fn again(due_at: DateTime<Utc>, problem: &str) -> Ended {
@@ -284,6 +292,8 @@ pub(super) fn without_deadly(mut claimed: ClaimedEntity) -> (ClaimedEntity, Opti
 mod tests {
     use super::*;
 
+    const LATER: DateTime<Utc> = DateTime::from_timestamp(7, 0).unwrap();
+
     fn event(attempts: u32, is_due: bool) -> ClaimedEvent {
         ClaimedEvent {
             id: format!("{attempts}"),
@@ -293,7 +303,7 @@ mod tests {
             body: "{}".to_owned(),
             attempts,
             crashes: 0,
-            is_due,
+            due_later: (!is_due).then_some(LATER),
         }
     }
 
@@ -313,8 +323,11 @@ mod tests {
             );
         }
         assert!(matches!(ended(&event(8, true), &failed, now), Ended::Dead(_)));
-        // It was claimed along with one that was due, and has an attempt left.
-        assert!(matches!(ended(&event(8, false), &failed, now), Ended::Later { .. }));
+        // It was claimed along with one that was due, has an attempt left, and makes it when it would have.
+        let Ended::Later { due_at, counts, .. } = ended(&event(7, false), &failed, now) else {
+            panic!("given up");
+        };
+        assert_eq!((due_at, counts), (LATER, true));
     }
 
     #[tokio::test]

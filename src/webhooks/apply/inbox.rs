@@ -214,7 +214,7 @@ impl AccountInbox {
 
     fn begin(&mut self, claimed: ClaimedEntity, shared: &Shared, tasks: &mut JoinSet<Attempted>) {
         self.busy.insert(claimed.entity.clone());
-        let was_tried = |event: &ClaimedEvent| event.attempts > u32::from(event.is_due);
+        let was_tried = |event: &ClaimedEvent| event.attempts > u32::from(event.is_due());
         if claimed.events.iter().any(was_tried) {
             self.again.insert(claimed.entity.clone());
         }

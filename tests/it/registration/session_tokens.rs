@@ -243,7 +243,12 @@ async fn no_token_is_handed_out_that_is_valid_for_longer_than_was_asked_for(data
         Arc::new(move |_| {
             let valid = TimeDelta::seconds(600 + extra.load(Ordering::Relaxed));
             let expires_at = SystemClock::shared().now() + valid;
-            let body = json!({"session_token": "st_live_secret", "expires_at": expires_at}).to_string();
+            let body = if valid == TimeDelta::zero() {
+                json!({"session_token": "st_live_secret"})
+            } else {
+                json!({"session_token": "st_live_secret", "expires_at": expires_at})
+            };
+            let body = body.to_string();
             Box::pin(async { Ok(http::Response::new(body.into())) })
         })
     };
@@ -255,8 +260,14 @@ async fn no_token_is_handed_out_that_is_valid_for_longer_than_was_asked_for(data
         settings.clients = BTreeMap::from([("main".to_owned(), client)]);
     })
     .await;
-    // Clocks may differ by five minutes.
-    for (seconds, status, notes) in [(0, 200, 1), (290, 200, 2), (310, 502, 2), (80_000, 502, 2)] {
+    // Clocks may differ by five minutes. The last does not say until when it is valid.
+    for (seconds, status, notes) in [
+        (0, 200, 1),
+        (290, 200, 2),
+        (310, 502, 2),
+        (80_000, 502, 2),
+        (-600, 502, 2),
+    ] {
         extra.store(seconds, Ordering::Relaxed);
         let answer = admin.ask(&lasting(600)).await;
         assert_eq!(answer.status(), status, "{seconds}");

@@ -25,6 +25,7 @@ on_both_databases! {
     what_events_alone_tell_is_kept_once_however_often_they_are_applied,
     an_old_payload_brings_nothing_old_back,
     events_that_a_dead_program_left_are_applied,
+    large_events_of_one_conversation_are_claimed_a_few_at_a_time,
 }
 
 pub(super) struct Stage {
@@ -417,4 +418,22 @@ async fn events_that_a_dead_program_left_are_applied(database: Database) {
     assert_eq!((status.as_str(), attempts), ("done", 1));
     let crashes = "SELECT crashes FROM webhook_events";
     assert_eq!(stage.simulation.database.value(crashes).await, "1");
+}
+
+async fn large_events_of_one_conversation_are_claimed_a_few_at_a_time(database: Database) {
+    let mut stage = Stage::new(database).await;
+    let id = stage.first_conversation();
+    let large = format!(r#"{{"conversation_id":"{id}","text":"{}"}}"#, "x".repeat(1_000_000));
+    for number in 0..12 {
+        stage.arrives(&format!("e{number:02}"), "message.sent", &large).await;
+    }
+    let warehouse = &stage.simulation.warehouse;
+    let claimed = warehouse.claim_events("main", &[], 8).await.unwrap();
+    let ids: Vec<&str> = claimed[0].events.iter().map(|event| event.id.as_str()).collect();
+    assert_eq!(ids, ["e00", "e01", "e02", "e03", "e04", "e05", "e06", "e07", "e08"]);
+    // What that one leaves is left to the next.
+    stage.applying.run_once().await;
+    for number in 0..12 {
+        assert_eq!(stage.status(&format!("e{number:02}")).await, "done");
+    }
 }

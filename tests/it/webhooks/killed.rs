@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use allai_sync::clock::SystemClock;
-use allai_sync::sandbox::Options;
+use allai_sync::sandbox::{MessageDraft, Options};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::task::JoinSet;
@@ -37,7 +37,7 @@ async fn what_was_answered_with_200_is_applied_once_however_often_the_daemon_is_
     let mut posting = JoinSet::new();
     for sender in 0..SENDERS {
         let (stored, is_over) = (Arc::clone(&stored), Arc::clone(&is_over));
-        let (url, conversations) = (url.clone(), conversations.clone());
+        let (url, conversations, account) = (url.clone(), conversations.clone(), mirror.sandbox.account());
         posting.spawn(async move {
             let client = super::client();
             let clock = SystemClock::shared();
@@ -55,10 +55,18 @@ async fn what_was_answered_with_200_is_applied_once_however_often_the_daemon_is_
                 let body = format!(
                     r#"{{"id":"{id}","event":"{event}","data":{{"conversation_id":"{conversation}","score":4}}}}"#
                 );
-                // What is not answered is sent again, once.
-                if post(&client, &url, &body).await || post(&client, &url, &body).await {
-                    stored.lock().unwrap().insert(id, rated);
+                if !rated {
+                    let said = MessageDraft {
+                        role: "visitor".to_owned(),
+                        content: id.clone(),
+                    };
+                    account.insert_message(conversation, said).unwrap();
                 }
+                // What is not answered is sent again, until it is: nothing else tells of the message.
+                while !post(&client, &url, &body).await {
+                    clock.sleep(Duration::from_millis(5)).await;
+                }
+                stored.lock().unwrap().insert(id, rated);
                 clock.sleep(Duration::from_millis(5)).await;
             }
         });
