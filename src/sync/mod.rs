@@ -211,7 +211,8 @@ pub async fn run(job: &Job<'_>, resource: Resource) -> Outcome {
         // The server's clock was not known yet when the run began; a run that went on from another began with that.
         let ahead = run.client.server_now() - job.clock.now();
         let as_of = (*as_of).min(started_at + ahead);
-        update.verified_at = Some(as_of - ahead);
+        // Never later than it was, whatever was known of the server's clock when the reading began.
+        update.verified_at = Some(as_of.min(as_of - ahead));
         counters = counters + parity::after_sweep(&run, resource, as_of).await;
     }
     let tally = *run.tally();
