@@ -18,6 +18,7 @@
 
 pub(super) mod bitmap;
 mod ends;
+mod head;
 mod packed;
 mod passes;
 #[cfg(test)]
@@ -26,11 +27,12 @@ mod tests;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
 
 use super::order::{Evidence, Order};
+use head::Heads;
 
 /// Overlap between pages, in rows, at a page size of 100; smaller pages overlap less.
 const OVERLAP: u64 = 5;
@@ -43,9 +45,6 @@ const FEWEST_NAMELESS: usize = 2;
 const STEPS_TO_GIVE_UP: u32 = 40;
 /// Steps back without progress that are no longer than a page; those that follow double.
 const STEPS_SIDE_BY_SIDE: u32 = 8;
-
-/// No sweep takes longer, with all its interruptions.
-const LONGEST: TimeDelta = TimeDelta::hours(48);
 
 /// Rows without an id whose dates are kept; more are taken to have none.
 const MOST_DATES: usize = 10_000;
@@ -220,14 +219,7 @@ pub struct Sweep {
     total_met: bool,
     unproven: Option<Doubt>,
     evidence: Evidence,
-    /// The first page of this pass, and of the two before that were read to their end.
-    head: Option<Dates>,
-    head_before: Option<Dates>,
-    head_before_that: Option<Dates>,
-    /// Whether the pass before brought nothing.
-    was_quiet: bool,
-    /// Whether this pass's first page showed all that changed since the pass before began, and nothing new.
-    is_settled: bool,
+    heads: Heads,
     nameless: Nameless,
     /// Rows without an id that were the very same as others.
     twins: u64,
@@ -280,29 +272,6 @@ struct Look {
     between: Option<(u64, u64)>,
     /// If the list seems to grow: if nothing stands here, at most so many of its rows are not read yet.
     unread: Option<u64>,
-}
-
-/// When the rows of a page last changed, at the latest and at the earliest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Dates {
-    latest: DateTime<Utc>,
-    earliest: DateTime<Utc>,
-}
-
-impl Dates {
-    /// Those up to `end`: others cannot be right.
-    fn of(page: &PageView<'_>, end: DateTime<Utc>) -> Option<Self> {
-        let dates = || {
-            page.items
-                .iter()
-                .filter_map(|item| item.updated_at)
-                .filter(|at| *at <= end)
-        };
-        Some(Self {
-            latest: dates().max()?,
-            earliest: dates().min()?,
-        })
-    }
 }
 
 /// The page before: what the next one must be anchored to.
@@ -378,11 +347,7 @@ impl Sweep {
             total_met: true,
             unproven: None,
             evidence: Evidence::default(),
-            head: None,
-            head_before: None,
-            head_before_that: None,
-            was_quiet: false,
-            is_settled: false,
+            heads: Heads::default(),
             nameless: Nameless::default(),
             twins: 0,
             seen: RoaringTreemap::new(),
@@ -709,13 +674,7 @@ impl Sweep {
             return self.note_seen(page.items, marks).0;
         }
 
-        if self.offset == 0 && (self.previous.is_none() || matches!(self.phase, Phase::Settle { .. })) {
-            if self.previous.is_none() {
-                self.head_before_that = self.head_before;
-                self.head_before = self.head;
-            }
-            self.head = Dates::of(page, self.started_at + LONGEST);
-        }
+        self.note_head(page);
         let (first_seen, mut found) = self.note_seen(page.items, marks);
         self.note_nameless(page.items, &first_seen);
         let reach = self.offset + page.items.len() as u64;

@@ -1,9 +1,7 @@
 //! The passes over a list: what a page means in each, and what follows one.
 
-use chrono::{DateTime, TimeDelta, Utc};
-
 use super::ends::End;
-use super::{Dates, Doubt, Found, Mark, Mode, PageView, Phase, Slice, Sweep, is_settled};
+use super::{Doubt, Found, Mark, Mode, PageView, Phase, Slice, Sweep, is_settled};
 use crate::sync::order::Order;
 
 /// The first page that is asked for again if it is not full, to see whether it has grown; the others are twice as far each.
@@ -15,12 +13,6 @@ const FRUITLESS_PAGES_TO_END: u32 = 100;
 const SAME_PAGES: u32 = 6;
 /// How often a list of unknown order is read over before the run is called complete, but not verified.
 const PASSES_OF_UNKNOWN_ORDER: u32 = 4;
-/// Pages at the head, one after the other, that reach no further, after which it is taken to grow as fast as it is read.
-const FRUITLESS_PAGES_TO_SETTLE: u32 = 20;
-/// By how much the server's clock may differ from what is known of it.
-const CLOCKS_APART: TimeDelta = TimeDelta::minutes(10);
-/// How often the head of a list whose rows move is read over, likewise.
-const SETTLING_PASSES: u32 = 12;
 
 impl Sweep {
     pub(super) fn forward(&mut self, page: &PageView<'_>, marks: &[Mark], found: &Found, pass: u32, added: u64) {
@@ -174,109 +166,6 @@ impl Sweep {
         is_first || self.previous.as_ref().is_some_and(confirms)
     }
 
-    /// Reads the head of a list whose rows move to it, down to what has not changed since the pass before began: whatever moved
-    /// meanwhile, over pages that were still to be read, stands above. What moves during this pass is the next one's; that all
-    /// of it stands on one page, and is known, is the proof.
-    pub(super) fn settle(&mut self, page: &PageView<'_>, found: &Found, pass: u32, quiet: u32, added: u64) {
-        let (pass, quiet, added) = if self.offset == 0 && self.previous.is_some() {
-            // There was no way down that is anchored: it begins again.
-            self.is_settled = false;
-            (pass + 1, 0, found.new)
-        } else {
-            (pass, quiet, added)
-        };
-        let size = page.items.len() as u64;
-        let is_full = size >= self.smallest_cut.min(self.largest_page);
-        let reaches_further = self.reaches_further(page);
-        let last = page.items.iter().rev().find_map(|item| item.updated_at);
-        // What moved in the very moment of that date may stand behind others of it; nothing moves into a moment that is over.
-        let over = self.started_at - CLOCKS_APART;
-        let is_down_to = |date: Option<DateTime<Utc>>| {
-            last.zip(date)
-                .is_none_or(|(last, date)| last < date || (last == date && date < over))
-        };
-        let before = self.head_before;
-        let shows_all_changes = is_down_to(before.map(|head| head.latest));
-        // Dates may be wrong, and rows that changed are another sign.
-        let enough = if self.mode == Mode::Full { 2 } else { 1 };
-        let quiet = match found.new + found.changed {
-            0 => quiet + u32::from(reaches_further),
-            _ => 0,
-        };
-        let is_down = if pass > 1 {
-            shows_all_changes
-        } else {
-            quiet >= enough && is_down_to(before.map(|head| head.earliest))
-        };
-        self.is_settled |= shows_all_changes && self.offset == 0 && found.new == 0;
-        let no_moment_passed = self.was_quiet && self.no_moment_passed();
-        let is_all_of_one_moment = pass > 2
-            && self.offset == 0
-            && self
-                .head
-                .is_some_and(|head| head.latest == head.earliest && !shows_all_changes);
-        if self.fruitless_pages > FRUITLESS_PAGES_TO_SETTLE || pass > SETTLING_PASSES || is_all_of_one_moment {
-            self.unproven.get_or_insert(Doubt::NeverSettled);
-            self.phase = Phase::Done;
-        } else if pass > 1 && self.offset == 0 && found.new == 0 && no_moment_passed {
-            self.finish_head();
-        } else if !is_down && size > 0 && (is_full || (reaches_further && found.further)) {
-            self.phase = Phase::Settle { pass, quiet, added };
-            self.advance(page);
-        } else if added == 0 && self.is_settled {
-            self.finish_head();
-        } else if pass >= SETTLING_PASSES {
-            self.unproven.get_or_insert(Doubt::NeverSettled);
-            self.phase = Phase::Done;
-        } else {
-            self.restart(Phase::Settle {
-                pass: pass + 1,
-                quiet: 0,
-                added: 0,
-            });
-            self.was_quiet = added == 0;
-        }
-    }
-
-    /// Whether the latest change is still of the moment of which it was when the last two passes began. What moved since stood
-    /// among the rows of that moment, which the last of them read to their end, and has not moved again.
-    fn no_moment_passed(&self) -> bool {
-        let latest = |head: Option<Dates>| head.map(|head| head.latest);
-        let now = latest(self.head);
-        now.is_some() && now == latest(self.head_before) && now == latest(self.head_before_that)
-    }
-
-    /// A look at the head for what arrived meanwhile, as far as it goes.
-    pub(super) fn head(&mut self, page: &PageView<'_>, found: &Found) {
-        let is_over = found.new == 0 && self.reaches_further(page);
-        if is_over || page.items.is_empty() || self.fruitless_pages > FRUITLESS_PAGES_TO_SETTLE {
-            self.finish_head();
-        } else {
-            self.advance(page);
-        }
-    }
-
-    /// Ends the reading of the head. If that shows that the list is not in the order in which it was read, it is read again.
-    fn finish_head(&mut self) {
-        if self.mode == Mode::Full && self.order() == Order::Unknown {
-            self.unproven.get_or_insert(Doubt::UnknownOrder);
-            self.restart(Phase::Forward { pass: 2, added: 0 });
-        } else {
-            self.phase = Phase::Done;
-        }
-    }
-
-    /// Whether a page at the head ends behind the one before. Where the list grows as fast as it is read, it shows the same
-    /// rows again, which tells nothing of those behind.
-    fn reaches_further(&mut self, page: &PageView<'_>) -> bool {
-        let further = self.previous.as_ref().is_none_or(|previous| {
-            let last = page.items.last().map(|item| item.key);
-            last.is_none_or(|last| !previous.keys.contains(&last))
-        });
-        self.fruitless_pages = if further { 0 } else { self.fruitless_pages + 1 };
-        further
-    }
-
     /// Takes up a finished sweep again where what came since is found: the proof is of when it began, the mirror should be of now.
     /// A list of unknown order had to be read whole; the next run does so anyway.
     pub(super) fn reopen(&mut self) {
@@ -293,12 +182,11 @@ impl Sweep {
         }
     }
 
-    fn restart(&mut self, phase: Phase) {
+    pub(super) fn restart(&mut self, phase: Phase) {
         self.phase = phase;
         self.offset = 0;
         self.previous = None;
-        self.is_settled = false;
-        self.was_quiet = false;
+        self.heads.begin_pass();
         self.stuck = 0;
         self.short_pages = 0;
         self.young_pages = 0;
