@@ -295,8 +295,8 @@ impl Warehouse {
         Ok(recovered)
     }
 
-    /// Claims the open events, a thousand or 8 MiB of them at most, of up to `most` entities that have a due one, the longest waiting first,
-    /// leaving out the entities that are `busy`.
+    /// Claims the open events, a thousand or 8 MiB of them at most, of up to `most` entities that have a due one, the longest
+    /// waiting first, leaving out the entities that are `busy`.
     pub async fn claim_events(&self, account: &str, busy: &[Entity], most: u32) -> Result<Vec<ClaimedEntity>, Error> {
         self.claim_by(CLAIM, account, busy, most).await
     }

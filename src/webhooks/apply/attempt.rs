@@ -324,7 +324,7 @@ mod tests {
         }
         assert!(matches!(ended(&event(8, true), &failed, now), Ended::Dead(_)));
         // It was claimed along with one that was due, has an attempt left, and makes it when it would have.
-        let Ended::Later { due_at, counts, .. } = ended(&event(7, false), &failed, now) else {
+        let Ended::Later { due_at, counts, .. } = ended(&event(8, false), &failed, now) else {
             panic!("given up");
         };
         assert_eq!((due_at, counts), (LATER, true));
