@@ -7,6 +7,8 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::sweep::Item;
+
 /// Pairs that must be strictly in order before an order is believed. By chance alone, sixteen pairs agree once in
 /// 65,536 lists.
 const PAIRS_TO_BELIEVE: u64 = 16;
@@ -45,6 +47,15 @@ impl Order {
             .into_iter()
             .find(|order| order.as_str() == name)
             .unwrap_or(Self::Unknown)
+    }
+
+    /// The date that says where a row stands.
+    pub(super) fn date(self, item: &Item) -> Option<DateTime<Utc>> {
+        match self {
+            Self::CreatedDesc | Self::CreatedAsc => item.created_at,
+            Self::UpdatedDesc | Self::UpdatedAsc => item.updated_at,
+            Self::Unknown => None,
+        }
     }
 
     /// Whether a row that changes may move within the list.

@@ -118,7 +118,7 @@ impl Rows {
         let mark = |slot: &Slot| match slot.outcome(outcomes) {
             Some(outcome) => Mark {
                 num: outcome.num,
-                changed: !matches!(outcome.change, Change::Unchanged | Change::Quarantined),
+                changed: outcome.differs || !matches!(outcome.change, Change::Unchanged | Change::Quarantined),
                 recent: outcome.changed_at > settled_at,
             },
             None => Mark {

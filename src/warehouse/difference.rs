@@ -27,6 +27,8 @@ pub(super) struct Entry<'a> {
     num: Option<i64>,
     /// Why the database cannot hold it.
     problem: Option<String>,
+    /// Whether another row of its id came with it, and is not the same.
+    differs: bool,
     /// Whether it was written.
     is_written: bool,
     /// Whether an earlier sweep noted it as missing, which it is not.
@@ -45,6 +47,7 @@ impl<'a> Entry<'a> {
             change: Change::Inserted,
             num: None,
             problem,
+            differs: false,
             is_written: false,
             was_missing: false,
             changed_at: None,
@@ -57,7 +60,10 @@ impl<'a> Entry<'a> {
     fn compare(&mut self, known: Option<Known>, now: DateTime<Utc>) {
         let stored = match known {
             None => {
-                *self = Self::new(self.row, self.asked, self.problem.take());
+                *self = Self {
+                    differs: self.differs,
+                    ..Self::new(self.row, self.asked, self.problem.take())
+                };
                 return;
             }
             Some(Known::Same { num, changed_at }) => {
@@ -118,6 +124,7 @@ impl<'a> Entry<'a> {
                 self.change
             },
             changed_at: self.changed_at.max(self.deleted_at),
+            differs: self.differs,
         }
     }
 
@@ -180,6 +187,10 @@ impl Written {
     }
 }
 
+fn is_same(one: &Row, other: &Row) -> bool {
+    one.raw_hash() == other.raw_hash() || one.record().content_hash() == other.record().content_hash()
+}
+
 /// Pages with each id once (the last of it), and what differs from what is there.
 pub(super) struct Difference<'a> {
     of: Of<'a>,
@@ -201,10 +212,11 @@ impl<'a> Difference<'a> {
         let mut by_id: HashMap<&str, usize> = HashMap::with_capacity(count);
         let mut place = |row: &'a Row, asked: Option<Asked>| {
             let slot = *by_id.entry(row.id()).or_insert(entries.len());
-            let entry = Entry::new(row, asked, None);
+            let mut entry = Entry::new(row, asked, None);
             if slot == entries.len() {
                 entries.push(entry);
             } else {
+                entry.differs = entries[slot].differs || !is_same(entries[slot].row, row);
                 entries[slot] = entry;
             }
             slot

@@ -55,6 +55,8 @@ pub struct RowOutcome {
     pub change: Change,
     /// Since when the warehouse holds the row, or its tombstone, as it was before this page; `None` if it held none.
     pub changed_at: Option<DateTime<Utc>>,
+    /// Whether another row of its id was stored with it, or would have been, and is not the same.
+    pub differs: bool,
 }
 
 /// What storing a page did with a row.

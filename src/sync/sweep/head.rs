@@ -3,13 +3,11 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Doubt, Found, Mode, PageView, Phase, Sweep};
+use super::{CLOCKS_APART, Doubt, Found, Mode, PageView, Phase, Sweep};
 use crate::sync::order::Order;
 
 /// Pages at the head, one after the other, that reach no further, after which it is taken to grow as fast as it is read.
 const FRUITLESS_PAGES_TO_SETTLE: u32 = 20;
-/// By how much the server's clock may differ from what is known of it.
-const CLOCKS_APART: TimeDelta = TimeDelta::minutes(10);
 /// How often the head of a list whose rows move is read over, likewise.
 const SETTLING_PASSES: u32 = 12;
 

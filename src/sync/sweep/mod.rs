@@ -25,9 +25,9 @@ mod passes;
 mod tests;
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +46,12 @@ const STEPS_TO_GIVE_UP: u32 = 40;
 /// Steps back without progress that are no longer than a page; those that follow double.
 const STEPS_SIDE_BY_SIDE: u32 = 8;
 
+/// By how much the server's clock may differ from what is known of it.
+const CLOCKS_APART: TimeDelta = TimeDelta::minutes(10);
+/// Rows that changed while they were read of which that is noted.
+const MOST_CHANGED: usize = 100;
+/// How often one may change that does not say when.
+const CHANGES_WITHOUT_DATE: u32 = 2;
 /// Rows without an id whose dates are kept; more are taken to have none.
 const MOST_DATES: usize = 10_000;
 
@@ -101,7 +107,7 @@ pub struct PageView<'a> {
 pub struct Mark {
     /// The row's number in the warehouse; `None` if it is in quarantine.
     pub num: Option<u64>,
-    /// Whether the warehouse had to write it: it is new, changed or back.
+    /// Whether the warehouse had to write it: it is new, changed or back, or came in two versions at once.
     pub changed: bool,
     /// Whether it was last written after the list was last read completely: by a run that was cut short, by another
     /// program. What stands behind such a row need not be known.
@@ -223,6 +229,8 @@ pub struct Sweep {
     nameless: Nameless,
     /// Rows without an id that were the very same as others.
     twins: u64,
+    /// Of rows that came again in another version, by their keys: when they last changed, and how often they did.
+    changed: BTreeMap<u64, (Option<DateTime<Utc>>, u32)>,
     #[serde(with = "bitmap")]
     seen: RoaringTreemap,
     /// Fingerprints of the rows in quarantine, which have no number.
@@ -254,6 +262,7 @@ enum Phase {
 enum Doubt {
     NeverAnchored,
     Nameless,
+    Ambiguous,
     OffsetIgnored,
     Unreachable,
     UnknownOrder,
@@ -350,6 +359,7 @@ impl Sweep {
             heads: Heads::default(),
             nameless: Nameless::default(),
             twins: 0,
+            changed: BTreeMap::new(),
             seen: RoaringTreemap::new(),
             seen_unstored: BTreeSet::new(),
             pages: 0,
@@ -507,6 +517,9 @@ impl Sweep {
                 }
                 Doubt::Nameless => {
                     "more rows in a row than a page has are without an id, so that they cannot be told from each other; see quarantine"
+                }
+                Doubt::Ambiguous => {
+                    "an id stands in the list more than once, with different content, and nothing tells which is true"
                 }
                 Doubt::OffsetIgnored => "the server ignores the offset, and states no total that one page holds",
                 Doubt::Unreachable => "the server states more rows than it returns",
@@ -677,6 +690,7 @@ impl Sweep {
         self.note_head(page);
         let (first_seen, mut found) = self.note_seen(page.items, marks);
         self.note_nameless(page.items, &first_seen);
+        self.note_ambiguous(page.items, marks, &first_seen);
         let reach = self.offset + page.items.len() as u64;
         found.further = reach > self.furthest;
         if found.new > 0 || found.further {
@@ -744,6 +758,50 @@ impl Sweep {
             first_seen.push(new);
         }
         (first_seen, found)
+    }
+
+    /// Looks for ids that the list has more than once, with different content. The mirror holds one of them, and nobody knows
+    /// whether it is the right one.
+    fn note_ambiguous(&mut self, items: &[Item], marks: &[Mark], first_seen: &[bool]) {
+        let changed = |&at: &usize| items[at].named && marks[at].changed && !first_seen[at];
+        for at in (0..items.len()).filter(changed).collect::<Vec<usize>>() {
+            let item = items[at];
+            let on_one_page = items[..at].iter().any(|other| other.named && other.key == item.key);
+            if on_one_page || self.stands_again(items, first_seen, at) || self.changed_back(item) {
+                self.unproven.get_or_insert(Doubt::Ambiguous);
+                return;
+            }
+        }
+    }
+
+    /// Rows that did not move stand as they stood: one that was seen before cannot stand behind one that was not, unless it does
+    /// so a second time.
+    fn stands_again(&self, items: &[Item], first_seen: &[bool], at: usize) -> bool {
+        let order = self.evidence.order();
+        let over = self.started_at - CLOCKS_APART;
+        let stood = |item: &Item| order.date(item).is_some_and(|date| date < over);
+        let may_have_stood = |item: &Item| match order.date(item) {
+            None => !order.rows_may_move(),
+            Some(date) => date < over,
+        };
+        let is_in_order =
+            !self.bridging && !self.unanchored && self.gaps == 0 && matches!(self.phase, Phase::Forward { .. });
+        let mut before = items[..at].iter().zip(first_seen);
+        is_in_order && may_have_stood(&items[at]) && before.any(|(item, first)| *first && item.named && stood(item))
+    }
+
+    /// Whether a row that changed while it was read has changed again, and is none the younger.
+    fn changed_back(&mut self, item: Item) -> bool {
+        if self.changed.len() >= MOST_CHANGED && !self.changed.contains_key(&item.key) {
+            return false;
+        }
+        let (before, times) = self.changed.get(&item.key).copied().unwrap_or_default();
+        self.changed.insert(item.key, (item.updated_at, times + 1));
+        match (before, item.updated_at) {
+            (Some(before), Some(now)) => now <= before,
+            // A message is sent, delivered and read.
+            _ => times >= CHANGES_WITHOUT_DATE,
+        }
     }
 
     /// Counts rows without an id. They may be the very same: such are told from those that were counted by standing behind all that

@@ -517,3 +517,31 @@ fn a_sweep_gone_on_with_after_the_list_has_grown_much_is_a_proof() {
         );
     }
 }
+
+#[test]
+fn an_id_that_stands_in_the_list_twice_with_different_content_is_no_proof() {
+    let orders = [
+        ListOrder::CreatedDesc,
+        ListOrder::CreatedAsc,
+        ListOrder::UpdatedDesc,
+        ListOrder::UpdatedAsc,
+        ListOrder::Random,
+    ];
+    // Whole lists of one page and of many; the second time what is written is what stands there last.
+    for (order, rows) in orders.iter().flat_map(|order| [(*order, 80), (*order, 900)]) {
+        let mut model = Model::new(1, order, rows, Churn::default());
+        let again = model.rows[usize::try_from(rows / 8).unwrap()].id;
+        for _ in 1..=2 {
+            let highest = model.mirror.len() as u64;
+            let mut sweep = Sweep::new(Mode::Full, 100, time(model.now + 3_600), highest);
+            model.read(&mut sweep, 500, |model, request| {
+                let (mut items, total) = model.get(request);
+                for (_, item) in (request.offset..).zip(&mut items).filter(|(at, _)| *at == 7 * rows / 8) {
+                    item.key = again;
+                }
+                (items, total)
+            });
+            assert_ne!(sweep.proof(), Proof::Verified, "{order:?}, {rows} rows");
+        }
+    }
+}

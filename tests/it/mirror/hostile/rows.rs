@@ -12,6 +12,7 @@ use crate::support::{eventually, on_both_databases};
 on_both_databases!(
     whatever_is_wrong_with_some_rows_the_others_arrive,
     rows_that_come_twice_are_stored_once_as_they_came_last,
+    an_id_that_comes_with_different_content_is_no_proof,
     numbers_keep_their_digits,
     dates_in_every_notation_are_read_and_nonsense_is_kept,
     messages_are_no_safer_than_other_rows,
@@ -144,6 +145,54 @@ async fn rows_that_come_twice_are_stored_once_as_they_came_last(database: Databa
     assert_eq!(hostile.database.value(two).await, "last");
     // More rows are stated than have an id of their own: that is no proof, and no reason to mark anything as deleted.
     assert!(!run.verified && run.deleted == 0, "{run:#?}");
+}
+
+async fn an_id_that_comes_with_different_content_is_no_proof(database: Database) {
+    let dated = |row: &str, second: usize| {
+        let date = format!("2026-01-02T03:{:02}:{:02}Z", second / 60, second % 60);
+        row.replacen(
+            '{',
+            &format!("{{\"created_at\":\"{date}\",\"updated_at\":\"{date}\","),
+            1,
+        )
+    };
+    for (is_dated, count, apart) in [
+        (true, 60, 30),
+        (false, 60, 30),
+        (true, 700, 500),
+        (false, 700, 500),
+        (false, 700, 0),
+    ] {
+        // Newest first.
+        let row = |number: usize, row: String| match is_dated {
+            true => dated(&row, count + 1 - number),
+            false => row,
+        };
+        let mut rows: Vec<String> = (0..count).map(|number| row(number, good(number))).collect();
+        if apart > 0 {
+            rows[20] = row(20, r#"{"id":"two","name":"first"}"#.to_owned());
+            rows[20 + apart] = row(20 + apart, r#"{"id":"two","name":"last"}"#.to_owned());
+        }
+        // No total: it would tell that something is amiss.
+        let hostile = Hostile::new(database.another(), move |asked| {
+            let page: Vec<&str> = rows
+                .iter()
+                .skip(asked.offset)
+                .take(asked.limit)
+                .map(String::as_str)
+                .collect();
+            format!("{{\"data\":[{}]}}", page.join(","))
+        });
+        let hostile = hostile.await;
+        for _ in 1..=2 {
+            let run = hostile.sync(Resource::Contacts, true).await;
+            assert_eq!(
+                (run.status, run.verified),
+                (RunStatus::Complete, apart == 0),
+                "{is_dated}, {apart} apart: {run:#?}"
+            );
+        }
+    }
 }
 
 async fn numbers_keep_their_digits(database: Database) {
