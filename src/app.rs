@@ -117,7 +117,8 @@ impl App {
     }
 
     /// Syncs the resources of the accounts that `watch` names: the accounts at the same time, the resources of each in
-    /// order. What one account meets does not stop another; an account whose key is refused is not tried further.
+    /// order. What one account meets does not stop another; an account whose key is refused is not tried further, and its
+    /// other resources end in the same way, with no run.
     pub async fn sync(
         &self,
         watch: &Watch,
@@ -189,6 +190,14 @@ impl App {
             if outcome.stops_account {
                 break;
             }
+        }
+        if let Some(last) = runs.last().cloned() {
+            let now = self.clock.now();
+            let why = format!("not tried, because of what ended the sync of {}", last.resource);
+            runs.extend(resources.iter().skip(runs.len()).map(|&resource| RunRecord {
+                status: last.status,
+                ..RunRecord::failed(&account.name, resource, trigger, now, now, &why)
+            }));
         }
         watched.end();
         runs

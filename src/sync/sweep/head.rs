@@ -63,6 +63,11 @@ impl Heads {
         let now = latest(self.now);
         now.is_some() && now == latest(self.before) && now == latest(self.before_that)
     }
+
+    /// Whether all rows of this pass's first page changed in one moment.
+    fn begins_with_one_moment(&self) -> bool {
+        self.now.is_some_and(|head| head.latest == head.earliest)
+    }
 }
 
 impl Sweep {
@@ -92,15 +97,8 @@ impl Sweep {
         let size = page.items.len() as u64;
         let is_full = size >= self.smallest_cut.min(self.largest_page);
         let reaches_further = self.reaches_further(page);
-        let last = page.items.iter().rev().find_map(|item| item.updated_at);
-        // What moved in the very moment of that date may stand behind others of it; nothing moves into a moment that is over.
-        let over = self.started_at - CLOCKS_APART;
-        let is_down_to = |date: Option<DateTime<Utc>>| {
-            last.zip(date)
-                .is_none_or(|(last, date)| last < date || (last == date && date < over))
-        };
         let before = self.heads.before;
-        let shows_all_changes = is_down_to(before.map(|head| head.latest));
+        let shows_all_changes = self.is_down_to(page, before.map(|head| head.latest));
         // Dates may be wrong, and rows that changed are another sign.
         let enough = if self.mode == Mode::Full { 2 } else { 1 };
         let quiet = match found.new + found.changed {
@@ -110,19 +108,16 @@ impl Sweep {
         let is_down = if pass > 1 {
             shows_all_changes
         } else {
-            quiet >= enough && is_down_to(before.map(|head| head.earliest))
+            quiet >= enough && self.is_down_to(page, before.map(|head| head.earliest))
         };
         self.heads.is_settled |= shows_all_changes && self.offset == 0 && found.new == 0;
         let no_moment_passed = self.heads.was_quiet && self.heads.are_of_one_moment();
-        let is_all_of_one_moment = pass > 2
-            && self.offset == 0
-            && self
-                .heads
-                .now
-                .is_some_and(|head| head.latest == head.earliest && !shows_all_changes);
-        if self.fruitless_pages > FRUITLESS_PAGES_TO_SETTLE || pass > SETTLING_PASSES || is_all_of_one_moment {
-            self.unproven.get_or_insert(Doubt::NeverSettled);
-            self.phase = Phase::Done;
+        let is_all_of_one_moment = pass > 2 && self.offset == 0 && self.heads.begins_with_one_moment();
+        if self.fruitless_pages > FRUITLESS_PAGES_TO_SETTLE
+            || pass > SETTLING_PASSES
+            || (is_all_of_one_moment && !shows_all_changes)
+        {
+            self.give_up_settling();
         } else if pass > 1 && self.offset == 0 && found.new == 0 && no_moment_passed {
             self.finish_head();
         } else if !is_down && size > 0 && (is_full || (reaches_further && found.further)) {
@@ -130,9 +125,8 @@ impl Sweep {
             self.advance(page);
         } else if added == 0 && self.heads.is_settled {
             self.finish_head();
-        } else if pass >= SETTLING_PASSES {
-            self.unproven.get_or_insert(Doubt::NeverSettled);
-            self.phase = Phase::Done;
+        } else if pass == SETTLING_PASSES {
+            self.give_up_settling();
         } else {
             self.restart(Phase::Settle {
                 pass: pass + 1,
@@ -141,6 +135,20 @@ impl Sweep {
             });
             self.heads.was_quiet = added == 0;
         }
+    }
+
+    /// Whether a page at the head ends with what had not changed since `date`. What moved in the very moment of that date may
+    /// stand behind others of it; nothing moves into a moment that is over.
+    fn is_down_to(&self, page: &PageView<'_>, date: Option<DateTime<Utc>>) -> bool {
+        let last = page.items.iter().rev().find_map(|item| item.updated_at);
+        let over = self.started_at - CLOCKS_APART;
+        last.zip(date)
+            .is_none_or(|(last, date)| last < date || (last == date && date < over))
+    }
+
+    fn give_up_settling(&mut self) {
+        self.unproven.get_or_insert(Doubt::NeverSettled);
+        self.phase = Phase::Done;
     }
 
     /// A look at the head for what arrived meanwhile, as far as it goes.

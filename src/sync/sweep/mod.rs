@@ -20,11 +20,12 @@ pub(super) mod bitmap;
 mod ends;
 mod head;
 mod packed;
+mod page;
 mod passes;
+mod proof;
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -33,6 +34,10 @@ use serde::{Deserialize, Serialize};
 
 use super::order::{Evidence, Order};
 use head::Heads;
+use page::Slice;
+pub use page::{Item, Mark, PageView};
+use proof::Doubt;
+pub use proof::{Nameless, Proof};
 
 /// Overlap between pages, in rows, at a page size of 100; smaller pages overlap less.
 const OVERLAP: u64 = 5;
@@ -48,12 +53,6 @@ const STEPS_SIDE_BY_SIDE: u32 = 8;
 
 /// By how much the server's clock may differ from what is known of it.
 const CLOCKS_APART: TimeDelta = TimeDelta::minutes(10);
-/// Rows that changed while they were read of which that is noted.
-const MOST_CHANGED: usize = 100;
-/// How often one may change that does not say when.
-const CHANGES_WITHOUT_DATE: u32 = 2;
-/// Rows without an id whose dates are kept; more are taken to have none.
-const MOST_DATES: usize = 10_000;
 
 /// What a sweep is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,53 +75,6 @@ pub enum Mode {
     },
 }
 
-/// One row of a page, as far as the sweep cares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Item {
-    /// Fingerprint of the row's id (of its whole content, if it has none).
-    pub key: u64,
-    /// Whether it has an id. One that has none may look new each time it is read.
-    pub named: bool,
-    /// When the server says it was created.
-    pub created_at: Option<DateTime<Utc>>,
-    /// When the server says it last changed.
-    pub updated_at: Option<DateTime<Utc>>,
-}
-
-/// One page, as far as the sweep cares.
-#[derive(Clone, Copy)]
-pub struct PageView<'a> {
-    /// Its rows, in the server's order.
-    pub items: &'a [Item],
-    /// A fingerprint of the whole content of the row at a position, asked for where rows may move.
-    pub version: &'a dyn Fn(usize) -> u64,
-    /// How many rows the server says the list has.
-    pub total: Option<u64>,
-    /// Whether the server says there are more rows behind this page.
-    pub has_more: Option<bool>,
-}
-
-/// What became of a row when it was stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark {
-    /// The row's number in the warehouse; `None` if it is in quarantine.
-    pub num: Option<u64>,
-    /// Whether the warehouse had to write it: it is new, changed or back, or came in two versions at once.
-    pub changed: bool,
-    /// Whether it was last written after the list was last read completely: by a run that was cut short, by another
-    /// program. What stands behind such a row need not be known.
-    pub recent: bool,
-}
-
-/// Rows without an id: each may be one that the mirror has.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Nameless {
-    /// When they were created, of those that say it.
-    pub dates: BTreeSet<DateTime<Utc>>,
-    /// How many do not.
-    pub undated: u64,
-}
-
 /// What to fetch next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -141,15 +93,6 @@ pub enum Verdict {
     Broken,
     /// It was a look behind the apparent end, and is of no further use: drop it.
     Looked,
-}
-
-/// What a finished sweep can say of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proof {
-    /// Every row alive throughout was seen.
-    Verified,
-    /// Everything offered was read, but it cannot be proven that this was everything; says why.
-    Unproven(&'static str),
 }
 
 /// A sweep under way; see the module's documentation.
@@ -257,20 +200,6 @@ enum Phase {
     Done,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Doubt {
-    NeverAnchored,
-    Nameless,
-    Ambiguous,
-    OffsetIgnored,
-    Unreachable,
-    UnknownOrder,
-    NeverSettled,
-    Holes,
-    FailsBehind,
-}
-
 /// A look behind the apparent end of a pass, which goes on meanwhile as if it were none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Look {
@@ -281,32 +210,6 @@ struct Look {
     between: Option<(u64, u64)>,
     /// If the list seems to grow: if nothing stands here, at most so many of its rows are not read yet.
     unread: Option<u64>,
-}
-
-/// The page before: what the next one must be anchored to.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Slice {
-    offset: u64,
-    /// Whether the server said that nothing stands behind it.
-    claims_to_end: bool,
-    /// Its rows, by key.
-    #[serde(with = "packed")]
-    keys: Vec<u64>,
-    /// Where rows may move, the versions of the last of them; only those can be anchors.
-    #[serde(with = "packed")]
-    versions: Vec<u64>,
-}
-
-impl Slice {
-    fn reach(&self) -> u64 {
-        self.offset + self.keys.len() as u64
-    }
-
-    /// The rows whose versions are kept.
-    fn with_versions(&self) -> impl Iterator<Item = (u64, u64)> {
-        let tail = &self.keys[self.keys.len().saturating_sub(self.versions.len())..];
-        tail.iter().copied().zip(self.versions.iter().copied())
-    }
 }
 
 impl Sweep {
@@ -506,43 +409,6 @@ impl Sweep {
     /// How many rows the first answer held, if the server said that they were all, and whether that was the truth.
     pub fn claimed(&self) -> Option<(u64, bool)> {
         self.claimed_end.map(|rows| (rows, rows == self.rows_seen()))
-    }
-
-    /// Whether the finished sweep is a proof.
-    pub fn proof(&self) -> Proof {
-        if let Some(doubt) = self.unproven {
-            return Proof::Unproven(match doubt {
-                Doubt::NeverAnchored => {
-                    "pages had no row in common with the page before, however often they were asked for: the list changed faster than it could be read, or is sliced otherwise than asked; if a member of its rows is another one in every answer, leave it out by `fields`"
-                }
-                Doubt::Nameless => {
-                    "more rows in a row than a page has are without an id, so that they cannot be told from each other; see quarantine"
-                }
-                Doubt::Ambiguous => {
-                    "an id stands in the list more than once, with different content, and nothing tells which is true"
-                }
-                Doubt::OffsetIgnored => "the server ignores the offset, and states no total that one page holds",
-                Doubt::Unreachable => "the server states more rows than it returns",
-                Doubt::UnknownOrder => {
-                    "the list is in no order that is known, or not in the one it seemed to be in, and rows moved or kept turning up"
-                }
-                Doubt::NeverSettled => "the list kept changing where it grows, or seemed to, while it was read",
-                Doubt::FailsBehind => "the API fails when it is asked whether there is more behind the list's last row",
-                Doubt::Holes => "the server leaves rows out of its pages, and more of them in a row than a page has",
-            });
-        }
-        // Rows that were deleted meanwhile may have been seen on top of the total.
-        let counted = self.rows_seen() + self.twins;
-        let agrees = self.last_total.is_none_or(|total| match counted.cmp(&total) {
-            Ordering::Less => false,
-            Ordering::Equal => true,
-            Ordering::Greater => self.total_met,
-        });
-        if agrees {
-            Proof::Verified
-        } else {
-            Proof::Unproven("the total the server states is not the number of rows it returns, each counted once")
-        }
     }
 
     /// Whether [`next`](Self::next) asks for what is behind the apparent end.
@@ -758,68 +624,6 @@ impl Sweep {
             first_seen.push(new);
         }
         (first_seen, found)
-    }
-
-    /// Looks for ids that the list has more than once, with different content. The mirror holds one of them, and nobody knows
-    /// whether it is the right one.
-    fn note_ambiguous(&mut self, items: &[Item], marks: &[Mark], first_seen: &[bool]) {
-        let changed = |&at: &usize| items[at].named && marks[at].changed && !first_seen[at];
-        for at in (0..items.len()).filter(changed).collect::<Vec<usize>>() {
-            let item = items[at];
-            let on_one_page = items[..at].iter().any(|other| other.named && other.key == item.key);
-            if on_one_page || self.stands_again(items, first_seen, at) || self.changed_back(item) {
-                self.unproven.get_or_insert(Doubt::Ambiguous);
-                return;
-            }
-        }
-    }
-
-    /// Rows that did not move stand as they stood: one that was seen before cannot stand behind one that was not, unless it does
-    /// so a second time.
-    fn stands_again(&self, items: &[Item], first_seen: &[bool], at: usize) -> bool {
-        let order = self.evidence.order();
-        let over = self.started_at - CLOCKS_APART;
-        let stood = |item: &Item| order.date(item).is_some_and(|date| date < over);
-        let may_have_stood = |item: &Item| match order.date(item) {
-            None => !order.rows_may_move(),
-            Some(date) => date < over,
-        };
-        let is_in_order =
-            !self.bridging && !self.unanchored && self.gaps == 0 && matches!(self.phase, Phase::Forward { .. });
-        let mut before = items[..at].iter().zip(first_seen);
-        is_in_order && may_have_stood(&items[at]) && before.any(|(item, first)| *first && item.named && stood(item))
-    }
-
-    /// Whether a row that changed while it was read has changed again, and is none the younger.
-    fn changed_back(&mut self, item: Item) -> bool {
-        if self.changed.len() >= MOST_CHANGED && !self.changed.contains_key(&item.key) {
-            return false;
-        }
-        let (before, times) = self.changed.get(&item.key).copied().unwrap_or_default();
-        self.changed.insert(item.key, (item.updated_at, times + 1));
-        match (before, item.updated_at) {
-            (Some(before), Some(now)) => now <= before,
-            // A message is sent, delivered and read.
-            _ => times >= CHANGES_WITHOUT_DATE,
-        }
-    }
-
-    /// Counts rows without an id. They may be the very same: such are told from those that were counted by standing behind all that
-    /// was read.
-    fn note_nameless(&mut self, items: &[Item], first_seen: &[bool]) {
-        let positions = self.offset..;
-        let counted = positions.zip(items.iter().zip(first_seen));
-        for (_, (item, first)) in
-            counted.filter(|(at, (item, first))| !item.named && (**first || *at >= self.furthest_ever))
-        {
-            self.twins += u64::from(!first);
-            match item.created_at {
-                Some(at) if self.nameless.dates.len() < MOST_DATES => {
-                    self.nameless.dates.insert(at);
-                }
-                _ => self.nameless.undated += 1,
-            }
-        }
     }
 }
 

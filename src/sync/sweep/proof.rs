@@ -1,0 +1,156 @@
+//! What a sweep can say of itself when it is finished, and what makes it doubt.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{CLOCKS_APART, Item, Mark, Phase, Sweep};
+
+/// Rows that changed while they were read of which that is noted.
+const MOST_CHANGED: usize = 100;
+/// How often one may change that does not say when.
+const CHANGES_WITHOUT_DATE: u32 = 2;
+/// Rows without an id whose dates are kept; more are taken to have none.
+const MOST_DATES: usize = 10_000;
+
+/// What a finished sweep can say of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Every row alive throughout was seen.
+    Verified,
+    /// Everything offered was read, but it cannot be proven that this was everything; says why.
+    Unproven(&'static str),
+}
+
+/// Rows without an id: each may be one that the mirror has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nameless {
+    /// When they were created, of those that say it.
+    pub dates: BTreeSet<DateTime<Utc>>,
+    /// How many do not.
+    pub undated: u64,
+}
+
+/// Why a sweep is no proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Doubt {
+    NeverAnchored,
+    Nameless,
+    Ambiguous,
+    OffsetIgnored,
+    Unreachable,
+    UnknownOrder,
+    NeverSettled,
+    Holes,
+    FailsBehind,
+}
+
+impl Doubt {
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::NeverAnchored => {
+                "pages had no row in common with the page before, however often they were asked for: the list changed faster than it could be read, or is sliced otherwise than asked; if a member of its rows is another one in every answer, leave it out by `fields`"
+            }
+            Self::Nameless => {
+                "more rows in a row than a page has are without an id, so that they cannot be told from each other; see quarantine"
+            }
+            Self::Ambiguous => {
+                "an id stands in the list more than once, with different content, and nothing tells which is true"
+            }
+            Self::OffsetIgnored => "the server ignores the offset, and states no total that one page holds",
+            Self::Unreachable => "the server states more rows than it returns",
+            Self::UnknownOrder => {
+                "the list is in no order that is known, or not in the one it seemed to be in, and rows moved or kept turning up"
+            }
+            Self::NeverSettled => "the list kept changing where it grows, or seemed to, while it was read",
+            Self::FailsBehind => "the API fails when it is asked whether there is more behind the list's last row",
+            Self::Holes => "the server leaves rows out of its pages, and more of them in a row than a page has",
+        }
+    }
+}
+
+impl Sweep {
+    /// Whether the finished sweep is a proof.
+    pub fn proof(&self) -> Proof {
+        if let Some(doubt) = self.unproven {
+            return Proof::Unproven(doubt.reason());
+        }
+        // Rows that were deleted meanwhile may have been seen on top of the total.
+        let counted = self.rows_seen() + self.twins;
+        let agrees = self.last_total.is_none_or(|total| match counted.cmp(&total) {
+            Ordering::Less => false,
+            Ordering::Equal => true,
+            Ordering::Greater => self.total_met,
+        });
+        if agrees {
+            Proof::Verified
+        } else {
+            Proof::Unproven("the total the server states is not the number of rows it returns, each counted once")
+        }
+    }
+
+    /// Looks for ids that the list has more than once, with different content. The mirror holds one of them, and nobody knows
+    /// whether it is the right one.
+    pub(super) fn note_ambiguous(&mut self, items: &[Item], marks: &[Mark], first_seen: &[bool]) {
+        let changed = |&at: &usize| items[at].named && marks[at].changed && !first_seen[at];
+        for at in (0..items.len()).filter(changed).collect::<Vec<usize>>() {
+            let item = items[at];
+            let on_one_page = items[..at].iter().any(|other| other.named && other.key == item.key);
+            if on_one_page || self.stands_again(items, first_seen, at) || self.changed_back(item) {
+                self.unproven.get_or_insert(Doubt::Ambiguous);
+                return;
+            }
+        }
+    }
+
+    /// Rows that did not move stand as they stood: one that was seen before cannot stand behind one that was not, unless it does
+    /// so a second time.
+    fn stands_again(&self, items: &[Item], first_seen: &[bool], at: usize) -> bool {
+        let order = self.evidence.order();
+        let over = self.started_at - CLOCKS_APART;
+        let stood = |item: &Item| order.date(item).is_some_and(|date| date < over);
+        let may_have_stood = |item: &Item| match order.date(item) {
+            None => !order.rows_may_move(),
+            Some(date) => date < over,
+        };
+        let is_in_order =
+            !self.bridging && !self.unanchored && self.gaps == 0 && matches!(self.phase, Phase::Forward { .. });
+        let mut before = items[..at].iter().zip(first_seen);
+        is_in_order && may_have_stood(&items[at]) && before.any(|(item, first)| *first && item.named && stood(item))
+    }
+
+    /// Whether a row that changed while it was read has changed again, and is none the younger.
+    fn changed_back(&mut self, item: Item) -> bool {
+        if self.changed.len() >= MOST_CHANGED && !self.changed.contains_key(&item.key) {
+            return false;
+        }
+        let (before, times) = self.changed.get(&item.key).copied().unwrap_or_default();
+        self.changed.insert(item.key, (item.updated_at, times + 1));
+        match (before, item.updated_at) {
+            (Some(before), Some(now)) => now <= before,
+            // A message is sent, delivered and read.
+            _ => times >= CHANGES_WITHOUT_DATE,
+        }
+    }
+
+    /// Counts rows without an id. They may be the very same: such are told from those that were counted by standing behind all that
+    /// was read.
+    pub(super) fn note_nameless(&mut self, items: &[Item], first_seen: &[bool]) {
+        let positions = self.offset..;
+        let counted = positions.zip(items.iter().zip(first_seen));
+        for (_, (item, first)) in
+            counted.filter(|(at, (item, first))| !item.named && (**first || *at >= self.furthest_ever))
+        {
+            self.twins += u64::from(!first);
+            match item.created_at {
+                Some(at) if self.nameless.dates.len() < MOST_DATES => {
+                    self.nameless.dates.insert(at);
+                }
+                _ => self.nameless.undated += 1,
+            }
+        }
+    }
+}
