@@ -164,9 +164,8 @@ async fn an_id_that_comes_with_different_content_is_no_proof(database: Database)
         (false, 700, 0),
     ] {
         // Newest first.
-        let row = |number: usize, row: String| match is_dated {
-            true => dated(&row, count + 1 - number),
-            false => row,
+        let row = |number: usize, row: String| {
+            if is_dated { dated(&row, count + 1 - number) } else { row }
         };
         let mut rows: Vec<String> = (0..count).map(|number| row(number, good(number))).collect();
         if apart > 0 {
