@@ -56,6 +56,12 @@ impl Placed {
 }
 
 impl Rule {
+    /// Whether it changes anything at AllAI.
+    pub fn writes_to_allai(&self) -> bool {
+        let writes = |placed: &Placed| matches!(placed.step, Step::Reply(_) | Step::Contact(_) | Step::Close(_));
+        !self.dry_run && self.steps.iter().any(writes)
+    }
+
     /// Checks and prepares what a section says.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use allai_connectors::Found;
 use allai_sync::allai::{self, ListQuery, Listing, Priority, RetryPolicy};
 use allai_sync::app;
 use allai_sync::clock::SystemClock;
-use allai_sync::config::Config;
+use allai_sync::config::{Config, ContactSync};
 use allai_sync::contacts;
 use allai_sync::sync;
 use allai_sync::warehouse::Warehouse;
@@ -71,6 +71,7 @@ impl Options {
             accounts.retain(|account| self.account.as_ref().is_none_or(|name| *name == account.name));
             for account in &accounts {
                 if api(account, &mut findings).await {
+                    write_permission(&loaded.config, account, &mut findings).await;
                     subscription::compare(&loaded.config, account, has_tables, &mut findings).await?;
                 }
             }
@@ -211,6 +212,37 @@ async fn api(account: &sync::Account, findings: &mut Findings) -> bool {
         findings.good(&what, &format!("the key may read {}; {limit}", readable.join(", ")));
     }
     true
+}
+
+/// Whether the key may write, if something of the configuration does.
+async fn write_permission(config: &Config, account: &sync::Account, findings: &mut Findings) {
+    let is_of_account = |section: &ContactSync| {
+        let found = config.account(section.account.as_deref());
+        !section.back.is_empty() && found.is_some_and(|(name, _)| name == account.name)
+    };
+    let rules = app::rules(config).into_iter();
+    let rules = rules.filter(|rule| rule.account == account.name && rule.writes_to_allai());
+    let syncs = config.contact_sync.iter().filter(|(_, section)| is_of_account(section));
+    let writers: Vec<String> = rules
+        .map(|rule| format!("automation {}", rule.name))
+        .chain(syncs.map(|(name, _)| format!("contact_sync {name}")))
+        .collect();
+    if writers.is_empty() {
+        return;
+    }
+    let what = format!("account {}, writing for {}", account.name, writers.join(", "));
+    match account.client.with_priority(Priority::Interactive).may_write().await {
+        Ok(true) => findings.good(&what, "the key is not refused"),
+        Ok(false) => {
+            let problem = format!(
+                "the key may only read; make one with write permission in the AllAI Dashboard, Settings > API, and set \
+                 accounts.{}.api_key",
+                account.name
+            );
+            findings.bad(&what, &problem);
+        }
+        Err(error) => findings.bad(&what, &sync::explain(&account.name, &error)),
+    }
 }
 
 /// Whether every further request would fail in the same way.

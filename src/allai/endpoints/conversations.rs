@@ -35,6 +35,9 @@ pub struct NewVisitor {
     pub email: Option<String>,
 }
 
+/// The id of no conversation.
+const NO_CONVERSATION: &str = "allai-sync-check-no-such-conversation";
+
 impl Client {
     /// `GET /conversations`: a page of the conversations, with `query.status` those in that status.
     ///
@@ -77,6 +80,29 @@ impl Client {
         match self.execute(&Call::get(&["conversations", id]), conversation).await {
             Ok(conversation) => Ok(Some(conversation)),
             Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the key may write, as far as that shows without writing: amends nothing of a conversation that does not exist.
+    ///
+    /// ```
+    /// # use allai_sync::allai::Client;
+    /// # use allai_sync::sandbox::{Options, Sandbox};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let sandbox = Sandbox::start(Options::for_tests(3, 2)).await?;
+    /// # let client = Client::builder(sandbox.base_url().clone(), sandbox.keys().read.as_str().into()).build()?;
+    /// assert!(!client.may_write().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn may_write(&self) -> Result<bool, Error> {
+        let nothing = serde_json::Map::new();
+        let call = Call::change(Method::PATCH, &["conversations", NO_CONVERSATION], &nothing);
+        match self.execute(&call, |_| Ok(())).await {
+            Ok(()) | Err(Error::NotFound { .. } | Error::Gone { .. } | Error::BadRequest { .. }) => Ok(true),
+            Err(Error::Forbidden { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -110,12 +110,14 @@ impl Sweep {
         if self.largest_page == 1 {
             return known_empty_behind;
         }
-        let may_be_cut = size >= self.smallest_cut || self.same_pages == 1;
-        size < self.largest_page && (self.is_rest(page) || (!may_be_cut && (self.alike >= ALIKE || known_empty_behind)))
+        let is_as_long_as_cut_ones = size >= self.smallest_cut;
+        let is_rest = self.is_rest(page) && (!is_as_long_as_cut_ones || known_empty_behind);
+        let may_be_cut = is_as_long_as_cut_ones || self.same_pages == 1;
+        size < self.largest_page && (is_rest || (!may_be_cut && (self.alike >= ALIKE || known_empty_behind)))
     }
 
     /// Whether a page is, unmoved, what the one before has behind its offset. One that was cut there would be as short as the
-    /// overlap.
+    /// overlap, which is small unless the sweep has stepped back.
     pub(super) fn is_rest(&self, page: &PageView<'_>) -> bool {
         let previous = self.previous.as_ref().filter(|previous| previous.offset < self.offset);
         previous.is_some_and(|previous| {

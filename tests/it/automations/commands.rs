@@ -143,3 +143,31 @@ parameters = { x = "1", y = "1" }
         assert!(said.stderr.contains(what), "{what}:\n{}", said.stderr);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_key_that_may_not_write_is_found_before_an_answer_is_wanted() {
+    let shop = Shop::open(Database::sqlite(), STOCK_ANSWER).await;
+    let told = |stdout: &str, word: &str| {
+        let mut lines = stdout.lines();
+        lines.any(|line| line.starts_with(word) && line.contains("writing for automation stock-answer"))
+    };
+    let said = shop.mirror.say(&["check", "--account", "main"]);
+    assert!(told(&said.stdout, "ok"), "{said:?}");
+
+    let text = std::fs::read_to_string(shop.mirror.config_path()).unwrap();
+    let keys = shop.mirror.sandbox.keys();
+    let reading = text.replace(keys.full.as_str(), keys.read.as_str());
+    shop.mirror.write_config(&reading);
+    let said = shop.mirror.say(&["check"]).expect(1);
+    assert!(
+        told(&said.stdout, "FAIL") && said.stdout.contains("accounts.main.api_key"),
+        "{said:?}"
+    );
+    shop.mirror.assert_exact().await;
+
+    // Who only tries out what would be written needs no permission.
+    let harmless = reading.replace("name = \"stock-answer\"\n", "name = \"stock-answer\"\ndry_run = true\n");
+    shop.mirror.write_config(&harmless);
+    let said = shop.mirror.say(&["check"]);
+    assert!(!said.stdout.contains("writing for"), "{said:?}");
+}
