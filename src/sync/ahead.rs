@@ -21,6 +21,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, Stream as _};
 
 use super::Error;
+use super::order::Order;
 use super::reader::Reader;
 use super::rows::Rows;
 use super::sweep::{Item, Mode, PageView, Request, Sweep};
@@ -78,6 +79,9 @@ pub(super) struct Ahead<'a> {
     largest_page: usize,
     /// The bytes of the longest page so far.
     longest_page: usize,
+    /// When the latest of the pages taken had arrived, and of those before the one taken last.
+    newest: u64,
+    newest_before: u64,
     /// Whether the page taken last may be the end: it is a smaller one, or an incremental run's.
     may_be_over: bool,
     ticks: u64,
@@ -106,6 +110,8 @@ impl<'a> Ahead<'a> {
             window: FIRST_WINDOW.min(reader.run.job.account.concurrency).max(1),
             largest_page: 0,
             longest_page: 0,
+            newest: 0,
+            newest_before: 0,
             may_be_over: false,
             ticks: 0,
             latest: HashMap::new(),
@@ -167,6 +173,15 @@ impl<'a> Ahead<'a> {
         self.may_be_over = rows < self.largest_page || sweep.mode() != Mode::Full;
         self.largest_page = self.largest_page.max(rows);
         self.longest_page = self.longest_page.max(page.bytes);
+        self.newest_before = self.newest;
+        self.newest = self.newest.max(page.arrived);
+    }
+
+    /// Whether the page may be the last of a list to whose end rows move, and was asked for before those before it were there:
+    /// what was on one of them may have moved behind this one meanwhile.
+    pub(super) fn comes_too_early(&self, page: &Arrival, sweep: &Sweep) -> bool {
+        let may_be_last = page.rows.items.len() < self.largest_page;
+        may_be_last && page.sent < self.newest_before && sweep.order() == Order::UpdatedAsc
     }
 
     /// At most so many pages are fetched and not yet stored: what a run that is killed has to fetch again, and what memory holds.

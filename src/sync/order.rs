@@ -64,11 +64,22 @@ impl Order {
     }
 }
 
+/// When a row was created, and when it last changed, as far as it says.
+type Dates = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+
 /// What the pages of a list have shown so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     created: Direction,
     updated: Direction,
+    /// By the last change, or creation where a row does not say that it has changed.
+    either: Direction,
+    /// Rows that say when they last changed, and rows that do not.
+    dated: u64,
+    undated: u64,
+    /// How often one follows the other.
+    to_dated: u64,
+    to_undated: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +96,10 @@ impl Direction {
         }
     }
 
+    const fn is_none(&self) -> bool {
+        self.falling > 0 && self.rising > 0
+    }
+
     const fn only_falling(&self) -> bool {
         self.rising == 0 && self.falling >= PAIRS_TO_BELIEVE
     }
@@ -96,15 +111,29 @@ impl Direction {
 
 impl Evidence {
     /// Takes in one page: each row's time of creation and of its last change, in the order of the list.
-    pub fn watch(&mut self, page: impl IntoIterator<Item = (Option<DateTime<Utc>>, Option<DateTime<Utc>>)>) {
-        let mut before = None;
+    pub fn watch(&mut self, page: impl IntoIterator<Item = Dates>) {
+        let mut before: Option<Dates> = None;
         for after in page {
+            match after.1 {
+                Some(_) => self.dated += 1,
+                None => self.undated += 1,
+            }
             if let Some((created, updated)) = before {
                 self.created.watch(created, after.0);
                 self.updated.watch(updated, after.1);
+                self.either.watch(updated.or(created), after.1.or(after.0));
+                self.to_dated += u64::from(updated.is_none() && after.1.is_some());
+                self.to_undated += u64::from(updated.is_some() && after.1.is_none());
             }
             before = Some(after);
         }
+    }
+
+    /// Whether rows may stand by their last change although some do not say when that was: in a group of their own, as databases
+    /// sort what is null, or by their creation instead.
+    pub const fn may_be_by_unsaid_change(&self) -> bool {
+        let may_be_grouped = (self.to_dated == 0 || self.to_undated == 0) && !self.updated.is_none();
+        self.dated > 0 && self.undated > 0 && (may_be_grouped || !self.either.is_none())
     }
 
     /// Whether a page has shown that the list is not in `order`.
@@ -112,8 +141,8 @@ impl Evidence {
         match order {
             Order::CreatedDesc => self.created.rising > 0,
             Order::CreatedAsc => self.created.falling > 0,
-            Order::UpdatedDesc => self.updated.rising > 0,
-            Order::UpdatedAsc => self.updated.falling > 0,
+            Order::UpdatedDesc => self.updated.rising > 0 || self.undated > 0,
+            Order::UpdatedAsc => self.updated.falling > 0 || self.undated > 0,
             Order::Unknown => false,
         }
     }
@@ -121,11 +150,18 @@ impl Evidence {
     /// The order the evidence allows. Where creation and last change agree, a moving order is assumed: reading it takes
     /// two pages more, and assuming the other could lose rows.
     pub const fn order(&self) -> Order {
+        if self.may_be_by_unsaid_change() {
+            return Order::Unknown;
+        }
         let (created, updated) = (&self.created, &self.updated);
-        let by_update_desc =
-            updated.rising == 0 && updated.falling > 0 && (updated.only_falling() || created.only_falling());
-        let by_update_asc =
-            updated.falling == 0 && updated.rising > 0 && (updated.only_rising() || created.only_rising());
+        let by_update_desc = self.undated == 0
+            && updated.rising == 0
+            && updated.falling > 0
+            && (updated.only_falling() || created.only_falling());
+        let by_update_asc = self.undated == 0
+            && updated.falling == 0
+            && updated.rising > 0
+            && (updated.only_rising() || created.only_rising());
         match (
             by_update_desc,
             by_update_asc,
@@ -182,6 +218,28 @@ mod tests {
         let mut evidence = Evidence::default();
         evidence.watch((0..40).map(|_| (None, None)));
         assert_eq!(evidence.order(), Order::Unknown);
+    }
+
+    #[test]
+    fn a_list_that_may_be_by_changes_that_not_all_rows_tell_of_is_unknown() {
+        let learn = |rows: Vec<(i64, Option<i64>)>| {
+            let mut evidence = Evidence::default();
+            evidence.watch(
+                rows.into_iter()
+                    .map(|(created, updated)| (at(created), updated.and_then(at))),
+            );
+            (evidence.order(), evidence.may_be_by_unsaid_change())
+        };
+        let changed = |i: i64| ((i * 7) % 40, Some(1_000 - i));
+        let never_changed = |i: i64| (400 - i, None);
+        let nulls_first: Vec<_> = (0..40).map(never_changed).chain((0..40).map(changed)).collect();
+        assert_eq!(learn(nulls_first.clone()), (Order::Unknown, true));
+        assert_eq!(learn(nulls_first.into_iter().rev().collect()), (Order::Unknown, true));
+        let either = (0..40).map(|i| if i % 3 == 0 { changed(i) } else { (1_000 - i, None) });
+        assert_eq!(learn(either.collect()), (Order::Unknown, true));
+        // Rows that changed are anywhere, and those that did not fall.
+        let by_creation = (0..40).map(|i| (400 - i, (i % 5 == 2).then_some(500 + (i * 7) % 40)));
+        assert_eq!(learn(by_creation.collect()), (Order::CreatedDesc, false));
     }
 
     #[test]

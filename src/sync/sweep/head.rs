@@ -1,18 +1,15 @@
 //! Reading the head of a list, after all of it was read, for what came or moved there meanwhile.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{CLOCKS_APART, Doubt, Found, Mode, PageView, Phase, Sweep};
+use super::{CLOCKS_APART, Doubt, Found, LONGEST, Mode, PageView, Phase, Sweep};
 use crate::sync::order::Order;
 
 /// Pages at the head, one after the other, that reach no further, after which it is taken to grow as fast as it is read.
 const FRUITLESS_PAGES_TO_SETTLE: u32 = 20;
 /// How often the head of a list whose rows move is read over, likewise.
 const SETTLING_PASSES: u32 = 12;
-
-/// No sweep takes longer, with all its interruptions.
-const LONGEST: TimeDelta = TimeDelta::hours(48);
 
 /// When the rows of a page last changed, at the latest and at the earliest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -54,6 +54,9 @@ const STEPS_SIDE_BY_SIDE: u32 = 8;
 /// By how much the server's clock may differ from what is known of it.
 const CLOCKS_APART: TimeDelta = TimeDelta::minutes(10);
 
+/// No sweep takes longer, with all its interruptions.
+const LONGEST: TimeDelta = TimeDelta::hours(48);
+
 /// What a sweep is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
@@ -157,6 +160,11 @@ pub struct Sweep {
     unanchored: bool,
     /// Whether an apparent end was read on behind since anything new was found.
     is_pressed: bool,
+    /// What this pass has shown of changes, and the one before.
+    changes: Changes,
+    changes_before: Changes,
+    /// Whether the page taken last ended with a row that was new.
+    ends_with_news: bool,
     /// Gaps that were stepped over because the total says that there is more.
     gaps: u32,
     /// How many rows the first answer held, if the server said that they were all.
@@ -252,6 +260,9 @@ impl Sweep {
             bridging: false,
             unanchored: false,
             is_pressed: false,
+            changes: Changes::default(),
+            changes_before: Changes::default(),
+            ends_with_news: false,
             gaps: 0,
             claimed_end: None,
             last_total: None,
@@ -557,6 +568,8 @@ impl Sweep {
         let (first_seen, mut found) = self.note_seen(page.items, marks);
         self.note_nameless(page.items, &first_seen);
         self.note_ambiguous(page.items, marks, &first_seen);
+        self.ends_with_news = first_seen.last() == Some(&true);
+        self.changes.note(page, &found, self.started_at + LONGEST);
         let reach = self.offset + page.items.len() as u64;
         found.further = reach > self.furthest;
         if found.new > 0 || found.further {
@@ -647,6 +660,24 @@ struct Found {
     changed: u64,
     /// Whether it ends behind all pages of this pass.
     further: bool,
+}
+
+/// What a pass shows of changes of the list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Changes {
+    /// The latest, as the rows tell it.
+    latest: Option<DateTime<Utc>>,
+    /// Whether the mirror held something else.
+    any: bool,
+}
+
+impl Changes {
+    /// Dates later than `end` cannot be right.
+    fn note(&mut self, page: &PageView<'_>, found: &Found, end: DateTime<Utc>) {
+        let dates = page.items.iter().filter_map(|item| item.updated_at);
+        self.latest = self.latest.max(dates.filter(|at| *at <= end).max());
+        self.any |= found.changed > 0;
+    }
 }
 
 /// Whether the row was known when the list was last read completely, and has not changed since.

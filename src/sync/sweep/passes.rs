@@ -120,7 +120,7 @@ impl Sweep {
                 quiet: 0,
                 added: 0,
             }),
-            Order::Unknown if pass > 1 && added == 0 => self.phase = Phase::Done,
+            Order::Unknown if pass > 1 && added == 0 && !self.may_have_moved() => self.phase = Phase::Done,
             Order::Unknown if pass >= PASSES_OF_UNKNOWN_ORDER => {
                 self.unproven.get_or_insert(Doubt::UnknownOrder);
                 self.phase = Phase::Done;
@@ -130,6 +130,13 @@ impl Sweep {
                 added: 0,
             }),
         }
+    }
+
+    /// Whether rows may have moved in this pass, over pages that were still to be read, where they stand by changes of which not
+    /// all of them tell: then what moved stands where it could be seen, unless it has moved again.
+    fn may_have_moved(&self) -> bool {
+        let has_changed = self.changes.any || self.changes.latest != self.changes_before.latest;
+        self.evidence.may_be_by_unsaid_change() && has_changed
     }
 
     /// Ends an incremental run. What moved to the head while several pages were read may have jumped over them.
@@ -186,6 +193,8 @@ impl Sweep {
         self.phase = phase;
         self.offset = 0;
         self.previous = None;
+        self.ends_with_news = false;
+        self.changes_before = std::mem::take(&mut self.changes);
         self.heads.begin_pass();
         self.stuck = 0;
         self.short_pages = 0;

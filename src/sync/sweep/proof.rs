@@ -119,7 +119,16 @@ impl Sweep {
         let is_in_order =
             !self.bridging && !self.unanchored && self.gaps == 0 && matches!(self.phase, Phase::Forward { .. });
         let mut before = items[..at].iter().zip(first_seen);
-        is_in_order && may_have_stood(&items[at]) && before.any(|(item, first)| *first && item.named && stood(item))
+        is_in_order
+            && may_have_stood(&items[at])
+            && (before.any(|(item, first)| *first && item.named && stood(item)) || self.stands_behind_all(items, at))
+    }
+
+    /// Whether a row stands behind the last one of the page before, which was the furthest that had been seen.
+    fn stands_behind_all(&self, items: &[Item], at: usize) -> bool {
+        let previous = self.previous.as_ref().filter(|_| self.ends_with_news);
+        let last = previous.and_then(|previous| previous.keys.last());
+        last.is_some_and(|last| items[..at].iter().any(|item| item.key == *last))
     }
 
     /// Whether a row that changed while it was read has changed again, and is none the younger.

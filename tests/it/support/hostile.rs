@@ -2,6 +2,7 @@
 //!
 //! The client, the sweep and the warehouse are the real ones; waits between attempts pass on a virtual clock.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,6 +11,7 @@ use allai_sync::clock::{SharedClock, VirtualClock};
 use allai_sync::sync::{self, Job, Progress};
 use allai_sync::warehouse::{Location, RunRecord, RunStatus, Warehouse};
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
@@ -56,22 +58,33 @@ impl Hostile {
         database: Database,
         answer: impl Fn(&Asked) -> Vec<u8> + Send + Sync + 'static,
     ) -> Self {
+        Self::answering(database, 1, move |asked| Box::pin(ready(answer(&asked)))).await
+    }
+
+    /// Is asked for so many pages at a time, and answers when it likes.
+    pub(crate) async fn answering(
+        database: Database,
+        at_a_time: usize,
+        answer: impl Fn(Asked) -> BoxFuture<'static, Vec<u8>> + Send + Sync + 'static,
+    ) -> Self {
         let clock = VirtualClock::new(NOW.parse().unwrap());
         let requests = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&requests);
         let transport = Transport::InProcess(Arc::new(move |request: Request<Bytes>| {
             counted.fetch_add(1, Ordering::Relaxed);
-            let body = answer(&asked(&request));
-            let response = Response::builder()
-                .header("Date", "Mon, 19 Jan 2026 10:00:17 GMT")
-                .header("X-RateLimit-Limit", "1000000")
-                .body(Bytes::from(body));
-            Box::pin(async move { Ok(response.unwrap()) })
+            let body = answer(asked(&request));
+            Box::pin(async move {
+                let response = Response::builder()
+                    .header("Date", "Mon, 19 Jan 2026 10:00:17 GMT")
+                    .header("X-RateLimit-Limit", "1000000")
+                    .body(Bytes::from(body.await));
+                Ok(response.unwrap())
+            })
         }));
         let limits = Limits {
             ceiling_per_minute: None,
             fallback_per_minute: 1_000_000,
-            max_in_flight: 1,
+            max_in_flight: at_a_time,
             ..Limits::default()
         };
         let client = Client::builder("http://127.0.0.1/v2".parse().unwrap(), SecretString::from("key"))
@@ -82,6 +95,8 @@ impl Hostile {
             .unwrap();
         let account = sync::Account {
             periods: vec!["30d".to_owned()],
+            concurrency: at_a_time,
+            in_lockstep: at_a_time == 1,
             ..account_in_lockstep(client)
         };
         let (url, schema) = (database.url(), database.schema());

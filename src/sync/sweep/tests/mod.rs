@@ -18,6 +18,10 @@ enum ListOrder {
     UpdatedAsc,
     /// Stable, and unrelated to time.
     Random,
+    /// Last changed first, or last, where rows that never changed do not say when they did, and stand where a database puts what
+    /// is null.
+    NullsFirst,
+    NullsLast,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -124,6 +128,10 @@ impl Model {
             ListOrder::CreatedAsc => self.rows.sort_by_key(|row| row.created),
             ListOrder::UpdatedDesc => self.rows.sort_by_key(|row| std::cmp::Reverse(row.updated)),
             ListOrder::UpdatedAsc => self.rows.sort_by_key(|row| row.updated),
+            ListOrder::NullsFirst => self
+                .rows
+                .sort_by_key(|row| (has_changed(row), std::cmp::Reverse(row.updated))),
+            ListOrder::NullsLast => self.rows.sort_by_key(|row| (!has_changed(row), row.updated)),
             ListOrder::Random => self.rows.sort_by_key(|row| row.id.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
         }
     }
@@ -147,7 +155,12 @@ impl Model {
         self.change();
         let skip = usize::try_from(request.offset).unwrap();
         let take = self.clamp.min(request.limit as usize);
-        let items = self.rows.iter().skip(skip).take(take).map(item).collect();
+        let mut items: Vec<Item> = self.rows.iter().skip(skip).take(take).map(item).collect();
+        if matches!(self.order, ListOrder::NullsFirst | ListOrder::NullsLast) {
+            for item in items.iter_mut().filter(|item| item.updated_at == item.created_at) {
+                item.updated_at = None;
+            }
+        }
         (items, self.totals.then_some(self.rows.len() as u64))
     }
 
@@ -233,6 +246,10 @@ impl Model {
 
 fn time(second: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(second, 0).unwrap()
+}
+
+const fn has_changed(row: &Row) -> bool {
+    row.updated != row.created
 }
 
 fn item(row: &Row) -> Item {

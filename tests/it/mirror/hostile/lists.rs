@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use allai_sync::allai::Resource;
 use allai_sync::warehouse::RunStatus;
+use tokio::sync::watch;
 
 use crate::support::database::Database;
 use crate::support::hostile::{Asked, Hostile, good, page};
@@ -203,4 +205,49 @@ async fn an_api_that_fails_behind_the_apparent_end_proves_nothing() {
         }
         assert_eq!(hostile.count("contacts").await, 60);
     }
+}
+
+/// A row moves to the end of the list when that was answered already, ahead of its time, and the page on which the row stood was not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_moves_behind_an_end_that_was_read_too_early_is_found() {
+    // The page behind the last full one holds what pages overlap by, and nothing else.
+    let row = |id: usize, second: usize| {
+        let created = id * 7 % 58;
+        format!(
+            "{{\"id\":\"c{id}\",\"created_at\":\"2026-01-01T08:00:{created:02}Z\",\"updated_at\":\"2026-01-02T08:{:02}:{:02}Z\"}}",
+            second / 60,
+            second % 60
+        )
+    };
+    let rows: Arc<Mutex<Vec<String>>> = Arc::new(Mutex::new((0..58).map(|id| row(id, id)).collect()));
+    let (answered, end_was_answered) = watch::channel(false);
+    let (answered, list) = (Arc::new(answered), Arc::clone(&rows));
+    let hostile = Hostile::answering(Database::sqlite(), 8, move |asked| {
+        let (rows, answered, mut end) = (Arc::clone(&list), Arc::clone(&answered), end_was_answered.clone());
+        Box::pin(async move {
+            if asked.offset == 19 && end.wait_for(|answered| *answered).await.is_ok() {
+                let mut rows = rows.lock().unwrap();
+                if rows.iter().any(|row| row.contains("T08:00:25Z\"}")) {
+                    rows.remove(25);
+                    rows.push(row(25, 100));
+                }
+            }
+            if asked.offset == 57 {
+                answered.send_replace(true);
+            }
+            let rows = rows.lock().unwrap();
+            let page: Vec<&str> = rows
+                .iter()
+                .skip(asked.offset)
+                .take(asked.limit)
+                .map(String::as_str)
+                .collect();
+            format!("{{\"data\":[{}]}}", page.join(",")).into_bytes()
+        })
+    });
+    let hostile = hostile.await;
+    let run = hostile.sync(Resource::Contacts, true).await;
+    assert!(rows.lock().unwrap().last().unwrap().contains("\"c25\""));
+    assert_eq!((run.verified, run.rows_seen), (true, 58), "{run:#?}");
+    assert_eq!(hostile.count("contacts").await, 58);
 }
