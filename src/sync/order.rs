@@ -96,7 +96,7 @@ impl Direction {
         }
     }
 
-    const fn is_none(&self) -> bool {
+    const fn is_neither(&self) -> bool {
         self.falling > 0 && self.rising > 0
     }
 
@@ -132,8 +132,8 @@ impl Evidence {
     /// Whether rows may stand by their last change although some do not say when that was: in a group of their own, as databases
     /// sort what is null, or by their creation instead.
     pub const fn may_be_by_unsaid_change(&self) -> bool {
-        let may_be_grouped = (self.to_dated == 0 || self.to_undated == 0) && !self.updated.is_none();
-        self.dated > 0 && self.undated > 0 && (may_be_grouped || !self.either.is_none())
+        let may_be_grouped = (self.to_dated == 0 || self.to_undated == 0) && !self.updated.is_neither();
+        self.dated > 0 && self.undated > 0 && (may_be_grouped || !self.either.is_neither())
     }
 
     /// Whether a page has shown that the list is not in `order`.

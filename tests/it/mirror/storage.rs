@@ -95,6 +95,7 @@ async fn a_run_that_fails_half_way_is_in_the_journal_and_gone_on_with(database: 
     fill_up(&mirror.database, 400).await;
     let said = mirror.say(&["sync", "--json"]).expect(1);
     let runs = said.json()["runs"].as_array().unwrap().clone();
+    assert_eq!(runs.len(), 4, "{runs:?}");
     let tried = runs.iter().filter(|run| run["requests"] != 0);
     assert_eq!(tried.count(), 1, "the rest would fail as well: {runs:?}");
     let error = runs[0]["error"].as_str().unwrap();

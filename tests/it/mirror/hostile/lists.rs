@@ -9,7 +9,7 @@ use allai_sync::warehouse::RunStatus;
 use tokio::sync::watch;
 
 use crate::support::database::Database;
-use crate::support::hostile::{Asked, Hostile, good, page};
+use crate::support::hostile::{Asked, Hostile, good, page, page_alone};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_list_without_an_end_is_found_out() {
@@ -236,13 +236,7 @@ async fn what_moves_behind_an_end_that_was_read_too_early_is_found() {
                 answered.send_replace(true);
             }
             let rows = rows.lock().unwrap();
-            let page: Vec<&str> = rows
-                .iter()
-                .skip(asked.offset)
-                .take(asked.limit)
-                .map(String::as_str)
-                .collect();
-            format!("{{\"data\":[{}]}}", page.join(",")).into_bytes()
+            page_alone(&rows, &asked).into_bytes()
         })
     });
     let hostile = hostile.await;
