@@ -14,7 +14,7 @@ use hyper::body::{Body as _, Incoming};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How much of a body that is too large is read and thrown away, so that its sender gets to see why it is refused.
-const THROWN_AWAY: usize = 1 << 20;
+const THROWN_AWAY: usize = 32 << 20;
 
 /// Why a body is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

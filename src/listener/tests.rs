@@ -130,6 +130,16 @@ async fn a_head_is_not_waited_for_without_end_and_a_quiet_connection_is_closed()
     assert_is(&kept, 200, "ok\n");
 }
 
+/// Its sender gets to see why it is refused, rather than a connection that breaks.
+#[tokio::test]
+async fn a_body_far_too_large_is_read_and_thrown_away() {
+    let site = Site::with(AMPLE).await;
+    let length = 20_000_000;
+    let head = format!("POST /echo HTTP/1.1\r\nhost: test\r\ncontent-length: {length}\r\n\r\n");
+    let answer = site.ask(&(head + &"x".repeat(length))).await;
+    assert_is(&answer, 413, "the body is longer than 64 bytes\n");
+}
+
 #[tokio::test]
 async fn a_body_must_arrive_in_time_and_be_of_the_size_allowed() {
     let site = Site::with(Limits { request: SOON, ..AMPLE }).await;

@@ -36,6 +36,7 @@ pub(super) async fn events(
     let status = status.unwrap_or(EventStatus::Dead);
     let limit = limit.unwrap_or(LISTED).min(MOST_LISTED);
     match patiently(&admin, admin.warehouse.events(&account, status, limit)).await {
+        Ok(events) if events.is_empty() && !is_known(&admin, &account) => nothing_of(&account),
         Ok(events) => Json(json!({ "events": events })).into_response(),
         Err(problem) => unavailable(&problem),
     }
@@ -50,10 +51,21 @@ pub(super) async fn replay(
     again: Again,
 ) -> Response {
     match patiently(&admin, admin.warehouse.replay_events(&account, again.ids.as_deref())).await {
+        Ok(0) if !is_known(&admin, &account) => nothing_of(&account),
         Ok(replayed) => {
             admin.reads.gathered.expire();
             (StatusCode::ACCEPTED, Json(json!({ "replayed": replayed }))).into_response()
         }
         Err(problem) => unavailable(&problem),
     }
+}
+
+/// Whether an account is one of this daemon's. One that is no more may still have events.
+fn is_known(admin: &Admin, account: &str) -> bool {
+    admin.settings.borrow().accounts.iter().any(|known| known == account)
+}
+
+fn nothing_of(account: &str) -> Response {
+    let text = format!("this daemon's configuration has no account {account:?}, and there are no such events of one\n");
+    (StatusCode::NOT_FOUND, text).into_response()
 }

@@ -1,9 +1,9 @@
 //! Fetching pages before the sweep asks for them.
 //!
 //! While one page is stored, the next ones are on their way: as many as the rate budget lets through at once, within a
-//! window that widens while pages have to be waited for, narrows while they pile up, and halves whenever the list is
-//! found to have changed too much for a page to be used. They are futures of
-//! the run's own task, so that dropping the run drops them.
+//! window that widens while pages that were foreseen have to be waited for, narrows while they pile up, and halves whenever
+//! they are not what is asked for: because the list changed too much, or pages are not as long as those before. They are
+//! futures of the run's own task, so that dropping the run drops them.
 //!
 //! The sweep is complete whenever pages were fetched (see [`Sweep::ahead`](super::sweep::Sweep::ahead)), but pages
 //! overlap, and a row may have changed between two of them. A page that was asked for before another one had arrived,
@@ -73,6 +73,8 @@ pub(super) struct Ahead<'a> {
     arrived: BTreeMap<u64, Result<Arrival, Error>>,
     /// The offset of the page taken last.
     last_taken: u64,
+    /// The offset that was thought to be asked for next.
+    foreseen: Option<u64>,
     /// At most so many pages are fetched and not yet taken.
     window: usize,
     /// The rows on the largest page so far; a smaller one is probably the list's last.
@@ -107,6 +109,7 @@ impl<'a> Ahead<'a> {
             expected: BTreeMap::new(),
             arrived: BTreeMap::new(),
             last_taken: 0,
+            foreseen: None,
             window: FIRST_WINDOW.min(reader.run.job.account.concurrency).max(1),
             largest_page: 0,
             longest_page: 0,
@@ -125,14 +128,21 @@ impl<'a> Ahead<'a> {
 
     /// The page the sweep asks for next; `unstored` pages taken before are not committed yet.
     pub(super) async fn page(&mut self, request: Request, sweep: &Sweep, unstored: usize) -> Result<Arrival, Error> {
-        let known = |at: &u64| self.expected.contains_key(at) || self.arrived.contains_key(at);
-        if !known(&request.offset) {
-            // The list is not what it was when these were asked for.
-            self.forget();
+        let is_known = self.expected.contains_key(&request.offset) || self.arrived.contains_key(&request.offset);
+        if !is_known {
+            // Those behind a page that is asked for again are of use as before.
+            let is_again = request.offset == self.last_taken && sweep.is_within_a_pass();
+            if !is_again && self.expected.len() + self.arrived.len() > 0 {
+                // The list, or its pages, are not what they were when these were asked for.
+                self.window = (self.window / 2).max(1);
+                self.forget();
+            }
             self.ask_for(request);
         }
+        let was_foreseen = is_known || self.foreseen == Some(request.offset);
+        self.foreseen = sweep.ahead().next().map(|request| request.offset);
         if !self.is_here(request) {
-            self.window = (self.window + 1).min(self.most());
+            self.window = (self.window + usize::from(was_foreseen)).min(self.most());
         } else if self.window > FIRST_WINDOW && 2 * self.arrived.len() > self.window {
             self.window -= 1;
         }
@@ -193,11 +203,6 @@ impl<'a> Ahead<'a> {
     /// Whether the page at `offset` is here, so that taking it takes no time.
     pub(super) fn is_here(&self, request: Request) -> bool {
         matches!(self.arrived.get(&request.offset), Some(Ok(_)))
-    }
-
-    /// Notes that a page could not be used.
-    pub(super) fn broke(&mut self) {
-        self.window = (self.window / 2).max(1);
     }
 
     /// Whether the page may tell of rows what was true before what is stored of them. Else it is what is known now.

@@ -92,7 +92,6 @@ impl Reader<'_> {
                         sync.resource = %self.resource, sync.offset = request.offset,
                         "the list changed between two pages; stepping back"
                     );
-                    pages.broke();
                     continue;
                 }
             }

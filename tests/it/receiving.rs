@@ -247,6 +247,12 @@ async fn what_nothing_can_be_made_of_is_kept_as_dead(database: Database) {
     let (status, dead) = site.daemon.get("/api/v1/webhooks/main/events?limit=3").await;
     let dead: serde_json::Value = serde_json::from_str(&dead).unwrap();
     assert_eq!((status.as_u16(), dead["events"].as_array().unwrap().len()), (200, 3));
+    let (status, why) = site.daemon.get("/api/v1/webhooks/nope/events").await;
+    assert_eq!(status, 404);
+    assert!(why.contains("no account \"nope\""), "{why}");
+    let (status, why) = site.daemon.order("webhooks/nope/replay", Some("sesame")).await;
+    assert_eq!(status, 404);
+    assert!(why.contains("no account \"nope\""), "{why}");
     // What cannot be read is no more readable when it is tried again.
     let replay = "webhooks/main/replay";
     assert_eq!(site.daemon.order(replay, None).await.0, 401);

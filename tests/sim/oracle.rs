@@ -1,5 +1,7 @@
 //! What must hold of the mirror, judged by the model alone.
 
+use std::collections::BTreeSet;
+
 use crate::mirror::{Columns, Presence, columns, table};
 use crate::model::{Account, Kind, Row, Value, number_of};
 
@@ -127,12 +129,11 @@ pub(crate) fn nothing_lost(
     Ok(())
 }
 
-/// Every way in which the live rows of the mirror are not those of the account.
+/// Every way in which the live rows of the mirror are not those of the account: the account's, …
 pub(crate) fn differences(account: &Account, kind: Kind, mirror: &Columns, found: &mut Vec<String>) {
     let name = table(kind);
-    let living = living(account, kind);
-    for (key, row, _) in &living {
-        let Some(held) = mirror.get(key) else {
+    for (key, row, _) in living(account, kind) {
+        let Some(held) = mirror.get(&key) else {
             found.push(format!("{name} {key:?} is missing"));
             continue;
         };
@@ -144,11 +145,14 @@ pub(crate) fn differences(account: &Account, kind: Kind, mirror: &Columns, found
             }
         }
     }
-    if living.len() < mirror.len() {
-        let there: std::collections::BTreeSet<&Key> = living.iter().map(|(key, ..)| key).collect();
-        for key in mirror.keys().filter(|key| !there.contains(key)) {
-            found.push(format!("{name} {key:?} is live in the mirror, and gone from the API"));
-        }
+}
+
+/// … and those that are the mirror's alone.
+pub(crate) fn ghosts(account: &Account, kind: Kind, mirror: &Columns, found: &mut Vec<String>) {
+    let name = table(kind);
+    let there: BTreeSet<Key> = living(account, kind).into_iter().map(|(key, ..)| key).collect();
+    for key in mirror.keys().filter(|key| !there.contains(key)) {
+        found.push(format!("{name} {key:?} is live in the mirror, and gone from the API"));
     }
 }
 

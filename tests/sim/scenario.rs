@@ -31,15 +31,28 @@ pub(crate) enum Order {
     UpdatedDesc,
     /// By something nobody sees: new rows turn up anywhere, and no row moves.
     UnknownStable,
+    /// Last changed last: a touched row moves to the tail.
+    UpdatedAsc,
+    /// Last changed first, but before them those that never changed and do not say when they did, as PostgreSQL sorts what is
+    /// null: a touched row moves from there into the middle.
+    UpdatedNullsFirst,
 }
 
 impl Order {
-    pub(crate) const ALL: [Self; 4] = [
+    /// New ones come last: what a seed stands for is drawn by their position.
+    pub(crate) const ALL: [Self; 6] = [
         Self::CreatedDesc,
         Self::CreatedAsc,
         Self::UpdatedDesc,
         Self::UnknownStable,
+        Self::UpdatedAsc,
+        Self::UpdatedNullsFirst,
     ];
+
+    /// Whether a row stands by when it last changed.
+    pub(crate) const fn is_by_change(self) -> bool {
+        matches!(self, Self::UpdatedDesc | Self::UpdatedAsc | Self::UpdatedNullsFirst)
+    }
 
     /// The name on the command line.
     pub(crate) const fn name(self) -> &'static str {
@@ -48,6 +61,8 @@ impl Order {
             Self::CreatedAsc => "created-asc",
             Self::UpdatedDesc => "updated-desc",
             Self::UnknownStable => "unknown-stable",
+            Self::UpdatedAsc => "updated-asc",
+            Self::UpdatedNullsFirst => "updated-nulls-first",
         }
     }
 }
@@ -287,9 +302,10 @@ impl Scenario {
             total,
             has_more: random.pick(&[Figure::Absent, Figure::Absent, Figure::Beside, Figure::Meta]),
             // Rows that move without a date to show it are beyond what anybody can prove.
-            dates: match (order, random.below(10)) {
-                (Order::UpdatedDesc, _) | (_, 0..=6) => Dates::Both,
-                (_, 7..=8) => Dates::Created,
+            dates: match random.below(10) {
+                _ if order.is_by_change() => Dates::Both,
+                0..=6 => Dates::Both,
+                7..=8 => Dates::Created,
                 _ => Dates::Neither,
             },
             stamp: random.pick(&[
@@ -317,6 +333,11 @@ impl Scenario {
 }
 
 impl Scenario {
+    /// Pages of one row share none with the next: they are read, and prove nothing, not even that a row is gone.
+    pub(crate) const fn pages_overlap(&self) -> bool {
+        self.clamp != 1
+    }
+
     /// What a run that reads the growing end alone finds, where one knows that everything else is in the mirror: nothing
     /// new may have turned up elsewhere.
     pub(crate) const fn promise_of_the_growing_end(&self) -> Option<Promise> {
@@ -330,8 +351,8 @@ impl Scenario {
         }
         match self.order {
             Order::CreatedDesc | Order::CreatedAsc => Some(Promise::There),
-            Order::UpdatedDesc => Some(Promise::Current),
-            Order::UnknownStable => None,
+            Order::UpdatedDesc | Order::UpdatedAsc => Some(Promise::Current),
+            Order::UnknownStable | Order::UpdatedNullsFirst => None,
         }
     }
 }

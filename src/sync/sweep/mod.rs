@@ -407,6 +407,11 @@ impl Sweep {
         self.pages
     }
 
+    /// Whether what is asked for next continues a page of this pass over the list.
+    pub(super) const fn is_within_a_pass(&self) -> bool {
+        self.previous.is_some()
+    }
+
     /// The order of the list, as far as this sweep's pages show it.
     pub const fn order(&self) -> Order {
         self.evidence.order()
@@ -595,10 +600,17 @@ impl Sweep {
         first_seen
     }
 
-    /// Goes on behind `page`, overlapping it.
+    /// Goes on behind `page`, overlapping it: where the pages that were fetched ahead begin, if one that is shorter by a row or
+    /// two reaches there.
     fn advance(&mut self, page: &PageView<'_>) {
         self.remember(page);
-        self.offset += step(page.items.len() as u64);
+        let size = page.items.len() as u64;
+        let expected = step(self.largest_page);
+        self.offset += if size >= expected + overlap(size).div_ceil(2) {
+            expected
+        } else {
+            step(size)
+        };
     }
 
     fn remember(&mut self, page: &PageView<'_>) {

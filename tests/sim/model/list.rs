@@ -16,6 +16,8 @@ pub(crate) struct List {
     pub(crate) listed: Vec<usize>,
     head: u64,
     tail: u64,
+    /// The head of those that never changed, where they stand before the others.
+    unchanged_head: u64,
 }
 
 impl List {
@@ -27,17 +29,18 @@ impl List {
             listed: Vec::new(),
             head: 1 << 62,
             tail: (1 << 62) + STEP,
+            unchanged_head: 1 << 61,
         }
     }
 
     /// The place of a row that is new, or was just changed.
     fn growing_end(&mut self, entropy: u64) -> u64 {
         match self.order {
-            Order::CreatedDesc | Order::UpdatedDesc => {
+            Order::CreatedDesc | Order::UpdatedDesc | Order::UpdatedNullsFirst => {
                 self.head -= STEP;
                 self.head
             }
-            Order::CreatedAsc => {
+            Order::CreatedAsc | Order::UpdatedAsc => {
                 self.tail += STEP;
                 self.tail
             }
@@ -51,13 +54,22 @@ impl List {
 
     /// A new row where the list grows. `active` is of conversations alone.
     pub(crate) fn insert(&mut self, event: u64, now: i64, active: bool, entropy: u64, style: Style) -> usize {
-        let place = self.growing_end(entropy);
+        let place = if self.order == Order::UpdatedNullsFirst {
+            self.unchanged_head -= STEP;
+            self.unchanged_head
+        } else {
+            self.growing_end(entropy)
+        };
         self.put(place, event, now, now, active, style)
     }
 
-    /// A new row in front of another, dated as that one; `None` if there is no room between it and its neighbour.
+    /// A new row in front of another, dated as that one; `None` if there is no room between it and its neighbour, or
+    /// it would say that it has changed.
     pub(crate) fn insert_before(&mut self, slot: usize, event: u64, now: i64, style: Style) -> Option<usize> {
         let next = &self.rows[*self.listed.get(slot)?];
+        if self.order == Order::UpdatedNullsFirst && next.has_changed() {
+            return None;
+        }
         let (to, created, updated) = (next.place, next.created, next.updated);
         let from = match slot.checked_sub(1) {
             Some(before) => self.rows[self.listed[before]].place,
@@ -66,7 +78,7 @@ impl List {
         if to - from < 2 {
             return None;
         }
-        let updated = if self.order == Order::UpdatedDesc { updated } else { now };
+        let updated = if self.order.is_by_change() { updated } else { now };
         Some(self.put(from + (to - from) / 2, event, created, updated, false, style))
     }
 
@@ -117,7 +129,7 @@ impl List {
 
     /// New content, a new date, and where the order follows it a new place.
     pub(crate) fn touch(&mut self, number: usize, event: u64, now: i64, style: Style) {
-        let moves = self.order == Order::UpdatedDesc && self.rows[number].alive;
+        let moves = self.order.is_by_change() && self.rows[number].alive;
         if moves {
             let slot = self.slot(self.rows[number].place);
             self.listed.remove(slot);

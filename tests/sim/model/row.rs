@@ -21,6 +21,8 @@ pub(crate) struct Style {
     pub(crate) stamp: Stamp,
     /// One contact in so many is hidden; 0: none.
     pub(crate) hides: u32,
+    /// Whether rows that never changed have null for when they last did.
+    pub(crate) nulls: bool,
 }
 
 /// A member of a row, as the API means it.
@@ -70,6 +72,10 @@ impl Row {
     /// Whether it was there at `event`, and ever since.
     pub(crate) fn lives_since(&self, event: u64) -> bool {
         self.alive && self.born <= event
+    }
+
+    pub(crate) fn has_changed(&self) -> bool {
+        self.version() > 0
     }
 
     pub(crate) fn version(&self) -> usize {
@@ -153,7 +159,11 @@ impl Row {
             members.push((name, Value::Time(self.created)));
         }
         if style.dates == Dates::Both && self.kind != Kind::Message {
-            members.push(("updated_at", Value::Time(self.updated)));
+            let unsaid = style.nulls && !self.has_changed();
+            members.push((
+                "updated_at",
+                if unsaid { Value::Null } else { Value::Time(self.updated) },
+            ));
         }
         // Members without a column.
         members.push(("version", Value::Json(version.to_string())));

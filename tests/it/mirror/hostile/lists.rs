@@ -1,6 +1,7 @@
 //! Lists that do not end, or whose pages are not those that were asked for.
 
 use std::fmt::Write as _;
+use std::future::ready;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -244,4 +245,55 @@ async fn what_moves_behind_an_end_that_was_read_too_early_is_found() {
     assert!(rows.lock().unwrap().last().unwrap().contains("\"c25\""));
     assert_eq!((run.verified, run.rows_seen), (true, 58), "{run:#?}");
     assert_eq!(hostile.count("contacts").await, 58);
+}
+
+/// A page of a list of so many rows that does not say how many there are.
+fn newest_first(rows: usize, offset: usize, limit: usize) -> Vec<u8> {
+    let row = |id: usize| format!("{{\"id\":{id},\"created_at\":{}}}", 1_760_000_000 + id);
+    let shown: Vec<String> = (0..rows).rev().map(row).skip(offset).take(limit).collect();
+    format!("{{\"data\":[{}]}}", shown.join(",")).into_bytes()
+}
+
+/// Pages fetched ahead of their time are of use although those before are shorter than was to be expected, and where they cannot be,
+/// less is fetched.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn pages_that_waver_are_not_all_fetched_twice() {
+    // (rows on a page, by how many fewer there may be, requests there are at least, requests allowed)
+    for (page_size, fewer, least, allowed) in [
+        (100, 0, 64, 80),
+        (100, 1, 64, 80),
+        (10, 1, 667, 950),
+        (100, 20, 64, 120),
+    ] {
+        let counted = AtomicU64::new(0);
+        let mut hostile = Hostile::answering(Database::sqlite(), 8, move |asked| {
+            let number = usize::try_from(counted.fetch_add(1, Ordering::Relaxed)).unwrap();
+            let limit = asked.limit - number * 7 % (fewer + 1);
+            Box::pin(ready(newest_first(6_000, asked.offset, limit)))
+        })
+        .await;
+        hostile.account.page_size = page_size;
+        let run = hostile.sync(Resource::Contacts, true).await;
+        assert_eq!((run.verified, run.rows_seen), (true, 6_000), "{run:#?}");
+        assert!(
+            (least..=allowed).contains(&run.requests),
+            "{page_size}, {fewer}: {run:#?}"
+        );
+    }
+}
+
+/// It is read faster than it grows, whatever is fetched in vain.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_list_that_grows_with_every_request_is_read_to_its_end_although_its_pages_waver() {
+    let counted = AtomicU64::new(0);
+    let mut hostile = Hostile::answering(Database::sqlite(), 8, move |asked| {
+        let number = usize::try_from(counted.fetch_add(1, Ordering::Relaxed)).unwrap();
+        let limit = asked.limit - number % 2;
+        Box::pin(ready(newest_first(400 + number, asked.offset, limit)))
+    })
+    .await;
+    hostile.account.page_size = 6;
+    let run = hostile.sync(Resource::Contacts, true).await;
+    assert_eq!(run.status, RunStatus::Complete, "{run:#?}");
+    assert!(run.requests < 500, "{run:#?}");
 }
