@@ -600,8 +600,8 @@ impl Sweep {
         first_seen
     }
 
-    /// Goes on behind `page`, overlapping it: where the pages that were fetched ahead begin, if one that is shorter by a row or
-    /// two reaches there.
+    /// Goes on behind `page`, overlapping it: where the pages that were fetched ahead begin, if one that is a little shorter
+    /// reaches there.
     fn advance(&mut self, page: &PageView<'_>) {
         self.remember(page);
         let size = page.items.len() as u64;

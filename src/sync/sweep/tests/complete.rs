@@ -2,6 +2,25 @@
 
 use super::*;
 
+/// Where it overlaps enough: else what was fetched ahead is of no use.
+#[test]
+fn behind_a_page_that_is_shorter_by_a_row_it_goes_on_where_it_would_have() {
+    for (size, as_foreseen) in [(100, true), (99, true), (97, true), (96, false), (60, false)] {
+        let mut model = Model::new(1, ListOrder::CreatedDesc, 1_000, Churn::default());
+        let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
+        let mut foreseen = None;
+        for clamp in [100, size] {
+            foreseen = sweep.ahead().next();
+            model.clamp = clamp;
+            let (items, total) = model.get(sweep.next().unwrap());
+            model.offer(&mut sweep, &items, total);
+        }
+        assert_eq!(sweep.next() == foreseen, as_foreseen, "{size}: {foreseen:?}");
+        let overlap = 95 + size as u64 - sweep.next().unwrap().offset;
+        assert!((2..=5).contains(&overlap), "{size}: {overlap}");
+    }
+}
+
 #[test]
 fn no_row_alive_throughout_is_lost_whatever_changes() {
     let churns = [

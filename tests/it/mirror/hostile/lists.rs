@@ -1,5 +1,6 @@
 //! Lists that do not end, or whose pages are not those that were asked for.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::future::ready;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -258,27 +259,32 @@ fn newest_first(rows: usize, offset: usize, limit: usize) -> Vec<u8> {
 /// less is fetched.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn pages_that_waver_are_not_all_fetched_twice() {
-    // (rows on a page, by how many fewer there may be, requests there are at least, requests allowed)
-    for (page_size, fewer, least, allowed) in [
-        (100, 0, 64, 80),
-        (100, 1, 64, 80),
-        (10, 1, 667, 950),
-        (100, 20, 64, 120),
+    // (rows asked for, rows on a page, by how many fewer there may be, requests there are at least, requests allowed)
+    for (page_size, most, fewer, least, allowed) in [
+        (100, 100, 0, 64, 80),
+        (100, 100, 1, 64, 80),
+        (10, 10, 1, 667, 950),
+        (100, 100, 20, 64, 120),
+        (100, 50, 0, 125, 150),
     ] {
-        let counted = AtomicU64::new(0);
+        let offsets: Arc<Mutex<Vec<usize>>> = Arc::default();
+        let noted = Arc::clone(&offsets);
         let mut hostile = Hostile::answering(Database::sqlite(), 8, move |asked| {
-            let number = usize::try_from(counted.fetch_add(1, Ordering::Relaxed)).unwrap();
-            let limit = asked.limit - number * 7 % (fewer + 1);
+            let mut noted = noted.lock().unwrap();
+            let limit = asked.limit.min(most) - noted.len() * 7 % (fewer + 1);
+            noted.push(asked.offset);
             Box::pin(ready(newest_first(6_000, asked.offset, limit)))
         })
         .await;
         hostile.account.page_size = page_size;
         let run = hostile.sync(Resource::Contacts, true).await;
         assert_eq!((run.verified, run.rows_seen), (true, 6_000), "{run:#?}");
-        assert!(
-            (least..=allowed).contains(&run.requests),
-            "{page_size}, {fewer}: {run:#?}"
-        );
+        let requests = run.requests;
+        assert!((least..=allowed).contains(&requests), "{most}, {fewer}: {run:#?}");
+        // The head is, at the end, and now and then a page is, to see whether it is as short as it was; those behind it are not.
+        let offsets = offsets.lock().unwrap();
+        let asked_again = offsets.len() - offsets.iter().collect::<BTreeSet<_>>().len();
+        assert!(asked_again <= 8, "{most}, {fewer}: {asked_again} of {requests}");
     }
 }
 
