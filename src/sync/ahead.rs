@@ -21,7 +21,6 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, Stream as _};
 
 use super::Error;
-use super::order::Order;
 use super::reader::Reader;
 use super::rows::Rows;
 use super::sweep::{Item, Mode, PageView, Request, Sweep};
@@ -50,6 +49,8 @@ pub(super) struct Arrival {
     /// When it was asked for, and when it was there, counted in requests and answers.
     sent: u64,
     arrived: u64,
+    /// Whether that was before a page before it was there.
+    is_early: bool,
 }
 
 impl Arrival {
@@ -60,6 +61,7 @@ impl Arrival {
             version: &|position| self.rows.version(position),
             total: self.total,
             has_more: self.has_more,
+            is_early: self.is_early,
         })
     }
 }
@@ -81,9 +83,8 @@ pub(super) struct Ahead<'a> {
     largest_page: usize,
     /// The bytes of the longest page so far.
     longest_page: usize,
-    /// When the latest of the pages taken had arrived, and of those before the one taken last.
+    /// When the latest of the pages taken had arrived.
     newest: u64,
-    newest_before: u64,
     /// Whether the page taken last may be the end: it is a smaller one, or an incremental run's.
     may_be_over: bool,
     ticks: u64,
@@ -114,7 +115,6 @@ impl<'a> Ahead<'a> {
             largest_page: 0,
             longest_page: 0,
             newest: 0,
-            newest_before: 0,
             may_be_over: false,
             ticks: 0,
             latest: HashMap::new(),
@@ -128,6 +128,10 @@ impl<'a> Ahead<'a> {
 
     /// The page the sweep asks for next; `unstored` pages taken before are not committed yet.
     pub(super) async fn page(&mut self, request: Request, sweep: &Sweep, unstored: usize) -> Result<Arrival, Error> {
+        if sweep.looks_behind() {
+            // To be the last thing that is asked for.
+            self.forget();
+        }
         let is_known = self.expected.contains_key(&request.offset) || self.arrived.contains_key(&request.offset);
         if !is_known {
             // Those behind a page that is asked for again are of use as before.
@@ -157,7 +161,7 @@ impl<'a> Ahead<'a> {
             }
         })
         .await
-        .inspect(|page| self.note_taken(page, sweep))
+        .map(|page| self.note_taken(page, sweep))
     }
 
     /// The page behind those that were taken together so far, if it is here, continues them whatever becomes of them, and is
@@ -174,24 +178,17 @@ impl<'a> Ahead<'a> {
             return None;
         }
         self.last_taken = offset;
-        self.note_taken(&page, sweep);
-        Some(page)
+        Some(self.note_taken(page, sweep))
     }
 
-    fn note_taken(&mut self, page: &Arrival, sweep: &Sweep) {
+    fn note_taken(&mut self, page: Arrival, sweep: &Sweep) -> Arrival {
         let rows = page.rows.items.len();
         self.may_be_over = rows < self.largest_page || sweep.mode() != Mode::Full;
         self.largest_page = self.largest_page.max(rows);
         self.longest_page = self.longest_page.max(page.bytes);
-        self.newest_before = self.newest;
+        let is_early = page.sent < self.newest;
         self.newest = self.newest.max(page.arrived);
-    }
-
-    /// Whether the page may be the last of a list to whose end rows move, and was asked for before those before it were there:
-    /// what was on one of them may have moved behind this one meanwhile.
-    pub(super) fn comes_too_early(&self, page: &Arrival, sweep: &Sweep) -> bool {
-        let may_be_last = page.rows.items.len() < self.largest_page;
-        may_be_last && page.sent < self.newest_before && sweep.order() == Order::UpdatedAsc
+        Arrival { is_early, ..page }
     }
 
     /// At most so many pages are fetched and not yet stored: what a run that is killed has to fetch again, and what memory holds.
@@ -339,6 +336,7 @@ impl<'a> Ahead<'a> {
                     asked_at,
                     sent,
                     arrived: 0,
+                    is_early: false,
                 }
             };
             (request, reader.fetch_read(request, read).await)

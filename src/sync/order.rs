@@ -136,6 +136,11 @@ impl Evidence {
         self.dated > 0 && self.undated > 0 && (may_be_grouped || !self.either.is_neither())
     }
 
+    /// Whether no row says when it last changed.
+    pub const fn tells_of_no_changes(&self) -> bool {
+        self.dated == 0
+    }
+
     /// Whether a page has shown that the list is not in `order`.
     pub const fn contradicts(&self, order: Order) -> bool {
         match order {

@@ -81,7 +81,7 @@ impl Reader<'_> {
                 }
                 page => page?,
             };
-            if !sweep.looks_behind() && (pages.comes_too_early(&page, sweep) || pages.is_outdated(&page)) {
+            if !sweep.looks_behind() && pages.is_outdated(&page) {
                 continue;
             }
             match page.view(|view| sweep.offer(view)) {

@@ -123,6 +123,7 @@ impl JudgedPage {
             version: &|position| self.rows[position].version,
             total: self.total,
             has_more: self.has_more,
+            is_early: false,
         })
     }
 

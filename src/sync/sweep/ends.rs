@@ -1,6 +1,7 @@
 //! Where a list ends: what looks like its last page, and what is asked for to know.
 
-use super::{Doubt, Found, Look, Mode, OVERLAP, PageView, Phase, Sweep};
+use super::{Doubt, Found, Item, Look, Mode, OVERLAP, PageView, Phase, Sweep};
+use crate::sync::order::Order;
 
 /// Requests spent on looking behind an apparent end for the rows the server's total promises.
 const MOST_GAPS: u32 = 20;
@@ -157,8 +158,9 @@ impl Sweep {
         true
     }
 
-    /// Where the server does not itself say that the list ends with this page, asks for what stands a page behind it: of servers
-    /// that leave rows out of their pages, or make them shorter as they go, no page tells that it is the last. Whether it does.
+    /// Where the server does not itself say that the list ends with this page, asks for what stands right behind it, and a page
+    /// further: of servers that leave rows out of their pages, or make them shorter as they go, no page tells that it is the last.
+    /// Whether it does.
     pub(super) fn look_behind(&mut self, page: &PageView<'_>, found: &Found, end: End) -> bool {
         let size = page.items.len() as u64;
         let reach = self.offset + size;
@@ -171,6 +173,9 @@ impl Sweep {
         // Rows may have been left out of each page there was.
         let is_full_page_known = self.largest_pages > 1 || self.largest_page == self.known_page;
         let a_limit_further = self.offset + u64::from(self.limit);
+        let a_page_further = self.offset + self.largest_page;
+        // A page may be cut where it overlaps the one before.
+        let is_known_empty = self.empty_at.is_some_and(|at| reach >= at);
         self.look = Some(if end == End::Growing {
             Look {
                 at: reach + behind,
@@ -180,12 +185,15 @@ impl Sweep {
             }
         } else {
             Look {
-                at: if size == 0 {
-                    a_limit_further
-                } else {
-                    self.offset + self.largest_page
+                at: match size {
+                    0 => a_limit_further,
+                    _ if is_known_empty => a_page_further,
+                    _ => reach,
                 },
-                then: (!is_full_page_known).then_some(a_limit_further),
+                then: [
+                    (size > 0).then_some(a_page_further),
+                    (!is_full_page_known).then_some(a_limit_further),
+                ],
                 ..Look::default()
             }
         });
@@ -200,7 +208,11 @@ impl Sweep {
     /// Takes in what is behind the apparent end. A server may bring the list's last rows wherever it is over.
     pub(super) fn looked(&mut self, page: &PageView<'_>, look: Look) {
         let known = self.previous.as_ref().map_or(&[][..], |previous| &previous.keys);
-        if page.items.iter().all(|item| known.contains(&item.key)) {
+        // Where the list grows, rows that came since are nobody's business.
+        let is_young = |item: &Item| item.created_at.is_some_and(|at| at >= self.started_at);
+        let grows_here = look.unread.is_none() && self.order() == Order::CreatedAsc;
+        let is_nothing = |item: &Item| known.contains(&item.key) || (grows_here && is_young(item));
+        if page.items.iter().all(is_nothing) {
             self.nothing_at(look, page.has_more == Some(true));
             return;
         }
@@ -229,7 +241,7 @@ impl Sweep {
     /// say so of every place, it is in between.
     fn look_elsewhere(&mut self, says_more: bool, look: Look) -> Option<Look> {
         let limit = u64::from(self.limit);
-        if let Some(then) = look.then.filter(|then| *then > look.at) {
+        if let Some(then) = look.then.into_iter().flatten().find(|then| *then > look.at) {
             return Some(Look { at: then, ..look });
         }
         let (from, to) = match look.between {

@@ -7,8 +7,9 @@
 //! seen at the end, as long as the surviving rows keep their relative order. Where rows move (ordered by last change),
 //! or where the order is not known, parts are read again until nothing new turns up.
 //!
-//! A list ends where its server says so, or where nothing stands a page behind its last row: servers that cut pages shorter as they
-//! go, or leave rows out of them, have pages in mid-list that look like the last. Of a list that grows as fast as it is read what
+//! A list ends where its server says so, or where nothing stands right behind its last row, nor a page further: servers that cut pages
+//! shorter as they go, or leave rows out of them, have pages in mid-list that look like the last. What tells the end was asked for when
+//! all before it had been answered, since rows may move there meanwhile. Of a list that grows as fast as it is read what
 //! was there at one moment is read: as many rows as there were up to a place where nothing stood. What nobody can tell is a list whose server leaves
 //! out more rows in a row than a page has, and does not say that there is more.
 //!
@@ -212,8 +213,8 @@ enum Phase {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Look {
     at: u64,
-    /// Where is looked next, if that is behind `at` and nothing stands here.
-    then: Option<u64>,
+    /// Where is looked next, if that is behind `at` and nothing stands there.
+    then: [Option<u64>; 2],
     /// Where the server says that there is more, and where it does not, with nothing in either place.
     between: Option<(u64, u64)>,
     /// If the list seems to grow: if nothing stands here, at most so many of its rows are not read yet.
@@ -435,7 +436,13 @@ impl Sweep {
     /// The server refuses to say what is behind the apparent end: nothing, then.
     pub fn nothing_behind(&mut self) {
         if let Some(look) = self.look.take() {
-            self.nothing_at(Look { then: None, ..look }, false);
+            self.nothing_at(
+                Look {
+                    then: [None; 2],
+                    ..look
+                },
+                false,
+            );
         }
     }
 
@@ -570,6 +577,7 @@ impl Sweep {
         }
 
         self.note_head(page);
+        self.note_ties(page);
         let (first_seen, mut found) = self.note_seen(page.items, marks);
         self.note_nameless(page.items, &first_seen);
         self.note_ambiguous(page.items, marks, &first_seen);

@@ -29,6 +29,8 @@ pub struct PageView<'a> {
     pub total: Option<u64>,
     /// Whether the server says there are more rows behind this page.
     pub has_more: Option<bool>,
+    /// Whether it was asked for before all pages before it were there: what was on them may have moved behind it meanwhile.
+    pub is_early: bool,
 }
 
 /// What became of a row when it was stored.

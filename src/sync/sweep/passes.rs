@@ -37,6 +37,10 @@ impl Sweep {
         }
         let end = self.end_of_list(page, found);
         if end != End::No {
+            if page.is_early && end != End::Growing {
+                // It is asked for again.
+                return;
+            }
             if end == End::Read {
                 // The total counts what came later, too.
                 let seen = self.rows_seen();
@@ -132,11 +136,11 @@ impl Sweep {
         }
     }
 
-    /// Whether rows may have moved in this pass, over pages that were still to be read, where they stand by changes of which not
-    /// all of them tell: then what moved stands where it could be seen, unless it has moved again.
+    /// Whether rows may have moved in this pass, over pages that were still to be read, where they may stand by changes of which
+    /// not all of them tell: then what moved stands where it could be seen, unless it has moved again.
     fn may_have_moved(&self) -> bool {
         let has_changed = self.changes.any || self.changes.latest != self.changes_before.latest;
-        self.evidence.may_be_by_unsaid_change() && has_changed
+        (self.evidence.tells_of_no_changes() || self.evidence.may_be_by_unsaid_change()) && has_changed
     }
 
     /// Ends an incremental run. What moved to the head while several pages were read may have jumped over them.

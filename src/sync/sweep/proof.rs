@@ -1,12 +1,12 @@
 //! What a sweep can say of itself when it is finished, and what makes it doubt.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{CLOCKS_APART, Item, Mark, Phase, Sweep};
+use super::{CLOCKS_APART, Item, Mark, PageView, Phase, Sweep};
 
 /// Rows that changed while they were read of which that is noted.
 const MOST_CHANGED: usize = 100;
@@ -46,6 +46,7 @@ pub(super) enum Doubt {
     NeverSettled,
     Holes,
     FailsBehind,
+    Ties,
 }
 
 impl Doubt {
@@ -67,6 +68,9 @@ impl Doubt {
             }
             Self::NeverSettled => "the list kept changing where it grows, or seemed to, while it was read",
             Self::FailsBehind => "the API fails when it is asked whether there is more behind the list's last row",
+            Self::Ties => {
+                "rows with the same date stand now in this order, now in that, so that one may have been on no page: the server sorts them by nothing else"
+            }
             Self::Holes => "the server leaves rows out of its pages, and more of them in a row than a page has",
         }
     }
@@ -103,6 +107,46 @@ impl Sweep {
                 self.unproven.get_or_insert(Doubt::Ambiguous);
                 return;
             }
+        }
+    }
+
+    /// Looks whether a page continues the one before in the same order. Rows of one date that their server sorts by nothing else
+    /// stand anywhere among themselves in each answer, and those that are on no page cannot be told from those that are gone.
+    pub(super) fn note_ties(&mut self, page: &PageView<'_>) {
+        let Some(previous) = self.previous.as_ref().filter(|previous| previous.offset < self.offset) else {
+            return;
+        };
+        let items = page.items;
+        let skipped = usize::try_from(self.offset - previous.offset).unwrap_or(usize::MAX);
+        let rest = previous.keys.get(skipped..).unwrap_or_default();
+        let is_continued = items.len() >= rest.len() && rest.iter().zip(items).all(|(key, item)| *key == item.key);
+        if is_continued || self.bridging || self.unanchored {
+            return;
+        }
+        let before: HashMap<u64, usize> = previous.keys.iter().copied().zip(0..).collect();
+        let place = |at: usize| before.get(&items[at].key).copied().filter(|_| items[at].named);
+        let shared: Vec<(usize, usize)> = (0..items.len()).filter_map(|at| Some((at, place(at)?))).collect();
+        let (Some(&(first, from)), Some(&(last, _))) = (shared.first(), shared.last()) else {
+            return;
+        };
+        let ties = |a: usize, b: usize| {
+            let (a, b) = (items[a], items[b]);
+            (a.created_at.is_some() && a.created_at == b.created_at)
+                || (a.updated_at.is_some() && a.updated_at == b.updated_at)
+        };
+        let is_shuffled = shared
+            .windows(2)
+            .any(|pair| pair[0].1 > pair[1].1 && ties(pair[0].0, pair[1].0));
+        let is_old = |at: usize| items[at].created_at.is_none_or(|created| created < self.started_at);
+        let is_between =
+            |at: usize| is_old(at) && place(at).is_none() && shared.iter().any(|&(other, _)| ties(at, other));
+        let has_newcomers = (0..last).any(is_between);
+        // Of rows that stay where they are, one that is not here any more may be gone.
+        let has_gone = shared.len() < previous.keys.len() - from;
+        let is_among_ties = (first.saturating_sub(1)..=last).any(|at| at + 1 < items.len() && ties(at, at + 1));
+        let may_hide = has_gone && is_among_ties && !self.evidence.order().rows_may_move();
+        if is_shuffled || has_newcomers || may_hide {
+            self.unproven.get_or_insert(Doubt::Ties);
         }
     }
 

@@ -65,10 +65,10 @@ fn no_row_alive_throughout_is_lost_whatever_changes() {
 #[test]
 fn a_list_at_rest_is_read_in_little_more_than_its_pages() {
     for (order, most) in [
-        (ListOrder::CreatedDesc, 24),
-        (ListOrder::CreatedAsc, 23),
-        (ListOrder::UpdatedDesc, 26),
-        (ListOrder::UpdatedAsc, 23),
+        (ListOrder::CreatedDesc, 25),
+        (ListOrder::CreatedAsc, 24),
+        (ListOrder::UpdatedDesc, 27),
+        (ListOrder::UpdatedAsc, 24),
     ] {
         let mut model = Model::new(1, order, 2_000, Churn::default());
         let sweep = model.run(Mode::Full);
@@ -157,7 +157,7 @@ fn a_page_that_is_cut_is_asked_for_again_a_few_times_in_a_long_list() {
     let sweep = model.run(Mode::Full);
     assert_eq!(sweep.proof(), Proof::Verified);
     // Every page brings 19 rows that were not known.
-    assert!(model.requests <= 264 + 7, "{} requests", model.requests);
+    assert!(model.requests <= 264 + 8, "{} requests", model.requests);
 }
 
 #[test]
@@ -350,7 +350,7 @@ fn a_finished_sweep_that_is_gone_on_with_reads_what_came_since() {
             model.read(&mut sweep, 5_000, Model::get);
             assert_eq!(sweep.rows_seen(), rows + 30, "{order:?}");
             assert_eq!(sweep.proof(), Proof::Verified);
-            assert!(model.requests - before <= 7, "{order:?}: {}", model.requests - before);
+            assert!(model.requests - before <= 9, "{order:?}: {}", model.requests - before);
             for row in &model.rows {
                 assert_eq!(model.mirror[&row.id].1, row.updated.unsigned_abs(), "{order:?}");
             }
@@ -596,4 +596,58 @@ fn a_row_that_moves_within_a_list_whose_rows_do_not_all_tell_when_they_changed_i
             "{order:?}, at rest"
         );
     }
+}
+
+/// Where the server sorts by a date alone, rows of one date stand in each answer as its database happens to find them.
+#[test]
+fn rows_of_one_date_that_stand_elsewhere_in_each_answer_are_no_proof() {
+    let (mut proven, mut shuffled) = (0, 0);
+    for seed in 0..200 {
+        for ties in [2, 15, 60, 300] {
+            let mut model = Model::new(seed, ListOrder::CreatedAsc, 300, Churn::default());
+            for row in model.rows.iter_mut().skip(200 - ties / 2).take(ties) {
+                row.created = EPOCH + 200;
+            }
+            model.rows.sort_by_key(|row| row.created);
+            let mut sweep = Sweep::new(Mode::Full, 20, time(model.now), 0);
+            model.read(&mut sweep, 3_000, |model, request| {
+                let end = request.offset + u64::from(request.limit);
+                let shuffle = |row: &Row| (row.id + 1).wrapping_mul(end.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1) >> 7;
+                model.rows.sort_by_key(|row| (row.created, shuffle(row)));
+                model.requests += 1;
+                let skip = usize::try_from(request.offset).unwrap();
+                (model.rows.iter().skip(skip).take(20).map(item).collect(), None)
+            });
+            let lost = model.lost(&sweep);
+            shuffled += usize::from(!lost.is_empty());
+            if sweep.proof() == Proof::Verified {
+                proven += 1;
+                assert!(lost.is_empty(), "{seed}, {ties}: {} lost", lost.len());
+            }
+        }
+    }
+    assert!(proven > 100 && shuffled > 100, "{proven} proven, {shuffled} not whole");
+}
+
+/// Where nothing tells when a row last changed, that rows changed is all there is to tell that they may have moved.
+#[test]
+fn a_list_in_no_known_order_and_without_dates_of_changes_is_read_until_nothing_changes() {
+    let mut model = Model::new(3, ListOrder::Random, 300, Churn::default());
+    let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
+    let mut passes = 0;
+    model.read(&mut sweep, 100, |model, request| {
+        passes += u64::from(request.offset == 0);
+        let (mut items, total) = model.get(request);
+        for item in &mut items {
+            item.updated_at = None;
+        }
+        if passes == 2
+            && request.offset == 0
+            && let Some(known) = model.mirror.get_mut(&items[7].key)
+        {
+            known.1 = 0;
+        }
+        (items, total)
+    });
+    assert_eq!((passes, sweep.proof()), (3, Proof::Verified));
 }

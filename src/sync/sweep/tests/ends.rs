@@ -1,5 +1,7 @@
 //! What ends a list, and what does not.
 
+use std::cell::RefCell;
+
 use super::*;
 
 #[test]
@@ -50,15 +52,16 @@ fn lost_in(listing: Listing, cut: impl Fn(u64) -> usize, hidden: impl Fn(u64) ->
         model.requests += 1;
         assert!(model.requests < 3_000, "does not end");
         let skip = usize::try_from(request.offset).unwrap();
-        let slice = model.rows.iter().zip(0..).skip(skip).take(cut(request.offset));
+        let size = cut(request.offset);
+        let slice = model.rows.iter().zip(0..).skip(skip).take(size);
+        let more = skip + size < model.rows.len();
         let items: Vec<Item> = slice.filter(|(_, at)| !hidden(*at)).map(|(row, _)| item(row)).collect();
         let page = PageView {
             items: &items,
             version: &|at| version(&items[at]),
             total: None,
-            has_more: listing
-                .has_more
-                .then_some(skip + cut(request.offset) < model.rows.len()),
+            has_more: listing.has_more.then_some(more),
+            is_early: false,
         };
         if sweep.offer(&page) == Verdict::Anchored {
             let marks = model.store(&items);
@@ -92,6 +95,35 @@ fn pages_that_become_shorter_in_mid_list_do_not_end_it() {
             if has_more {
                 let lost = lost_in(listing, |_| 100, |at| (500..900).contains(&at));
                 assert!(lost.is_none_or(|lost| lost == 0), "{order:?}: {lost:?}");
+            }
+        }
+    }
+}
+
+/// However short: also where a page overlaps the one before.
+#[test]
+fn pages_cut_anywhere_do_not_end_a_list() {
+    for has_more in [false, true] {
+        for order in ORDERS {
+            for (rows, size) in [(60, 20), (30, 10), (130, 50), (103, 100)] {
+                let listing = Listing {
+                    order,
+                    rows,
+                    has_more,
+                    limit: size,
+                };
+                let once = |offset| if offset == 95 { 5 } else { size as usize };
+                let lost = lost_in(listing, once, |_| false);
+                assert!(lost.is_none_or(|lost| lost == 0), "{order:?}: {lost:?} of {rows}");
+                for seed in 0..40 {
+                    let rng = RefCell::new(StdRng::seed_from_u64(seed));
+                    let cut = |_| rng.borrow_mut().random_range(1..=size as usize);
+                    let lost = lost_in(listing, cut, |_| false);
+                    assert!(
+                        lost.is_none_or(|lost| lost == 0),
+                        "{order:?}, {seed}: {lost:?} of {rows}"
+                    );
+                }
             }
         }
     }
@@ -191,6 +223,7 @@ fn read_up_to(refused: u64, made: &str, limit: u32, has_more: bool, total: bool)
             version: &|at| version(&items[at]),
             total: total.then(|| kinds.iter().filter(|kind| **kind != 'h').count() as u64),
             has_more: has_more.then_some(skip + limit as usize <= kinds.len().saturating_sub(1)),
+            is_early: false,
         };
         if sweep.offer(&page) == Verdict::Anchored {
             let marks: Vec<Mark> = items
@@ -384,7 +417,7 @@ fn a_list_without_times_ends_though_all_its_rows_are_others_after_a_few_requests
 
 #[test]
 fn a_list_that_fits_one_answer_takes_two_requests_or_one_if_the_total_is_trusted() {
-    for (known_page, totals, requests) in [(13, false, 2), (0, true, 2), (12, false, 6)] {
+    for (known_page, totals, requests) in [(13, false, 2), (0, true, 2), (12, false, 8)] {
         let mut model = Model::new(3, ListOrder::CreatedAsc, 12, Churn::default());
         model.totals = totals;
         let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0).knowing_of_pages(known_page);
@@ -407,6 +440,7 @@ fn a_list_that_fits_one_answer_takes_two_requests_or_one_if_the_total_is_trusted
         version: &|at| version(&items[at]),
         total: Some(12),
         has_more: None,
+        is_early: false,
     };
     let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0).trusting_total(12);
     assert_eq!(sweep.offer(&page), Verdict::Anchored);
@@ -459,6 +493,7 @@ fn rows_without_an_id_do_not_keep_a_sweep_going() {
             version: &|at| version(&items[at]),
             total: None,
             has_more: None,
+            is_early: false,
         };
         if sweep.offer(&page) == Verdict::Anchored {
             sweep.absorb(&page, &marks);

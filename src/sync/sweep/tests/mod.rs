@@ -192,6 +192,7 @@ impl Model {
             version: &|at| version(&items[at]),
             total,
             has_more: None,
+            is_early: false,
         };
         if sweep.offer(&page) == Verdict::Anchored {
             let marks = self.store(items);
@@ -273,6 +274,7 @@ fn as_page<T>(items: &[Item], look: impl FnOnce(&PageView<'_>) -> T) -> T {
         version: &|at| version(&items[at]),
         total: None,
         has_more: None,
+        is_early: false,
     })
 }
 
