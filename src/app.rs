@@ -216,7 +216,12 @@ impl App {
         let mut waits_for: Option<String> = None;
         let mut tries = 0;
         loop {
-            match self.try_claim(account, resource, full).await {
+            let claiming = self.try_claim(account, resource, full);
+            let claimed = tokio::select! {
+                () = cancelled.cancelled() => return None,
+                claimed = claiming => claimed,
+            };
+            match claimed {
                 Ok(Ok(job)) => {
                     return Some(Claimed {
                         job,
@@ -235,7 +240,7 @@ impl App {
                 // Whoever has the job still has it when the database is back.
                 Err(error) if self.warehouse.outlast(&error, &mut outages).await => {}
                 // Such as a deadlock, of which the database has chosen this one to be tried again.
-                Err(error) if error.is_transient() && tries < TRIES => tries += 1,
+                Err(error) if error.is_transient() && !error.is_locked() && tries < TRIES => tries += 1,
                 Err(_) => return None,
             }
             tokio::select! {

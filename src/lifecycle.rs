@@ -405,21 +405,21 @@ impl Daemon {
             std::mem::replace(&mut self.listener, listener).stop().await;
             tracing::info!("the status page is at http://{}/ now", self.listener.address);
         }
+        let within = config.daemon.stop_within;
         // No event is refused meanwhile: the old listener goes when the new one is there.
         if let Some(listening) = public {
             let public = Public::serve(listening, &self.app, &config, &self.arrived)?;
             if let Some(old) = self.public.replace(public) {
-                old.stop().await;
+                old.stop(within).await;
             }
         } else if config.webhooks.is_none() {
             if let Some(old) = self.public.take() {
-                old.stop().await;
+                old.stop(within).await;
             }
         } else if let Some(public) = &self.public {
             public.senders.send_replace(Senders::of(&config));
         }
         self.applying.take(&self.app, &config).await;
-        let within = config.daemon.stop_within;
         self.sections.give_way(keep_sections(&self.app, &config), within).await;
         let stocks = self.listener.settings.borrow().stocks.clone();
         self.app.warehouse.set_interests(automation::interests(&config));
@@ -446,7 +446,7 @@ impl Daemon {
         let before = within.saturating_sub(closing * 2);
         let public = async {
             if let Some(public) = self.public {
-                public.stop().await;
+                public.stop(before).await;
             }
         };
         tokio::join!(

@@ -1,8 +1,11 @@
 //! The public listener of a daemon.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -10,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Error, WEBHOOKS_LISTEN};
 use crate::app::App;
+use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::webhooks::{Inbox, Receiver, Senders};
 
@@ -17,6 +21,7 @@ use crate::webhooks::{Inbox, Receiver, Senders};
 #[derive(Debug)]
 pub(super) struct Public {
     pub(super) senders: watch::Sender<Senders>,
+    clock: SharedClock,
     stop: CancellationToken,
     receiving: JoinHandle<()>,
     storing: JoinHandle<()>,
@@ -42,6 +47,7 @@ impl Public {
         let stop = CancellationToken::new();
         Ok(Self {
             senders,
+            clock: Arc::clone(&app.clock),
             receiving: tokio::spawn(receiver.serve(stop.clone())),
             // It ends when nobody hands anything in any more: what is under way is still answered.
             storing: tokio::spawn(storing.run()),
@@ -49,13 +55,20 @@ impl Public {
         })
     }
 
-    /// Answers what is under way, and takes no more.
-    pub(super) async fn stop(mut self) {
+    /// Answers what is under way, and takes no more. What takes longer than `within` is given up, and nobody was told that it is
+    /// stored.
+    pub(super) async fn stop(mut self, within: Duration) {
         self.stop.cancel();
-        for (what, task) in [("receiving", &mut self.receiving), ("storing", &mut self.storing)] {
-            if let Err(error) = task.await {
-                tracing::error!("{what} webhooks broke off: {error}; please report this");
+        let clock = Arc::clone(&self.clock);
+        let all = async {
+            for (what, task) in [("receiving", &mut self.receiving), ("storing", &mut self.storing)] {
+                if let Err(error) = task.await {
+                    tracing::error!("{what} webhooks broke off: {error}; please report this");
+                }
             }
+        };
+        if let Either::Right(_) = select(pin!(all), clock.sleep(within)).await {
+            tracing::warn!("the database took no more events in time; their senders were told to come again");
         }
     }
 }
@@ -63,6 +76,7 @@ impl Public {
 impl Drop for Public {
     fn drop(&mut self) {
         self.stop.cancel();
+        self.receiving.abort();
         self.storing.abort();
     }
 }

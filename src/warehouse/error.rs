@@ -111,6 +111,11 @@ impl Error {
 }
 
 impl Error {
+    /// Whether another program has locked the file, which was waited for.
+    pub(crate) const fn is_locked(&self) -> bool {
+        matches!(self, Self::Locked { .. })
+    }
+
     /// Whether the database refused what it was given, rather than that it cannot work: the same would be refused again.
     pub(crate) fn is_about_the_data(&self) -> bool {
         let Self::Database { source, .. } = self else {

@@ -45,10 +45,15 @@ const SAVEPOINT: &str = "SAVEPOINT page";
 const ROLL_BACK: &str = "ROLLBACK TO SAVEPOINT page; RELEASE SAVEPOINT page";
 /// Whatever the database's default: what is looked up under a lock must be what is there once the lock is held. And a
 /// program that stands still in the middle of a transaction does not keep the others from what it has locked: its
-/// transaction is ended, which it takes for an outage when it goes on.
+/// transaction is ended, which it takes for an outage when it goes on. A commit waits for the disk, if only the server's own.
 const SET_UP: &str = "SELECT set_config('search_path', $1, false), \
                       set_config('default_transaction_isolation', 'read committed', false), \
-                      set_config('idle_in_transaction_session_timeout', '15s', false)";
+                      set_config('idle_in_transaction_session_timeout', '15s', false), \
+                      set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'local' \
+                      ELSE current_setting('synchronous_commit') END, false)";
+/// A statement that nobody waits for any more is ended, by servers that can tell: those of PostgreSQL 14 and later on Linux.
+const END_WHAT_IS_GIVEN_UP: &str = "SELECT set_config(name, '10s', false) FROM pg_settings \
+                                    WHERE name = 'client_connection_check_interval' AND version() LIKE '%linux%'";
 
 /// What a warehouse is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +131,7 @@ impl Postgres {
                 let quoted = quoted.clone();
                 Box::pin(async move {
                     sqlx::query(SET_UP).bind(quoted).execute(&mut *conn).await?;
+                    sqlx::query(END_WHAT_IS_GIVEN_UP).execute(&mut *conn).await?;
                     if access == Access::Read {
                         sqlx::query(SET_READ_ONLY).execute(conn).await?;
                     }

@@ -222,7 +222,7 @@ impl Warehouse {
     pub(super) async fn begin_durably(&self) -> Result<Tx, Error> {
         Ok(match self {
             Self::Sqlite(database) => Tx::Sqlite(database.begin_durably().await?),
-            // Every commit of Postgres waits for the disk.
+            // Every commit of Postgres waits for the disk: see what its connections are set up with.
             Self::Postgres(database) => Tx::Postgres(database.begin().await?),
         })
     }

@@ -109,7 +109,8 @@ fn describe(done: &Registration) -> String {
         let _ = writeln!(
             text,
             "{account}: AllAI offers no way to remove the old subscription ({}): remove it in the AllAI Dashboard. Until then \
-             events may come twice, which does no harm",
+             events may come twice, which does no harm; if it was registered with a secret that has been replaced, keep that as \
+             previous_secret until it is removed, or what it sends is refused",
             done.left_over.join(", ")
         );
     }

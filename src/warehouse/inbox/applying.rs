@@ -85,6 +85,9 @@ pub enum Ended {
     },
 }
 
+/// How long an event waits that was being applied when a program ended, for the eleventh time and later, the 21st, the 31st.
+const CRASHED_WAITS: [TimeDelta; 3] = [TimeDelta::seconds(30), TimeDelta::minutes(10), TimeDelta::hours(1)];
+
 const LEASE: Statement = in_list!(
     "INSERT INTO inboxes (account, holder, expires_at) VALUES ($1, $2, $4) \
      ON CONFLICT (account) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at \
@@ -95,49 +98,62 @@ const LEASE: Statement = in_list!(
 );
 const HOLDERS: Statement = Statement::shared("SELECT DISTINCT holder FROM inboxes");
 const UNLEASE: Statement = Statement::shared("DELETE FROM inboxes WHERE account = $1 AND holder = $2");
+// What coalesce is given for nothing tells PostgreSQL the type.
 const RECOVER: Statement = Statement::shared(
-    "UPDATE webhook_events SET status = 'pending', due_at = $2, crashes = crashes + 1, \
+    "UPDATE webhook_events SET status = 'pending', crashes = crashes + 1, \
+     due_at = CASE WHEN crashes < 10 THEN $2 WHEN crashes < 20 THEN $3 WHEN crashes < 30 THEN $4 ELSE coalesce($5, due_at) END, \
      attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END WHERE account = $1 AND status = 'processing'",
 );
 // The condition of the partial index, as it is there, and then what is wanted. Bodies are held in memory: of what there is
-// about one entity, and can be thousands or 8 MiB, the rest is claimed the next time.
+// about one entity, and can be thousands or 8 MiB, the rest is claimed the next time. What is looked up in is read once, whatever
+// PostgreSQL believes of a table whose statistics know of nothing that is open: hence arrays there.
 macro_rules! claim {
-    ($which:expr) => {
+    (sqlite, $which:expr) => {
+        claim!("IN (", ")", concat!("entity NOT IN (SELECT value FROM json_each($3))", $which))
+    };
+    (postgres, $which:expr) => {
+        claim!("= ANY (ARRAY(", "))", concat!("entity <> ALL($3)", $which))
+    };
+    ($in:expr, $end:expr, $which:expr) => {
         concat!(
             "UPDATE webhook_events SET status = 'processing', \
              attempts = attempts + CASE WHEN due_at <= $2 THEN 1 ELSE 0 END \
-             WHERE account = $1 AND id IN (SELECT id FROM (SELECT id, sum(length(body)) OVER (\
+             WHERE account = $1 AND id ",
+            $in,
+            "SELECT id FROM (SELECT id, sum(length(body)) OVER (\
              ORDER BY CASE WHEN due_at <= $2 THEN 0 ELSE 1 END, received_at, id ROWS UNBOUNDED PRECEDING) - length(body) AS ahead \
              FROM (SELECT id, due_at, received_at, body FROM webhook_events \
-             WHERE account = $1 AND status IN ('pending', 'processing') AND status = 'pending' AND entity IN (\
-             SELECT entity FROM (SELECT entity FROM webhook_events WHERE account = $1 AND status = 'pending' \
+             WHERE account = $1 AND status IN ('pending', 'processing') AND status = 'pending' AND entity ",
+            $in,
+            "SELECT entity FROM (SELECT entity FROM webhook_events WHERE account = $1 AND status = 'pending' \
              AND due_at <= $2 AND ",
             $which,
-            " ORDER BY received_at LIMIT $4) due) \
-             ORDER BY CASE WHEN due_at <= $2 THEN 0 ELSE 1 END, received_at, id LIMIT 1000) open) sized WHERE ahead < 8388608) \
-             RETURNING id, event, entity, occurred_at, received_at, body, attempts, crashes, due_at"
+            " ORDER BY received_at LIMIT $4) due",
+            $end,
+            " ORDER BY CASE WHEN due_at <= $2 THEN 0 ELSE 1 END, received_at, id LIMIT 1000) open) sized WHERE ahead < 8388608",
+            $end,
+            " RETURNING id, event, entity, occurred_at, received_at, body, attempts, crashes, due_at"
         )
     };
 }
 const CLAIM: Statement = Statement {
-    sqlite: claim!("entity NOT IN (SELECT value FROM json_each($3))"),
-    postgres: claim!("entity <> ALL($3)"),
+    sqlite: claim!(sqlite, ""),
+    postgres: claim!(postgres, ""),
 };
 // None of its events was tried before; by the partial index, again.
 macro_rules! is_new {
     () => {
-        " AND NOT EXISTS (SELECT 1 FROM webhook_events tried WHERE tried.account = $1 \
-         AND tried.status IN ('pending', 'processing') AND tried.status = 'pending' \
-         AND tried.entity = webhook_events.entity AND tried.attempts > 0)"
+        " AND entity NOT IN (SELECT entity FROM webhook_events WHERE account = $1 \
+         AND status IN ('pending', 'processing') AND status = 'pending' AND entity IS NOT NULL AND attempts > 0)"
     };
 }
 const CLAIM_NEW: Statement = Statement {
-    sqlite: claim!(concat!("entity NOT IN (SELECT value FROM json_each($3))", is_new!())),
-    postgres: claim!(concat!("entity <> ALL($3)", is_new!())),
+    sqlite: claim!(sqlite, is_new!()),
+    postgres: claim!(postgres, is_new!()),
 };
 const CLAIM_ALONE: Statement = Statement {
-    sqlite: claim!("entity NOT IN (SELECT value FROM json_each($3)) AND entity LIKE 'event:%'"),
-    postgres: claim!("entity <> ALL($3) AND entity LIKE 'event:%'"),
+    sqlite: claim!(sqlite, " AND entity LIKE 'event:%'"),
+    postgres: claim!(postgres, " AND entity LIKE 'event:%'"),
 };
 const STANDING: Statement = Statement::shared(
     "SELECT (SELECT min(due_at) FROM webhook_events WHERE account = $1 AND status = 'pending') AS next_due, \
@@ -279,7 +295,9 @@ impl Warehouse {
         tx.commit().await
     }
 
-    /// Makes the events due again that a program was applying when it died. For whoever has just got the lease.
+    /// Makes the events due again that a program was applying when it died: at once, or later if that happened to them before, so
+    /// that one that is the reason does not have programs end all the time, and none is held to be because of what kept
+    /// happening for an hour. For whoever has just got the lease.
     pub async fn recover_events(&self, account: &str) -> Result<u64, Error> {
         let mut tx = self.begin(account, &[]).await?;
         let now = self.now();
@@ -287,6 +305,9 @@ impl Warehouse {
         let recovered = on!(conn, inner, dialect => sqlx::query(RECOVER.of(dialect))
             .bind(account)
             .bind(Stamp(now))
+            .bind(Stamp(now + CRASHED_WAITS[0]))
+            .bind(Stamp(now + CRASHED_WAITS[1]))
+            .bind(Stamp(now + CRASHED_WAITS[2]))
             .execute(inner)
             .await
             .map(|done| done.rows_affected()))

@@ -18,7 +18,8 @@ use crate::webhooks::{payload, read_event};
 /// An event that could not be applied so often is given up.
 pub(super) const MOST_ATTEMPTS: u32 = 8;
 /// During how many applications of an event programs may end before it is held to be the reason. Power cuts are not events'
-/// fault, and killing a daemon a hundred times in a row hits the same event now and then.
+/// fault, and killing a daemon a hundred times in a row hits the same event now and then: this takes a day of it, since the
+/// warehouse has it wait longer each time.
 const MOST_CRASHES: u32 = 50;
 /// After how many seconds an event is tried again that was tried once, twice, …
 const WAITS: [i64; 7] = [1, 5, 30, 120, 600, 3_600, 4 * 3_600];

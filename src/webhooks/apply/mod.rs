@@ -11,6 +11,7 @@ mod attempt;
 mod inbox;
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,9 +102,18 @@ impl Applying {
 
     /// Applies what arrives until it is told to `stop`, and within which time: then what is being stored is stored.
     pub async fn run(mut self, stop: impl Future<Output = Duration>) {
-        let mut stop = std::pin::pin!(stop);
+        let clock = Arc::clone(&self.shared.clock);
+        let mut stop = pin!(stop);
         let within = loop {
-            let next = self.turn().await;
+            let next = match select(pin!(self.turn()), &mut stop).await {
+                Either::Left((next, _)) => next,
+                Either::Right((within, turn)) => {
+                    // What the database is doing comes to its end, if it does so in time.
+                    let asked = clock.monotonic();
+                    select(turn, clock.sleep(within)).await;
+                    break within.saturating_sub(clock.monotonic().saturating_sub(asked));
+                }
+            };
             let wait = next.saturating_sub(self.shared.clock.monotonic()).max(SHORTEST_WAIT);
             let arrived = Arc::clone(&self.arrived);
             tokio::select! {
@@ -144,7 +154,7 @@ impl Applying {
             }
         };
         let deadline = self.shared.clock.sleep(within);
-        if let Either::Right(_) = select(std::pin::pin!(all), deadline).await {
+        if let Either::Right(_) = select(pin!(all), deadline).await {
             tracing::warn!("events were not applied in time; they are when the daemon starts again");
         }
         self.tasks.shutdown().await;

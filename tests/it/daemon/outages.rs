@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use allai_sync::allai::{InProcess, Resource};
+use allai_sync::allai::{InProcess, Resource, signature};
 use allai_sync::clock::SystemClock;
 use allai_sync::config::Jobs;
 use allai_sync::sandbox::Options;
@@ -13,6 +13,7 @@ use allai_sync::warehouse::{Location, Warehouse};
 
 use super::alerts::Hook;
 use super::{Daemon, OFTEN, account, runs, until};
+use crate::receiving::{configure_with, post, receiver};
 use crate::support::database::Database;
 use crate::support::mirror::Mirror;
 use crate::support::proxy::Proxy;
@@ -64,6 +65,52 @@ async fn a_stop_waits_for_no_database() {
     let (said, took) = daemon.stop().await;
     said.expect(0);
     assert!(took < Duration::from_secs(6), "{took:?}");
+}
+
+/// Events that come meanwhile are answered, and their senders come again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_waits_for_no_event_that_the_database_does_not_take() {
+    let mirror = Mirror::start(Database::postgres(), Options::for_tests(20, 5)).await;
+    let proxy = Proxy::to(&mirror.database.url()).await;
+    configure_with(&mirror, "secret = \"the-secret-of-the-account\"\n", "");
+    let text = std::fs::read_to_string(mirror.config_path()).unwrap();
+    mirror.write_config(&text.replace(&mirror.database.url(), &proxy.url));
+    let mut daemon = Daemon::start(&mirror).await;
+    let address = receiver(&mut daemon).await;
+    let body = br#"{"id":"e1","event":"message.received","data":{"conversation_id":"v1"}}"#;
+    let signature = signature::sign(&"the-secret-of-the-account".into(), body);
+    proxy.set_silent(true);
+    let sender = tokio::spawn(async move { post(address, body, &signature).await });
+    // It is being stored.
+    SystemClock::shared().sleep(Duration::from_millis(500)).await;
+    let (said, took) = daemon.stop().await;
+    said.expect(0);
+    assert!(took < Duration::from_secs(6), "{took:?}");
+    assert_ne!(sender.await.ok(), Some(200));
+}
+
+/// Whatever the server's default.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_on_the_disk_before_it_is_answered_whatever_the_server_would_do() {
+    let mirror = Mirror::start(Database::postgres(), Options::for_tests(20, 5)).await;
+    configure_with(&mirror, "secret = \"the-secret-of-the-account\"\n", "");
+    let text = std::fs::read_to_string(mirror.config_path()).unwrap();
+    let url = mirror.database.url();
+    let and = if url.contains('?') { '&' } else { '?' };
+    mirror.write_config(&text.replace(&url, &format!("{url}{and}options[synchronous_commit]=off")));
+    mirror.say(&["migrate"]).expect(0);
+    let noting = "CREATE TABLE commits (waits text); \
+                  CREATE FUNCTION note_commit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                  INSERT INTO commits VALUES (current_setting('synchronous_commit')); RETURN NULL; END $$; \
+                  CREATE TRIGGER noting AFTER INSERT ON webhook_events EXECUTE FUNCTION note_commit()";
+    mirror.database.execute(noting).await;
+    let mut daemon = Daemon::start(&mirror).await;
+    let address = receiver(&mut daemon).await;
+    let body = br#"{"id":"e1","event":"message.received","data":{"conversation_id":"v1"}}"#;
+    let signature = signature::sign(&"the-secret-of-the-account".into(), body);
+    assert_eq!(post(address, body, &signature).await, 200);
+    assert_eq!(mirror.database.value("SELECT waits FROM commits").await, "local");
+    daemon.stop().await.0.expect(0);
 }
 
 /// Where incidents cannot be kept, people are told all the same, once, and when it is over.

@@ -25,6 +25,7 @@ on_both_databases! {
     what_events_alone_tell_is_kept_once_however_often_they_are_applied,
     an_old_payload_brings_nothing_old_back,
     events_that_a_dead_program_left_are_applied,
+    an_event_that_programs_end_over_waits_longer_each_time,
     large_events_of_one_conversation_are_claimed_a_few_at_a_time,
 }
 
@@ -418,6 +419,25 @@ async fn events_that_a_dead_program_left_are_applied(database: Database) {
     assert_eq!((status.as_str(), attempts), ("done", 1));
     let crashes = "SELECT crashes FROM webhook_events";
     assert_eq!(stage.simulation.database.value(crashes).await, "1");
+}
+
+/// It may be the reason, or may be what just happened to be under way.
+async fn an_event_that_programs_end_over_waits_longer_each_time(database: Database) {
+    let stage = Stage::new(database).await;
+    stage.message_arrives("e1", &stage.first_conversation()).await;
+    let warehouse = &stage.simulation.warehouse;
+    for (crashes, waits) in [(9, 0), (10, 30), (20, 600), (30, 3_600)] {
+        let begun = format!("UPDATE webhook_events SET status = 'processing', crashes = {crashes}");
+        stage.simulation.database.execute(&begun).await;
+        assert_eq!(warehouse.recover_events("main").await.unwrap(), 1);
+        if waits > 0 {
+            stage.pass(waits - 1);
+            assert_eq!(warehouse.claim_events("main", &[], 8).await.unwrap(), [], "{crashes}");
+            stage.pass(1);
+        }
+        let claimed = warehouse.claim_events("main", &[], 8).await.unwrap();
+        assert_eq!((claimed.len(), claimed[0].events[0].crashes), (1, crashes + 1));
+    }
 }
 
 async fn large_events_of_one_conversation_are_claimed_a_few_at_a_time(database: Database) {

@@ -145,3 +145,33 @@ async fn what_is_tried_again_leaves_hands_for_what_is_new(database: Database) {
     before.dedup();
     assert!(before.len() <= 4, "{before:?}");
 }
+
+/// PostgreSQL plans by what its statistics know, which is of a time before there was a backlog.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_that_the_database_does_not_know_of_yet_is_worked_off() {
+    let stage = Stage::new(Database::postgres()).await;
+    let database = &stage.simulation.database;
+    let many = |status: &str, from: u32| {
+        format!(
+            "INSERT INTO webhook_events (account, id, event, received_at, body, status, entity, due_at, processed_at) \
+             SELECT 'main', '{status}' || i, 'order.placed', TIMESTAMPTZ '2020-01-01' + i * INTERVAL '1 s', '{{}}', '{status}', \
+             'event:{status}' || i, '2020-01-01', '2020-01-01' FROM generate_series({from}, {from} + 39999) AS i"
+        )
+    };
+    database.execute(&many("done", 0)).await;
+    database.execute("ANALYZE webhook_events").await;
+    database.execute(&many("pending", 0)).await;
+    let warehouse = &stage.simulation.warehouse;
+    let claims = [
+        warehouse.claim_new_events("main", &[], 4).await,
+        warehouse.claim_events("main", &[], 4).await,
+        warehouse.claim_events_alone("main", 4).await,
+    ];
+    let ids = claims.map(|claimed| {
+        let entities = claimed.unwrap();
+        let events = entities.into_iter().flat_map(|claimed| claimed.events);
+        events.map(|event| event.id).collect::<Vec<_>>()
+    });
+    let pending = |from: u32| (from..from + 4).map(|at| format!("pending{at}")).collect::<Vec<_>>();
+    assert_eq!(ids, [pending(0), pending(4), pending(8)]);
+}
