@@ -577,10 +577,10 @@ impl Sweep {
         }
 
         self.note_head(page);
-        self.note_ties(page);
         let (first_seen, mut found) = self.note_seen(page.items, marks);
         self.note_nameless(page.items, &first_seen);
         self.note_ambiguous(page.items, marks, &first_seen);
+        self.note_ties(page.items, &first_seen);
         self.ends_with_news = first_seen.last() == Some(&true);
         self.changes.note(page, &found, self.started_at + LONGEST);
         let reach = self.offset + page.items.len() as u64;

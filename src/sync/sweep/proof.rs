@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{CLOCKS_APART, Item, Mark, PageView, Phase, Sweep};
+use super::{CLOCKS_APART, Item, Mark, Phase, Sweep};
 
 /// Rows that changed while they were read of which that is noted.
 const MOST_CHANGED: usize = 100;
@@ -112,15 +112,17 @@ impl Sweep {
 
     /// Looks whether a page continues the one before in the same order. Rows of one date that their server sorts by nothing else
     /// stand anywhere among themselves in each answer, and those that are on no page cannot be told from those that are gone.
-    pub(super) fn note_ties(&mut self, page: &PageView<'_>) {
+    pub(super) fn note_ties(&mut self, items: &[Item], first_seen: &[bool]) {
         let Some(previous) = self.previous.as_ref().filter(|previous| previous.offset < self.offset) else {
             return;
         };
-        let items = page.items;
         let skipped = usize::try_from(self.offset - previous.offset).unwrap_or(usize::MAX);
         let rest = previous.keys.get(skipped..).unwrap_or_default();
         let is_continued = items.len() >= rest.len() && rest.iter().zip(items).all(|(key, item)| *key == item.key);
-        if is_continued || self.bridging || self.unanchored {
+        let never_moved = !self.evidence.order().rows_may_move();
+        // Nothing was read that stands behind the page before.
+        let is_first = matches!(self.phase, Phase::Forward { pass: 1, .. }) && previous.reach() >= self.furthest;
+        if self.bridging || self.unanchored || (is_continued && !(never_moved && is_first)) {
             return;
         }
         let before: HashMap<u64, usize> = previous.keys.iter().copied().zip(0..).collect();
@@ -144,8 +146,11 @@ impl Sweep {
         // Of rows that stay where they are, one that is not here any more may be gone.
         let has_gone = shared.len() < previous.keys.len() - from;
         let is_among_ties = (first.saturating_sub(1)..=last).any(|at| at + 1 < items.len() && ties(at, at + 1));
-        let may_hide = has_gone && is_among_ties && !self.evidence.order().rows_may_move();
-        if is_shuffled || has_newcomers || may_hide {
+        let may_hide = has_gone && is_among_ties && never_moved;
+        // Whatever was read before the page before stood before it.
+        let is_behind = |at: usize| items[at].named && !first_seen[at] && place(at).is_none();
+        let has_gone_back = never_moved && is_first && (first + 1..items.len()).any(is_behind);
+        if is_shuffled || has_newcomers || may_hide || has_gone_back {
             self.unproven.get_or_insert(Doubt::Ties);
         }
     }

@@ -651,3 +651,47 @@ fn a_list_in_no_known_order_and_without_dates_of_changes_is_read_until_nothing_c
     });
     assert_eq!((passes, sweep.proof()), (3, Proof::Verified));
 }
+
+/// Each of these is all that shows that rows stand elsewhere than they stood.
+#[test]
+fn rows_of_one_date_are_no_proof_if_they_stand_elsewhere_on_two_pages() {
+    type Answer = fn(u64) -> Vec<u64>;
+    let answers: [(&str, Answer); 5] = [
+        ("nothing", |offset| (offset..offset + 100).collect()),
+        // Of the five rows that both pages have, four are elsewhere, and so are five that come in their place.
+        ("gone", |offset| match offset {
+            95 => std::iter::once(95).chain(105..204).collect(),
+            _ => (offset..offset + 100).collect(),
+        }),
+        ("between", |offset| match offset {
+            95 => [95, 96, 250, 97, 98, 99].into_iter().chain(105..199).collect(),
+            _ => (offset..offset + 100).collect(),
+        }),
+        ("turned round", |offset| match offset {
+            95 => [96, 95, 97, 98, 99].into_iter().chain(105..200).collect(),
+            _ => (offset..offset + 100).collect(),
+        }),
+        // What the second page lacks is on the first by now, and what that had is on the third.
+        ("again", |offset| match offset {
+            95 => (95..100).chain(105..200).collect(),
+            190 => (195..200).chain(90..95).chain(200..290).collect(),
+            _ => (offset..offset + 100).collect(),
+        }),
+    ];
+    for (what, answer) in answers {
+        let mut model = Model::new(1, ListOrder::CreatedAsc, 400, Churn::default());
+        for row in model.rows.iter_mut().skip(60).take(200) {
+            row.created = EPOCH + 100;
+        }
+        let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
+        model.read(&mut sweep, 50, |model, request| {
+            model.requests += 1;
+            let shown = answer(request.offset)
+                .into_iter()
+                .filter_map(|id| model.rows.get(usize::try_from(id).unwrap()));
+            (shown.map(item).collect(), None)
+        });
+        assert_eq!(sweep.proof() == Proof::Verified, what == "nothing", "{what}");
+        assert_eq!(model.lost(&sweep).is_empty(), what == "nothing", "{what}");
+    }
+}
