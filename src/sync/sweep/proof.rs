@@ -122,7 +122,9 @@ impl Sweep {
         let never_moved = !self.evidence.order().rows_may_move();
         // Nothing was read that stands behind the page before.
         let is_first = matches!(self.phase, Phase::Forward { pass: 1, .. }) && previous.reach() >= self.furthest;
-        if self.bridging || self.unanchored || (is_continued && !(never_moved && is_first)) {
+        let goes_on_with_news = first_seen.iter().skip(rest.len()).all(|first| *first);
+        let is_in_order = is_continued && (goes_on_with_news || !never_moved || !is_first);
+        if self.bridging || self.unanchored || is_in_order {
             return;
         }
         let before: HashMap<u64, usize> = previous.keys.iter().copied().zip(0..).collect();
@@ -140,8 +142,9 @@ impl Sweep {
             .windows(2)
             .any(|pair| pair[0].1 > pair[1].1 && ties(pair[0].0, pair[1].0));
         let is_old = |at: usize| items[at].created_at.is_none_or(|created| created < self.started_at);
-        let is_between =
-            |at: usize| is_old(at) && place(at).is_none() && shared.iter().any(|&(other, _)| ties(at, other));
+        let is_between = |at: usize| {
+            items[at].named && is_old(at) && place(at).is_none() && shared.iter().any(|&(other, _)| ties(at, other))
+        };
         let has_newcomers = (0..last).any(is_between);
         // Of rows that stay where they are, one that is not here any more may be gone.
         let has_gone = shared.len() < previous.keys.len() - from;

@@ -695,3 +695,20 @@ fn rows_of_one_date_are_no_proof_if_they_stand_elsewhere_on_two_pages() {
         assert_eq!(model.lost(&sweep).is_empty(), what == "nothing", "{what}");
     }
 }
+
+#[test]
+fn rows_of_one_date_without_an_id_are_no_sign_that_they_stand_elsewhere() {
+    let mut model = Model::new(1, ListOrder::CreatedAsc, 400, Churn::default());
+    for row in model.rows.iter_mut().skip(60).take(200) {
+        row.created = EPOCH + 100;
+    }
+    let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
+    model.read(&mut sweep, 50, |model, request| {
+        let (mut items, total) = model.get(request);
+        for item in items.iter_mut().filter(|item| item.key % 3 == 0) {
+            item.named = false;
+        }
+        (items, total)
+    });
+    assert_eq!(sweep.proof(), Proof::Verified);
+}
