@@ -77,7 +77,7 @@ impl<'a> ListRun<'a> {
             .state
             .checkpoint
             .as_deref()
-            .and_then(Sweep::resume)
+            .and_then(|checkpoint| Sweep::resume(checkpoint, now))
             .filter(|sweep| now - sweep.started_at() < WORTH_RESUMING);
         let mut sweep = match resumed {
             Some(sweep) => {

@@ -11,7 +11,8 @@
 //! shorter as they go, or leave rows out of them, have pages in mid-list that look like the last. What tells the end was asked for when
 //! all before it had been answered, since rows may move there meanwhile. Of a list that grows as fast as it is read what
 //! was there at one moment is read: as many rows as there were up to a place where nothing stood. What nobody can tell is a list whose server leaves
-//! out more rows in a row than a page has, and does not say that there is more.
+//! out more rows in a row than a page has, and does not say that there is more. Where most answers bring nothing that was there when
+//! the reading began, because so much comes or moves with each of them, it is given up as no proof.
 //!
 //! This is the algorithm alone: it asks for pages and is given them, and knows neither HTTP nor SQL nor time. The
 //! caller fetches what [`Sweep::next`] asks for, shows it to [`Sweep::offer`] and, if it is anchored, stores it and
@@ -49,6 +50,10 @@ const FEWEST_NAMELESS: usize = 2;
 /// Steps back without progress after which pages are taken as they come and the sweep gives up being verified. Nobody's
 /// list changes that fast; a server whose pages can never be anchored must not hold the sweep for ever.
 const STEPS_TO_GIVE_UP: u32 = 40;
+/// So many answers that bring no row which was there when the reading began, and so many for each one that does, show that a list
+/// changes as fast as it is read. A list of unknown order is read over a few times, which brings nothing either.
+const FRUITLESS_ANSWERS: u64 = 400;
+const FRUITLESS_ANSWERS_EACH: u64 = 8;
 /// Steps back without progress that are no longer than a page; those that follow double.
 const STEPS_SIDE_BY_SIDE: u32 = 8;
 
@@ -124,6 +129,11 @@ pub struct Sweep {
     step_back: u64,
     /// Steps back since the last page that brought something new or reached further.
     breaks: u32,
+    /// When it began or was gone on with, by the server's clock.
+    reading_since: DateTime<Utc>,
+    /// Answers since then that brought a row which was there and had not been seen, and others.
+    fruitful_answers: u64,
+    fruitless_answers: u64,
     /// The furthest offset reached in this pass.
     furthest: u64,
     /// The furthest offset reached in any pass.
@@ -241,6 +251,9 @@ impl Sweep {
             previous: None,
             step_back: 0,
             breaks: 0,
+            reading_since: started_at,
+            fruitful_answers: 0,
+            fruitless_answers: 0,
             furthest: 0,
             furthest_ever: 0,
             largest_page: 0,
@@ -311,10 +324,13 @@ impl Sweep {
         self
     }
 
-    /// The sweep saved in `checkpoint`, or `None` if it is not one of this version's. If it was finished, it reads once more
-    /// where the list grows.
-    pub fn resume(checkpoint: &str) -> Option<Self> {
+    /// The sweep saved in `checkpoint`, to be gone on with `now` by the server's clock, or `None` if it is not one of this
+    /// version's. If it was finished, it reads once more where the list grows.
+    pub fn resume(checkpoint: &str, now: DateTime<Utc>) -> Option<Self> {
         let mut sweep: Self = serde_json::from_str(checkpoint).ok()?;
+        sweep.reading_since = now;
+        sweep.fruitful_answers = 0;
+        sweep.fruitless_answers = 0;
         if sweep.phase == Phase::Done {
             sweep.reopen();
         }
@@ -456,11 +472,13 @@ impl Sweep {
     pub fn offer(&mut self, page: &PageView<'_>) -> Verdict {
         if let Some(look) = self.look.take() {
             self.looked(page, look);
+            self.note_progress(false);
             return Verdict::Looked;
         }
         if self.is_anchored(page) {
             return Verdict::Anchored;
         }
+        self.note_progress(false);
         if page.items.is_empty() {
             self.empty_at = Some(self.empty_at.map_or(self.offset, |at| at.min(self.offset)));
         }
@@ -545,6 +563,7 @@ impl Sweep {
         self.mode == Mode::Full
             && !self.size_is_doubtful(page, self.pages + nth as u64)
             && !self.may_be_chased(nth)
+            && !self.may_be_outrun(nth)
             && matches!(self.phase, Phase::Forward { .. })
             && !self.bridging
             && !self.unanchored
@@ -605,7 +624,23 @@ impl Sweep {
             Phase::Settle { pass, quiet, added } => self.settle(page, &found, pass, quiet, added + found.new),
             Phase::Done => {}
         }
+        self.note_progress(found.before_reading > 0);
         first_seen
+    }
+
+    /// Counts an answer. A list that changes as fast as it is read would be read for ever.
+    fn note_progress(&mut self, is_fruitful: bool) {
+        self.fruitful_answers += u64::from(is_fruitful);
+        self.fruitless_answers += u64::from(!is_fruitful);
+        if self.may_be_outrun(0) && self.phase != Phase::Done {
+            self.unproven.get_or_insert(Doubt::Outrun);
+            self.phase = Phase::Done;
+        }
+    }
+
+    /// Whether the list may be found to change as fast as it is read by the `nth` answer from here.
+    const fn may_be_outrun(&self, nth: usize) -> bool {
+        self.fruitless_answers + nth as u64 > FRUITLESS_ANSWERS + FRUITLESS_ANSWERS_EACH * self.fruitful_answers
     }
 
     /// Goes on behind `page`, overlapping it: where the pages that were fetched ahead begin, if one that is a little shorter
@@ -653,6 +688,7 @@ impl Sweep {
             if new && item.named {
                 found.new += 1;
                 found.old += u64::from(item.created_at.is_none_or(|at| at < self.started_at));
+                found.before_reading += u64::from(item.created_at.is_none_or(|at| at < self.reading_since));
             }
             first_seen.push(new);
         }
@@ -676,6 +712,8 @@ struct Found {
     new: u64,
     /// New, and created before the sweep began, as far as is known.
     old: u64,
+    /// Likewise before it was begun or gone on with.
+    before_reading: u64,
     /// Changed in the warehouse, new to the sweep or not.
     changed: u64,
     /// Whether it ends behind all pages of this pass.

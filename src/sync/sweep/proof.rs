@@ -46,6 +46,7 @@ pub(super) enum Doubt {
     NeverSettled,
     Holes,
     FailsBehind,
+    Outrun,
     Ties,
 }
 
@@ -67,6 +68,9 @@ impl Doubt {
                 "the list is in no order that is known, or not in the one it seemed to be in, and rows moved or kept turning up"
             }
             Self::NeverSettled => "the list kept changing where it grows, or seemed to, while it was read",
+            Self::Outrun => {
+                "the list changed about as fast as it could be read, so that the reading got nowhere: raise the rate limit, or sync when it is calmer"
+            }
             Self::FailsBehind => "the API fails when it is asked whether there is more behind the list's last row",
             Self::Ties => {
                 "rows with the same date stand now in this order, now in that, so that one may have been on no page: the server sorts them by nothing else"

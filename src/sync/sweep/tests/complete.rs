@@ -346,7 +346,7 @@ fn a_finished_sweep_that_is_gone_on_with_reads_what_came_since() {
             }
             model.sort();
             let before = model.requests;
-            let mut sweep = Sweep::resume(&finished).unwrap();
+            let mut sweep = Sweep::resume(&finished, time(model.now)).unwrap();
             model.read(&mut sweep, 5_000, Model::get);
             assert_eq!(sweep.rows_seen(), rows + 30, "{order:?}");
             assert_eq!(sweep.proof(), Proof::Verified);
@@ -410,7 +410,8 @@ fn pages_that_are_taken_together_are_what_the_sweep_asks_for() {
         // The second is a sweep that was begun before any of the rows was there, and cut short.
         for started_at in [EPOCH + 100_000, EPOCH] {
             let mut model = Model::new(1, order, 2_000, Churn::default());
-            let mut sweep = Sweep::new(Mode::Full, 10, time(started_at), 0);
+            let begun = Sweep::new(Mode::Full, 10, time(started_at), 0);
+            let mut sweep = Sweep::resume(&begun.checkpoint(), time(EPOCH + 100_000)).unwrap();
             let mut most = 0;
             while let Some(request) = sweep.next() {
                 assert!(model.requests < 5_000, "does not end");

@@ -618,3 +618,29 @@ fn a_page_cut_where_it_overlaps_the_one_before_does_not_end_a_list_whose_total_s
         }
     }
 }
+
+#[test]
+fn a_list_that_changes_as_fast_as_it_is_read_is_not_read_for_ever() {
+    let most = 1_500;
+    for order in ORDERS {
+        for (page, changes) in [(3, 1), (3, 4), (10, 4), (10, 7), (20, 14), (20, 20), (20, 27)] {
+            for (inserts, touches, deletes) in [(1, 0, 0), (0, 1, 0), (1, 1, 0), (1, 1, 1)] {
+                let mut model = Model::new(1, order, 60, Churn::default());
+                model.clamp = page;
+                let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
+                model.read(&mut sweep, most, |model, request| {
+                    (0..changes * inserts).for_each(|_| model.insert());
+                    (0..changes * touches).for_each(|_| model.touch());
+                    model.sort();
+                    (0..changes * deletes).for_each(|_| model.delete());
+                    model.get(request)
+                });
+                let lost = model.lost(&sweep);
+                assert!(
+                    lost.is_empty() || sweep.proof() != Proof::Verified,
+                    "{order:?}, {changes} changes a page of {page}: lost {lost:?}"
+                );
+            }
+        }
+    }
+}

@@ -232,7 +232,7 @@ impl Model {
             self.offer(&mut sweep, &items, total);
             // A crash at any moment costs nothing: the checkpoint is the sweep.
             if self.rng.random_range(0..50) == 0 {
-                sweep = Sweep::resume(&sweep.checkpoint()).unwrap();
+                sweep = Sweep::resume(&sweep.checkpoint(), time(self.now)).unwrap();
             }
         }
         self.settled = self.writes;
