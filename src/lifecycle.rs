@@ -531,6 +531,9 @@ fn tell(states: &[NotifyState<'_>]) {
     }
 }
 
+/// The listeners' connections, the warehouse's and the API's, and files, with room to spare.
+const MANY_FILES: u64 = 4_096;
+
 /// Lets as many files be open as the administrator allows: the usual 1,024 are fewer than the listeners' connections alone. They are
 /// so few for programs that use select(2), which this one does not (<https://0pointer.net/blog/file-descriptor-limits.html>).
 pub fn allow_many_files() {
@@ -543,5 +546,12 @@ pub fn allow_many_files() {
     };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::debug!(%error, "no more files than before can be open");
+    }
+    if let Some(most) = limit.maximum.filter(|most| *most < MANY_FILES) {
+        tracing::warn!(
+            process.open_files = most,
+            "no more than {most} files and connections may be open at a time, so many clients at once would leave none for the \
+             warehouse: allow {MANY_FILES} (LimitNOFILE in the unit, or `ulimit -Hn`)"
+        );
     }
 }

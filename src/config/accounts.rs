@@ -414,14 +414,18 @@ impl AccountWebhook {
                 "add `secret = \"…\"` or `secret_file = \"PATH\"`, or remove the table to accept no webhooks",
             );
         }
+        let is_blank = |secret: &Secret| secret.expose().chars().all(|c| c.is_whitespace() || c.is_control());
         if self
-            .previous_secret
+            .secret
             .as_ref()
-            .is_some_and(|secret| secret.expose().is_empty())
+            .is_some_and(|secret| !secret.expose().is_empty() && is_blank(secret))
         {
+            report.wrong(&at.join("secret"), "blank", "make one with `openssl rand -hex 32`");
+        }
+        if self.previous_secret.as_ref().is_some_and(is_blank) {
             report.wrong(
                 &at.join("previous_secret"),
-                "empty",
+                "empty or blank",
                 "write the secret that is being replaced, or remove the key",
             );
         }

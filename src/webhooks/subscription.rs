@@ -203,7 +203,8 @@ fn judge_list(all: &[Webhook], wanted: &Wanted, remembered: Option<&Subscription
     let mut ours: Vec<(Vec<Drift>, &Webhook)> = ours
         .map(|webhook| (differences(webhook, wanted, remembered), webhook))
         .collect();
-    ours.sort_by_key(|(drift, _)| drift.len());
+    // Of two as good, the one that is known.
+    ours.sort_by_key(|(drift, _)| (drift.len(), drift.iter().any(|drift| matches!(drift, Drift::Unknown))));
     let mut drift = match ours.first() {
         None => vec![Drift::Missing],
         Some((drift, _)) => drift.clone(),

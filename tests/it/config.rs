@@ -228,6 +228,14 @@ fn each_kind_of_error_in_an_account_is_found() {
         ("contacts.fields = [\"id\", \"a b\"]", "not a member's name"),
         ("analytics.periods = [\"7d\", \"7d\"]", "names a period twice"),
         ("webhook = {}", "accounts.main.webhook.secret: missing"),
+        (
+            r#"webhook = { secret = " \t  " }"#,
+            "accounts.main.webhook.secret: blank",
+        ),
+        (
+            r#"webhook = { secret = "0123456789abcdef", previous_secret = "\u0000 " }"#,
+            "accounts.main.webhook.previous_secret: empty or blank",
+        ),
         ("enabled = 1979-05-27", "expected true or false"),
     ];
     for (lines, expected) in cases {

@@ -85,7 +85,8 @@ impl Limits {
             headers.insert(name, HeaderValue::try_from(value).unwrap());
         };
         let clock = self.clock(true_millis);
-        let left_millis = i64::try_from(left.as_millis()).unwrap_or(0);
+        // To the nearest: a tile ends where its server says, not a millisecond before.
+        let left_millis = i64::try_from((left.as_micros() + 500) / 1000).unwrap_or(0);
         if self.rate.date {
             let date = DateTime::from_timestamp_millis(clock).unwrap_or_default();
             put("date", date.format("%a, %d %b %Y %H:%M:%S GMT").to_string());

@@ -176,7 +176,8 @@ const DEFER: Statement = in_list!(
 );
 const REPLAY: Statement = in_list!(
     "UPDATE webhook_events SET status = 'pending', attempts = 0, crashes = 0, due_at = $2, last_error = NULL, \
-     processed_at = NULL, forwarded_at = NULL WHERE account = $1 AND entity IS NOT NULL AND status IN ('dead', 'done') AND ",
+     processed_at = NULL, forwarded_at = NULL WHERE account = $1 AND entity IS NOT NULL \
+     AND (status IN ('dead', 'done') OR (status = 'pending' AND due_at > $2)) AND ",
     "id",
     "$3",
     ""
@@ -397,8 +398,8 @@ impl Warehouse {
         Ok(())
     }
 
-    /// Makes events that are dead or done due again, as if they had just come; without `ids`, all that are dead. Says how
-    /// many.
+    /// Makes events due that are dead, done or to be tried again later, as if they had just come; without `ids`, all that are
+    /// dead. Says how many.
     pub async fn replay_events(&self, account: &str, ids: Option<&[String]>) -> Result<u64, Error> {
         let mut tx = self.begin(account, &[]).await?;
         let now = self.now();

@@ -207,17 +207,16 @@ fn bounded(wait: Duration) -> TimeDelta {
     TimeDelta::from_std(wait).map_or(LONGEST_PAUSE, |wait| wait.min(LONGEST_PAUSE))
 }
 
-/// What becomes of events, and what those that are done tell.
+/// What becomes of events, and what they tell: that needs no answer from the API.
 pub(super) fn endings(claimed: &ClaimedEntity, verdict: &Verdict, now: DateTime<Utc>) -> (Vec<Ending>, Vec<Payload>) {
     let mut endings: Vec<Ending> = Vec::new();
     let mut told = Vec::new();
     for event in &claimed.events {
         let mut ended = ended(event, verdict, now);
-        if matches!(ended, Ended::Done(_)) {
-            match payload::told(&claimed.entity, event) {
-                Ok(payload) => told.extend(payload),
-                Err(problem) => ended = Ended::Dead(problem),
-            }
+        match payload::told(&claimed.entity, event) {
+            Ok(payload) => told.extend(payload),
+            Err(problem) if matches!(ended, Ended::Done(_)) => ended = Ended::Dead(problem),
+            Err(_) => {}
         }
         let id = event.id.clone();
         match endings.iter_mut().find(|ending| ending.ended == ended) {

@@ -1,6 +1,5 @@
 //! The events of one account: whose they are, which are under way, and what keeps them waiting.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Trouble, Verdict, attempt, endings, unreadable, without_deadly};
+use super::hands::Hands;
 use super::{Shared, Watched};
 use crate::allai::Resource;
 use crate::metrics;
@@ -17,10 +17,6 @@ use crate::sync;
 use crate::sync::refresh::Refresher;
 use crate::warehouse::{self, ClaimedEntity, ClaimedEvent, Ended, Ending, Entity, Payload, Warehouse};
 
-/// So many entities of an account are applied at a time.
-const AT_ONCE: usize = 8;
-/// Of these, so many of which an event was tried before: those that the API is long silent about leave hands for what is new.
-const AGAIN_AT_ONCE: usize = 4;
 /// So many events about nothing that can be fetched are ended together.
 const TOGETHER: u32 = 256;
 /// How long contacts that were not found may wait for others, so that one sync is asked for.
@@ -43,10 +39,7 @@ pub(super) struct AccountInbox {
     renew_at: Duration,
     /// Whether events may be left that a dead program was applying.
     to_recover: bool,
-    /// The entities that are not to be claimed: they are being applied, or how that ended is not stored yet.
-    busy: HashSet<Entity>,
-    /// Of these, those of which an event was tried before.
-    again: HashSet<Entity>,
+    hands: Hands,
     /// What could not be stored.
     unended: Vec<Attempted>,
     /// Contacts that were not found, and since when they wait for a sync to be asked for.
@@ -78,8 +71,7 @@ impl AccountInbox {
             is_ours: false,
             renew_at: Duration::MAX,
             to_recover: false,
-            busy: HashSet::new(),
-            again: HashSet::new(),
+            hands: Hands::default(),
             unended: Vec::new(),
             lost: Vec::new(),
             lost_since: Duration::MAX,
@@ -88,11 +80,6 @@ impl AccountInbox {
             setbacks: 0,
             trouble: None,
         }
-    }
-
-    /// How many entities may be under way: of an account that had to wait, one finds out whether it still has to.
-    const fn hands(&self) -> usize {
-        if self.trouble.is_some() { 1 } else { AT_ONCE }
     }
 
     fn name(&self) -> &str {
@@ -129,7 +116,7 @@ impl AccountInbox {
         }
         let gathered = self.lost_since.saturating_add(GATHERING);
         // With all hands full, it is the end of an attempt that matters.
-        let look_at = if self.busy.len() < self.hands() {
+        let look_at = if self.hands.free() > 0 {
             self.look_at
         } else {
             Duration::MAX
@@ -149,11 +136,11 @@ impl AccountInbox {
             self.store_endings(shared).await?;
             self.look_at = now;
         }
-        if !self.lost.is_empty() && (self.lost.len() == self.busy.len() || now >= self.lost_since + GATHERING) {
+        if !self.lost.is_empty() && (self.lost.len() == self.hands.len() || now >= self.lost_since + GATHERING) {
             self.ask_for_contacts(shared).await?;
             self.look_at = now;
         }
-        if now < self.look_at || self.busy.len() >= self.hands() {
+        if now < self.look_at || self.hands.free() == 0 {
             return Ok(());
         }
         self.look_at = now + watched.look_every;
@@ -163,7 +150,7 @@ impl AccountInbox {
         if let Some(due_at) = standing.next_due.filter(|_| !is_due) {
             self.look_at = self.look_at.min(now + (due_at - wall).to_std().unwrap_or_default());
         }
-        let is_left = standing.is_at_work && self.busy.is_empty();
+        let is_left = standing.is_at_work && self.hands.is_idle();
         if !is_due && !is_left {
             return Ok(());
         }
@@ -171,7 +158,7 @@ impl AccountInbox {
             return Ok(());
         }
         if self.to_recover {
-            if !self.busy.is_empty() {
+            if !self.hands.is_idle() {
                 return Ok(());
             }
             let left = shared.warehouse.recover_events(self.name()).await?;
@@ -189,12 +176,10 @@ impl AccountInbox {
 
     /// Claims and begins what is due, until all hands are full.
     async fn claim(&mut self, shared: &Shared, tasks: &mut JoinSet<Attempted>) -> Result<(), warehouse::Error> {
-        while self.busy.len() < self.hands() {
-            let busy: Vec<Entity> = self.busy.iter().cloned().collect();
-            let free = self.hands() - self.busy.len();
-            let again = AGAIN_AT_ONCE.saturating_sub(self.again.len());
+        while self.hands.free() > 0 {
+            let (free, again, busy) = (self.hands.free(), self.hands.free_again(), self.hands.busy());
             let claimed = if again > 0 {
-                let most = u32::try_from(free.min(again)).unwrap_or(1);
+                let most = u32::try_from(again).unwrap_or(1);
                 shared.warehouse.claim_events(self.name(), &busy, most).await?
             } else {
                 let most = u32::try_from(free).unwrap_or(1);
@@ -213,11 +198,8 @@ impl AccountInbox {
     }
 
     fn begin(&mut self, claimed: ClaimedEntity, shared: &Shared, tasks: &mut JoinSet<Attempted>) {
-        self.busy.insert(claimed.entity.clone());
         let was_tried = |event: &ClaimedEvent| event.attempts > u32::from(event.is_due());
-        if claimed.events.iter().any(was_tried) {
-            self.again.insert(claimed.entity.clone());
-        }
+        self.hands.begin(&claimed.entity, claimed.events.iter().any(was_tried));
         let (refresher, shared, cancelled) = (self.refresher.clone(), shared.clone(), self.cancelled.clone());
         tasks.spawn(async move { apply(&refresher, claimed, &shared, &cancelled).await });
     }
@@ -272,7 +254,7 @@ impl AccountInbox {
         if !self.is_ours || now < self.renew_at {
             return Ok(());
         }
-        if self.busy.is_empty() {
+        if self.hands.is_idle() {
             self.is_ours = false;
             self.renew_at = Duration::MAX;
             return Ok(());
@@ -331,8 +313,7 @@ impl AccountInbox {
                 }
                 stored => stored?,
             }
-            self.busy.remove(&attempted.entity);
-            self.again.remove(&attempted.entity);
+            self.hands.end(&attempted.entity);
             self.unended.pop();
         }
         Ok(())
@@ -349,6 +330,7 @@ impl AccountInbox {
             // Of the API, what is about nothing that can be fetched has found out nothing.
             _ if matches!(attempted.entity, Entity::Event(_)) && self.trouble != Some(Trouble::Warehouse) => {}
             _ => {
+                self.hands.set_waiting(false);
                 if self.trouble.take().is_some() {
                     tracing::info!(webhook.account = self.name(), "events are applied again");
                 }
@@ -357,8 +339,7 @@ impl AccountInbox {
         }
         self.look_at = now;
         if attempted.is_ended {
-            self.busy.remove(&attempted.entity);
-            self.again.remove(&attempted.entity);
+            self.hands.end(&attempted.entity);
         } else if attempted.verdict == Verdict::NeedsContacts {
             self.lost_since = self.lost_since.min(now);
             self.lost.push(attempted);
@@ -369,7 +350,7 @@ impl AccountInbox {
 
     /// Whether there is something to do now.
     pub(super) fn is_to_look(&self, now: Duration) -> bool {
-        let is_waiting = now >= self.look_at && self.busy.len() < self.hands();
+        let is_waiting = now >= self.look_at && self.hands.free() > 0;
         now >= self.paused_until && (is_waiting || !self.unended.is_empty() || !self.lost.is_empty())
     }
 
@@ -395,6 +376,7 @@ impl AccountInbox {
             );
         }
         self.trouble = Some(trouble);
+        self.hands.set_waiting(true);
     }
 
     /// Gives the lease back, if it is worth it.
@@ -439,7 +421,10 @@ async fn apply(
         {
             // What they tell cannot be stored: that is their failure.
             verdict = Verdict::Failed(error.to_string());
-            (endings, told) = super::attempt::endings(&claimed, &verdict, shared.clock.now());
+            (endings, told) = (
+                super::attempt::endings(&claimed, &verdict, shared.clock.now()).0,
+                Vec::new(),
+            );
             is_ended = shared.warehouse.end_events(&account, &endings, &told).await.is_ok();
         }
     }

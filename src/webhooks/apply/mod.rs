@@ -8,6 +8,7 @@
 //! Nothing is written while nothing arrives. What a dead program was applying is applied again.
 
 mod attempt;
+mod hands;
 mod inbox;
 
 use std::collections::BTreeMap;

@@ -18,6 +18,7 @@ use crate::support::simulation::Simulation;
 on_both_databases! {
     a_burst_for_one_conversation_is_one_fetch,
     an_event_that_cannot_be_applied_is_dead_after_eight_attempts_and_can_be_replayed,
+    an_event_that_waits_for_its_next_attempt_can_be_hurried,
     an_api_that_is_away_uses_up_no_attempts,
     a_conversation_that_the_api_does_not_have_is_asked_for_for_a_minute,
     contacts_that_are_not_found_are_one_run_of_the_contacts,
@@ -149,10 +150,13 @@ async fn an_event_that_cannot_be_applied_is_dead_after_eight_attempts_and_can_be
         .set_options(|options| options.faults.lost_messages_rate = 1.0);
     let data = format!(r#"{{"conversation_id":"{id}","score":4}}"#);
     stage.arrives("e1", "satisfaction.rated", &data).await;
+    let rated = "SELECT count(*) FROM satisfaction_ratings";
     for (attempt, seconds) in (1..8).zip([2, 7, 40, 150, 800, 4_500, 18_000]) {
         stage.applying.run_once().await;
         let (status, attempts, said) = stage.event("e1").await;
         assert_eq!((status.as_str(), attempts), ("pending", attempt), "{said}");
+        // What it tells needs nothing of the API.
+        assert_eq!(stage.simulation.database.value(rated).await, "1");
         stage.applying.run_once().await;
         assert_eq!(stage.event("e1").await.1, attempt, "it is not due yet");
         stage.pass(seconds);
@@ -164,9 +168,6 @@ async fn an_event_that_cannot_be_applied_is_dead_after_eight_attempts_and_can_be
         said.contains("404") && said.contains("allai-sync webhooks replay"),
         "{said}"
     );
-    let rated = "SELECT count(*) FROM satisfaction_ratings";
-    assert_eq!(stage.simulation.database.value(rated).await, "0");
-
     stage.pass(100_000);
     stage.applying.run_once().await;
     assert_eq!(stage.status("e1").await, "dead");
@@ -178,6 +179,35 @@ async fn an_event_that_cannot_be_applied_is_dead_after_eight_attempts_and_can_be
     stage.applying.run_once().await;
     assert_eq!(stage.event("e1").await, ("done".to_owned(), 1, String::new()));
     assert_eq!(stage.simulation.database.value(rated).await, "1");
+}
+
+async fn an_event_that_waits_for_its_next_attempt_can_be_hurried(database: Database) {
+    let mut stage = Stage::new(database).await;
+    let id = stage.first_conversation();
+    stage
+        .simulation
+        .sandbox
+        .set_options(|options| options.faults.lost_messages_rate = 1.0);
+    stage.message_arrives("e1", &id).await;
+    for _ in 0..5 {
+        stage.applying.run_once().await;
+        stage.pass(400);
+    }
+    assert_eq!(stage.event("e1").await.1, 5);
+    stage
+        .simulation
+        .sandbox
+        .set_options(|options| options.faults.lost_messages_rate = 0.0);
+    stage.applying.run_once().await;
+    assert_eq!(stage.status("e1").await, "pending");
+    let ids = ["e1".to_owned()];
+    let warehouse = stage.simulation.warehouse.clone();
+    let hurried = warehouse.replay_events("main", Some(&ids)).await.unwrap();
+    // Once it is due, it is.
+    let again = warehouse.replay_events("main", Some(&ids)).await.unwrap();
+    assert_eq!((hurried, again), (1, 0));
+    stage.applying.run_once().await;
+    assert_eq!(stage.event("e1").await, ("done".to_owned(), 1, String::new()));
 }
 
 async fn an_api_that_is_away_uses_up_no_attempts(database: Database) {
