@@ -125,7 +125,10 @@ impl Drift {
                 "nothing was registered from this warehouse, so which secret the subscription has is not known"
             }
             Self::Several { count } => {
-                return format!("there are {count} subscriptions, so every event comes {count} times");
+                return format!(
+                    "there are {count} subscriptions, so every event comes {count} times; those that registering cannot remove are \
+                     removed in AllAI's dashboard"
+                );
             }
         };
         text.to_owned()

@@ -8,7 +8,7 @@ use crate::scenario::{Database, Order, Scenario};
 pub(crate) const USAGE: &str = "\
 cargo test --test sim -- [OPTIONS]
 
-  --seeds N         lives for each order (and database); default: two minutes' worth, over both databases
+  --seeds N         lives for each order (and database); default: a few minutes' worth, over both databases
   --from N          the first seed; default 1
   --seed N          live this seed alone and show what happens
   --regression NAME live this scenario of tests/sim/regressions.rs alone, likewise
@@ -20,8 +20,8 @@ cargo test --test sim -- [OPTIONS]
   --no-shrink       do not make what fails simpler";
 
 /// What is run without a command line: seeds for each order.
-const SQLITE_SEEDS: u64 = 120;
-const POSTGRES_SEEDS: u64 = 30;
+const SQLITE_SEEDS: u64 = 300;
+const POSTGRES_SEEDS: u64 = 60;
 
 pub(crate) struct Arguments {
     pub(crate) seeds: Option<u64>,
