@@ -174,20 +174,31 @@ impl<'a> ListRun<'a> {
         let sweep = &reading.sweep;
         let full = sweep.mode() == Mode::Full;
         let proof = sweep.proof();
-        if let (true, Proof::Unproven(why)) = (full, proof) {
+        if let (true, None, Proof::Unproven(why)) = (full, sweep.breaks_off(), proof) {
             tracing::warn!(
                 sync.account = self.run.account(), sync.resource = %self.resource, reason = why,
                 "everything was read, but it is not proven that nothing is missing; nothing was marked as deleted"
             );
         }
+        // What is known to be missing is looked for again by the next run, which then reads all of it.
+        let broken_off = sweep.breaks_off().map(|why| {
+            format!(
+                "the list could not be read to its end, so that rows are missing ({why}); the next run tries again, what was read \
+                 is stored"
+            )
+        });
         let verified = full && proof == Proof::Verified && held_back.is_none();
         let now = self.run.job.clock.now();
         let whole_list_read = matches!(sweep.mode(), Mode::Full | Mode::Head { watermark: 0 });
         let update = StateUpdate {
             order: whole_list_read.then(|| sweep.order().as_str().to_owned()),
-            watermark: reading.watermark,
-            settled_at: Some(reading.settled_at),
-            complete_at: held_back.is_none().then_some(now),
+            watermark: if broken_off.is_some() {
+                self.state.watermark
+            } else {
+                reading.watermark
+            },
+            settled_at: broken_off.is_none().then_some(reading.settled_at),
+            complete_at: (held_back.is_none() && broken_off.is_none()).then_some(now),
             undated: verified.then(|| self.undated(sweep)),
             rows: self
                 .run
@@ -201,7 +212,7 @@ impl<'a> ListRun<'a> {
         Ok(Finding {
             verified,
             held_back: held_back.is_some(),
-            incomplete: held_back,
+            incomplete: held_back.or(broken_off),
             as_of: full.then(|| sweep.started_at()),
             update,
         })

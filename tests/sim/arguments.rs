@@ -12,8 +12,8 @@ cargo test --test sim -- [OPTIONS]
   --from N          the first seed; default 1
   --seed N          live this seed alone and show what happens
   --regression NAME live this scenario of tests/sim/regressions.rs alone, likewise
-  --order ORDER     created-desc, created-asc, updated-desc, unknown-stable, updated-asc or
-                    updated-nulls-first; default: all
+  --order ORDER     created-desc, created-asc, updated-desc, unknown-stable, updated-asc,
+                    updated-nulls-first or updated-nulls-last; default: all
   --database DB     sqlite or postgres; default: both
   --threads N       default: one a processor
   --failures N      stop after so many failures; default 1

@@ -155,7 +155,7 @@ impl Life<'_> {
         for (options, kill) in later.into_iter().zip(kills) {
             self.sync(options, kill).await?;
         }
-        self.rest().await
+        Box::pin(self.rest()).await
     }
 
     /// Nothing changes any more: the mirror becomes exact, and then nothing is written.

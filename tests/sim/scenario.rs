@@ -36,22 +36,33 @@ pub(crate) enum Order {
     /// Last changed first, but before them those that never changed and do not say when they did, as PostgreSQL sorts what is
     /// null: a touched row moves from there into the middle.
     UpdatedNullsFirst,
+    /// Last changed last, and behind all that never changed: a touched row moves up, behind the others that have.
+    UpdatedNullsLast,
 }
 
 impl Order {
     /// New ones come last: what a seed stands for is drawn by their position.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::CreatedDesc,
         Self::CreatedAsc,
         Self::UpdatedDesc,
         Self::UnknownStable,
         Self::UpdatedAsc,
         Self::UpdatedNullsFirst,
+        Self::UpdatedNullsLast,
     ];
 
     /// Whether a row stands by when it last changed.
     pub(crate) const fn is_by_change(self) -> bool {
-        matches!(self, Self::UpdatedDesc | Self::UpdatedAsc | Self::UpdatedNullsFirst)
+        matches!(
+            self,
+            Self::UpdatedDesc | Self::UpdatedAsc | Self::UpdatedNullsFirst | Self::UpdatedNullsLast
+        )
+    }
+
+    /// Whether rows that never changed do not say when they did, and stand by themselves.
+    pub(crate) const fn has_nulls(self) -> bool {
+        matches!(self, Self::UpdatedNullsFirst | Self::UpdatedNullsLast)
     }
 
     /// The name on the command line.
@@ -63,6 +74,7 @@ impl Order {
             Self::UnknownStable => "unknown-stable",
             Self::UpdatedAsc => "updated-asc",
             Self::UpdatedNullsFirst => "updated-nulls-first",
+            Self::UpdatedNullsLast => "updated-nulls-last",
         }
     }
 }
@@ -352,7 +364,7 @@ impl Scenario {
         match self.order {
             Order::CreatedDesc | Order::CreatedAsc => Some(Promise::There),
             Order::UpdatedDesc | Order::UpdatedAsc => Some(Promise::Current),
-            Order::UnknownStable | Order::UpdatedNullsFirst => None,
+            Order::UnknownStable | Order::UpdatedNullsFirst | Order::UpdatedNullsLast => None,
         }
     }
 }

@@ -280,9 +280,16 @@ impl Auditor<'_> {
             return judgement;
         }
         let news = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at > self.as_of);
+        let is_news = news(record.created_at()) || news(record.updated_at());
         match judgement {
             Judgement::Missing if news(record.created_at()) => Judgement::New,
-            _ if news(record.created_at()) || news(record.updated_at()) => Judgement::Pending,
+            // It is dated ahead, and has not changed since it was mirrored.
+            Judgement::Columns(fields)
+                if record.updated_at().is_some_and(|at| at > self.began_at) && !fields.contains(&"updated_at") =>
+            {
+                Judgement::Columns(fields)
+            }
+            _ if is_news => Judgement::Pending,
             judgement => judgement,
         }
     }

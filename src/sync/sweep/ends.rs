@@ -158,13 +158,13 @@ impl Sweep {
         true
     }
 
-    /// Where the server does not itself say that the list ends with this page, asks for what stands right behind it, and a page
+    /// Where the total does not say that the list ends with this page, asks for what stands right behind it, and a page
     /// further: of servers that leave rows out of their pages, or make them shorter as they go, no page tells that it is the last.
     /// Whether it does.
     pub(super) fn look_behind(&mut self, page: &PageView<'_>, found: &Found, end: End) -> bool {
         let size = page.items.len() as u64;
         let reach = self.offset + size;
-        let is_said = page.total == Some(reach) || (self.claims_to_end(page) && (found.new == 0 || self.offset == 0));
+        let is_said = self.claims_to_end(page);
         let is_whole = found.new == 0 && page.has_more != Some(true) && self.pages_of_this_pass_fit_one(page);
         if self.mode != Mode::Full || end == End::Certain || is_said || is_whole {
             return false;

@@ -1,9 +1,11 @@
 //! Reading the head of a list, after all of it was read, for what came or moved there meanwhile.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{CLOCKS_APART, Doubt, Found, LONGEST, Mode, PageView, Phase, Sweep};
+use super::{CLOCKS_APART, Doubt, Found, Item, LONGEST, Mode, PageView, Phase, Sweep, packed};
 use crate::sync::order::Order;
 
 /// Pages at the head, one after the other, that reach no further, after which it is taken to grow as fast as it is read.
@@ -35,12 +37,15 @@ impl Dates {
 }
 
 /// The head of the list, as the passes over it found it.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Heads {
     /// The first page of this pass, and of the two before that were read to their end.
     now: Option<Dates>,
     before: Option<Dates>,
     before_that: Option<Dates>,
+    /// The rows of the first page of the list, as the pass before found it.
+    #[serde(with = "packed")]
+    keys: Vec<u64>,
     /// Whether this pass's first page showed all that changed since the pass before began, and nothing new.
     is_settled: bool,
     /// Whether the pass before brought nothing.
@@ -48,6 +53,11 @@ pub(super) struct Heads {
 }
 
 impl Heads {
+    /// Whether these are the rows with which the pass began.
+    pub(super) fn is_first_page(&self, keys: &[u64]) -> bool {
+        self.keys == keys
+    }
+
     pub(super) const fn begin_pass(&mut self) {
         self.is_settled = false;
         self.was_quiet = false;
@@ -78,6 +88,20 @@ impl Sweep {
             }
             self.heads.now = Dates::of(page, self.started_at + LONGEST);
         }
+    }
+
+    /// Looks whether the head has rows that were seen elsewhere in the pass before, above others that still stand there: then rows
+    /// move, by whatever it is.
+    pub(super) fn note_moves(&mut self, items: &[Item], first_seen: &[bool]) {
+        if !matches!(self.phase, Phase::Forward { .. }) || self.offset > 0 || self.previous.is_some() {
+            return;
+        }
+        let keys = items.iter().map(|item| item.key).collect();
+        let before: HashSet<u64> = std::mem::replace(&mut self.heads.keys, keys).into_iter().collect();
+        let stood_here = |item: &Item| before.contains(&item.key);
+        let above = items.iter().rposition(stood_here).unwrap_or(0);
+        let mut rows = items[..above].iter().zip(first_seen);
+        self.changes.moved |= rows.any(|(item, first)| item.named && !first && !stood_here(item));
     }
 
     /// Reads the head of a list whose rows move to it, down to what has not changed since the pass before began: whatever moved

@@ -7,8 +7,8 @@
 //! seen at the end, as long as the surviving rows keep their relative order. Where rows move (ordered by last change),
 //! or where the order is not known, parts are read again until nothing new turns up.
 //!
-//! A list ends where its server says so, or where nothing stands right behind its last row, nor a page further: servers that cut pages
-//! shorter as they go, or leave rows out of them, have pages in mid-list that look like the last. What tells the end was asked for when
+//! A list ends where its total says so, or where nothing stands right behind its last row, nor a page further: servers that cut pages
+//! shorter as they go, or leave rows out of them, have pages in mid-list that look like the last, and say that there is no more. What tells the end was asked for when
 //! all before it had been answered, since rows may move there meanwhile. Of a list that grows as fast as it is read what
 //! was there at one moment is read: as many rows as there were up to a place where nothing stood. What nobody can tell is a list whose server leaves
 //! out more rows in a row than a page has, and does not say that there is more. Where most answers bring nothing that was there when
@@ -188,6 +188,8 @@ pub struct Sweep {
     unproven: Option<Doubt>,
     evidence: Evidence,
     heads: Heads,
+    /// While the head of a list is looked at that grows at its tail: where reading it goes on, should that be necessary.
+    tail: Option<Slice>,
     nameless: Nameless,
     /// Rows without an id that were the very same as others.
     twins: u64,
@@ -285,6 +287,7 @@ impl Sweep {
             unproven: None,
             evidence: Evidence::default(),
             heads: Heads::default(),
+            tail: None,
             nameless: Nameless::default(),
             twins: 0,
             changed: BTreeMap::new(),
@@ -364,7 +367,7 @@ impl Sweep {
         let is_whole = self.pages < 2 && size.saturating_mul(2) < u64::from(limit);
         // An incremental run ends soon, most times.
         let most = match self.mode {
-            _ if !predictable || size == 0 || is_whole || self.step_back > 0 => 0,
+            _ if !predictable || size == 0 || is_whole || self.step_back > 0 || self.reads_where_rows_move_to() => 0,
             Mode::Head { watermark } if watermark > 0 => self.pages - 1,
             _ => u64::MAX,
         };
@@ -564,6 +567,7 @@ impl Sweep {
             && !self.size_is_doubtful(page, self.pages + nth as u64)
             && !self.may_be_chased(nth)
             && !self.may_be_outrun(nth)
+            && !self.may_be_asked_again(page)
             && matches!(self.phase, Phase::Forward { .. })
             && !self.bridging
             && !self.unanchored
@@ -582,7 +586,9 @@ impl Sweep {
         debug_assert_eq!(page.items.len(), marks.len());
         self.pages += 1;
         self.step_back = 0;
-        self.last_total = page.total.or(self.last_total);
+        if self.tail.is_none() {
+            self.last_total = page.total.or(self.last_total);
+        }
         self.more = page.has_more != Some(false) && page.items.len() as u64 >= self.largest_page;
         self.evidence
             .watch(page.items.iter().map(|item| (item.created_at, item.updated_at)));
@@ -597,8 +603,9 @@ impl Sweep {
 
         self.note_head(page);
         let (first_seen, mut found) = self.note_seen(page.items, marks);
+        self.note_moves(page.items, &first_seen);
         self.note_nameless(page.items, &first_seen);
-        self.note_ambiguous(page.items, marks, &first_seen);
+        self.note_ambiguous(page, marks, &first_seen);
         self.note_ties(page.items, &first_seen);
         self.ends_with_news = first_seen.last() == Some(&true);
         self.changes.note(page, &found, self.started_at + LONGEST);
@@ -671,9 +678,10 @@ impl Sweep {
         });
     }
 
+    /// Whether the total says that the list ends with this page. That there is no more is also said by servers that cut a page and
+    /// do not know it.
     fn claims_to_end(&self, page: &PageView<'_>) -> bool {
-        let reach = self.offset + page.items.len() as u64;
-        page.total.map_or(page.has_more == Some(false), |total| total == reach)
+        page.total == Some(self.offset + page.items.len() as u64)
     }
 
     fn note_seen(&mut self, items: &[Item], marks: &[Mark]) -> (Vec<bool>, Found) {
@@ -727,6 +735,8 @@ struct Changes {
     latest: Option<DateTime<Utc>>,
     /// Whether the mirror held something else.
     any: bool,
+    /// Whether the head shows rows that stood elsewhere in the pass before.
+    moved: bool,
 }
 
 impl Changes {

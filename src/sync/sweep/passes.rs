@@ -1,7 +1,9 @@
 //! The passes over a list: what a page means in each, and what follows one.
 
+use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
+
 use super::ends::End;
-use super::{Doubt, Found, Mark, Mode, PageView, Phase, Slice, Sweep, is_settled};
+use super::{CLOCKS_APART, Doubt, Found, Mark, Mode, PageView, Phase, Slice, Sweep, is_settled, step};
 use crate::sync::order::Order;
 
 /// The first page that is asked for again if it is not full, to see whether it has grown; the others are twice as far each.
@@ -49,6 +51,10 @@ impl Sweep {
             } else if (end == End::Growing || !self.skip_a_gap(page)) && !self.look_behind(page, found, end) {
                 self.finish_pass(page, pass, added);
             }
+            return;
+        }
+        if page.is_early && self.reads_where_rows_move_to() {
+            // Likewise: what stood on the page before may have moved here since.
             return;
         }
         self.bridging = false;
@@ -116,8 +122,13 @@ impl Sweep {
             return;
         }
         match self.order() {
-            Order::CreatedAsc | Order::UpdatedAsc => self.phase = Phase::Done,
             _ if in_one_answer => self.phase = Phase::Done,
+            Order::CreatedAsc | Order::UpdatedAsc => {
+                // By their dates; what else they may stand by puts what changed at the head, most times.
+                let tail = self.previous.take();
+                self.restart(Phase::Head);
+                self.tail = tail;
+            }
             Order::CreatedDesc => self.restart(Phase::Head),
             Order::UpdatedDesc => self.restart(Phase::Settle {
                 pass: 1,
@@ -136,11 +147,31 @@ impl Sweep {
         }
     }
 
+    /// Whether this pass has come to where rows that change now move to: changed last, and so close to the present that they are not
+    /// told from others, however coarse their dates are.
+    pub(super) fn reads_where_rows_move_to(&self) -> bool {
+        let latest = self.changes.latest.filter(|_| self.order() == Order::UpdatedAsc);
+        latest.is_some_and(|latest| self.is_of_now(latest))
+    }
+
+    /// Whether a page may turn out to be one that is asked for again because rows move to it.
+    pub(super) fn may_be_asked_again(&self, page: &PageView<'_>) -> bool {
+        let may_be_so_ordered = matches!(self.order(), Order::UpdatedAsc | Order::Unknown);
+        let mut dates = page.items.iter().filter_map(|item| item.updated_at);
+        may_be_so_ordered && dates.any(|at| self.is_of_now(at))
+    }
+
+    /// Whether a date is not to be told from the present, as coarse as it may be.
+    fn is_of_now(&self, date: DateTime<Utc>) -> bool {
+        date + grain(date) > self.started_at - CLOCKS_APART
+    }
+
     /// Whether rows may have moved in this pass, over pages that were still to be read, where they may stand by changes of which
     /// not all of them tell: then what moved stands where it could be seen, unless it has moved again.
     fn may_have_moved(&self) -> bool {
         let has_changed = self.changes.any || self.changes.latest != self.changes_before.latest;
-        (self.evidence.tells_of_no_changes() || self.evidence.may_be_by_unsaid_change()) && has_changed
+        self.changes.moved
+            || (self.evidence.tells_of_no_changes() || self.evidence.may_be_by_unsaid_change()) && has_changed
     }
 
     /// Ends an incremental run. What moved to the head while several pages were read may have jumped over them.
@@ -188,7 +219,14 @@ impl Sweep {
                 quiet: 0,
                 added: 0,
             }),
-            Order::CreatedAsc | Order::UpdatedAsc => self.phase = Phase::Forward { pass: 1, added: 0 },
+            Order::CreatedAsc | Order::UpdatedAsc => {
+                self.phase = Phase::Forward { pass: 1, added: 0 };
+                if let Some(tail) = self.tail.take() {
+                    self.offset = tail.offset + step(tail.keys.len() as u64);
+                    self.furthest = tail.reach();
+                    self.previous = Some(tail);
+                }
+            }
             Order::Unknown => {}
         }
     }
@@ -197,6 +235,7 @@ impl Sweep {
         self.phase = phase;
         self.offset = 0;
         self.previous = None;
+        self.tail = None;
         self.ends_with_news = false;
         self.changes_before = std::mem::take(&mut self.changes);
         self.heads.begin_pass();
@@ -208,5 +247,15 @@ impl Sweep {
         self.furthest = 0;
         self.breaks = 0;
         self.fruitless_pages = 0;
+    }
+}
+
+/// How coarse a date may be, from where it has zeros.
+fn grain(date: DateTime<Utc>) -> TimeDelta {
+    match (date.hour(), date.minute(), date.second()) {
+        (0, 0, 0) => TimeDelta::days(1),
+        (_, 0, 0) => TimeDelta::hours(1),
+        (_, _, 0) => TimeDelta::minutes(1),
+        _ => TimeDelta::seconds(1),
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{CLOCKS_APART, Item, Mark, Phase, Sweep};
+use super::{CLOCKS_APART, Item, Mark, PageView, Phase, Sweep};
 
 /// Rows that changed while they were read of which that is noted.
 const MOST_CHANGED: usize = 100;
@@ -62,7 +62,9 @@ impl Doubt {
             Self::Ambiguous => {
                 "an id stands in the list more than once, with different content, and nothing tells which is true"
             }
-            Self::OffsetIgnored => "the server ignores the offset, and states no total that one page holds",
+            Self::OffsetIgnored => {
+                "the same rows came at one offset after the other: the server ignores the offset, and states no total that one page holds, or the list grows as fast as it is read"
+            }
             Self::Unreachable => "the server states more rows than it returns",
             Self::UnknownOrder => {
                 "the list is in no order that is known, or not in the one it seemed to be in, and rows moved or kept turning up"
@@ -100,10 +102,33 @@ impl Sweep {
         }
     }
 
+    /// Why the finished sweep is not even complete: nobody knows how much of the list was not read.
+    pub fn breaks_off(&self) -> Option<&'static str> {
+        // A server that ignores the limit as well has shown all there is, and one that brings its last page wherever the list is over
+        // has shown others before.
+        let is_first_page = self
+            .previous
+            .as_ref()
+            .is_some_and(|previous| self.heads.is_first_page(&previous.keys));
+        let is_full = self.largest_page == u64::from(self.limit) || self.last_total > Some(self.rows_seen());
+        let is_cut = is_first_page && is_full;
+        let doubt = self.unproven.filter(|doubt| match doubt {
+            Doubt::OffsetIgnored => is_cut,
+            doubt => *doubt == Doubt::Outrun,
+        });
+        doubt.map(Doubt::reason)
+    }
+
     /// Looks for ids that the list has more than once, with different content. The mirror holds one of them, and nobody knows
     /// whether it is the right one.
-    pub(super) fn note_ambiguous(&mut self, items: &[Item], marks: &[Mark], first_seen: &[bool]) {
-        let changed = |&at: &usize| items[at].named && marks[at].changed && !first_seen[at];
+    pub(super) fn note_ambiguous(&mut self, page: &PageView<'_>, marks: &[Mark], first_seen: &[bool]) {
+        let items = page.items;
+        let is_same = |one: usize, other: usize| {
+            items[one].key == items[other].key && (page.version)(one) == (page.version)(other)
+        };
+        let changed = |&at: &usize| {
+            items[at].named && marks[at].changed && !first_seen[at] && !(0..at).any(|other| is_same(other, at))
+        };
         for at in (0..items.len()).filter(changed).collect::<Vec<usize>>() {
             let item = items[at];
             let on_one_page = items[..at].iter().any(|other| other.named && other.key == item.key);

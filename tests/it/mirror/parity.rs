@@ -11,6 +11,7 @@ use allai_sync::sandbox::{ChurnKind, OddKind, Options, Order, Totals};
 use allai_sync::sync::parity::{AuditJob, Depth, audit, describe};
 use allai_sync::sync::{self, Job, Progress};
 use allai_sync::warehouse::{AuditScope, AuditVerdict, ColumnKind, DifferenceKind, ParityAudit, columns};
+use chrono::TimeDelta;
 use clap::ValueEnum as _;
 use tokio_util::sync::CancellationToken;
 
@@ -490,6 +491,23 @@ async fn find_one_wrong_field_in(contacts: usize) {
         "{found:#?}"
     );
     assert_eq!(found.differences[0].id.as_deref(), Some(id.as_str()));
+    assert_eq!(found.differences[0].fields, ["phone"]);
+}
+
+/// A date that is yet to come is no sign that the API has changed the row since.
+#[tokio::test]
+async fn one_wrong_field_in_a_row_that_is_dated_ahead_is_found() {
+    let simulation = Simulation::new(Database::sqlite(), Options::for_tests(30, 0)).await;
+    let id = simulation.sandbox.account().contact_ids().remove(20);
+    assert!(simulation.sandbox.account().touch_contact(&id));
+    simulation.clock.jump(TimeDelta::hours(-3));
+    sync_all(&simulation).await;
+    simulation
+        .database
+        .execute(&format!("UPDATE contacts SET phone = '+40' WHERE id = '{id}'"))
+        .await;
+    let found = audit_of(&simulation, Depth::Full).await;
+    assert_eq!(found.rows_differing, 1, "{found:#?}");
     assert_eq!(found.differences[0].fields, ["phone"]);
 }
 

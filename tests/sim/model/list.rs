@@ -16,8 +16,9 @@ pub(crate) struct List {
     pub(crate) listed: Vec<usize>,
     head: u64,
     tail: u64,
-    /// The head of those that never changed, where they stand before the others.
+    /// The head of those that never changed, where they stand before the others, and the tail, where they stand behind them.
     unchanged_head: u64,
+    unchanged_tail: u64,
 }
 
 impl List {
@@ -30,6 +31,7 @@ impl List {
             head: 1 << 62,
             tail: (1 << 62) + STEP,
             unchanged_head: 1 << 61,
+            unchanged_tail: 1 << 63,
         }
     }
 
@@ -40,7 +42,7 @@ impl List {
                 self.head -= STEP;
                 self.head
             }
-            Order::CreatedAsc | Order::UpdatedAsc => {
+            Order::CreatedAsc | Order::UpdatedAsc | Order::UpdatedNullsLast => {
                 self.tail += STEP;
                 self.tail
             }
@@ -54,11 +56,16 @@ impl List {
 
     /// A new row where the list grows. `active` is of conversations alone.
     pub(crate) fn insert(&mut self, event: u64, now: i64, active: bool, entropy: u64, style: Style) -> usize {
-        let place = if self.order == Order::UpdatedNullsFirst {
-            self.unchanged_head -= STEP;
-            self.unchanged_head
-        } else {
-            self.growing_end(entropy)
+        let place = match self.order {
+            Order::UpdatedNullsFirst => {
+                self.unchanged_head -= STEP;
+                self.unchanged_head
+            }
+            Order::UpdatedNullsLast => {
+                self.unchanged_tail += STEP;
+                self.unchanged_tail
+            }
+            _ => self.growing_end(entropy),
         };
         self.put(place, event, now, now, active, style)
     }
@@ -67,7 +74,7 @@ impl List {
     /// it would say that it has changed.
     pub(crate) fn insert_before(&mut self, slot: usize, event: u64, now: i64, style: Style) -> Option<usize> {
         let next = &self.rows[*self.listed.get(slot)?];
-        if self.order == Order::UpdatedNullsFirst && next.has_changed() {
+        if self.order.has_nulls() && next.has_changed() {
             return None;
         }
         let (to, created, updated) = (next.place, next.created, next.updated);

@@ -49,7 +49,7 @@ impl Account {
                 dates: scenario.dates,
                 stamp: scenario.stamp,
                 hides: scenario.oddities.hides,
-                nulls: scenario.order == Order::UpdatedNullsFirst,
+                nulls: scenario.order.has_nulls(),
             },
             contacts: List::new(Kind::Contact, scenario.order),
             conversations: List::new(Kind::Conversation, scenario.order),

@@ -417,7 +417,7 @@ fn a_list_without_times_ends_though_all_its_rows_are_others_after_a_few_requests
 
 #[test]
 fn a_list_that_fits_one_answer_takes_two_requests_or_one_if_the_total_is_trusted() {
-    for (known_page, totals, requests) in [(13, false, 2), (0, true, 2), (12, false, 8)] {
+    for (known_page, totals, requests) in [(13, false, 2), (0, true, 2), (12, false, 9)] {
         let mut model = Model::new(3, ListOrder::CreatedAsc, 12, Churn::default());
         model.totals = totals;
         let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0).knowing_of_pages(known_page);
@@ -642,5 +642,40 @@ fn a_list_that_changes_as_fast_as_it_is_read_is_not_read_for_ever() {
                 );
             }
         }
+    }
+}
+
+/// It is cut by its bytes, and whether there is more is told by how many rows it has.
+#[test]
+fn a_page_that_says_there_is_no_more_because_it_was_cut_does_not_end_a_list() {
+    for (rows, first_large) in [(300_usize, 290_usize), (95, 80), (100, 99)] {
+        let mut model = Model::new(7, ListOrder::CreatedDesc, rows as u64, Churn::default());
+        let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0).trusting_total(1_000);
+        while let Some(request) = sweep.next() {
+            model.requests += 1;
+            assert!(model.requests < 100, "does not end");
+            let skip = usize::try_from(request.offset).unwrap();
+            // Nothing large comes with what is before it.
+            let end = if skip < first_large { first_large } else { skip + 3 };
+            let items: Vec<Item> = model.rows[..end.min(rows)]
+                .iter()
+                .skip(skip)
+                .take(100)
+                .map(item)
+                .collect();
+            let page = PageView {
+                items: &items,
+                version: &|at| version(&items[at]),
+                total: None,
+                has_more: Some(items.len() == 100),
+                is_early: false,
+            };
+            if sweep.offer(&page) == Verdict::Anchored {
+                let marks = model.store(&items);
+                sweep.absorb(&page, &marks);
+            }
+        }
+        let lost = model.lost(&sweep);
+        assert!(lost.is_empty(), "{rows}: lost {lost:?}, {:?}", sweep.proof());
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::future::ready;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use allai_sync::allai::Resource;
@@ -166,12 +166,48 @@ async fn a_server_that_misunderstands_offset_and_limit_loses_nothing() {
         })
         .await;
         let run = hostile.sync(Resource::Contacts, true).await;
-        assert_eq!(run.status, RunStatus::Complete, "{what}: {run:#?}");
+        let status = if expected < 150 {
+            RunStatus::Incomplete
+        } else {
+            RunStatus::Complete
+        };
+        assert_eq!(run.status, status, "{what}: {run:#?}");
         assert_eq!(hostile.count("contacts").await, expected as u64, "{what}: {run:#?}");
         assert_eq!(run.rows_seen, expected as u64, "{what}: {run:#?}");
         assert!(provable || !run.verified, "{what}: {run:#?}");
         assert!(run.requests < 300, "{what}: {run:#?}");
     }
+}
+
+/// What could not be read to its end is not taken for complete, so that the next run reads all of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_list_that_grew_as_fast_as_it_was_read_is_read_whole_by_the_next_run() {
+    let (grows, asked_for) = (Arc::new(AtomicBool::new(true)), AtomicUsize::new(0));
+    let still = Arc::clone(&grows);
+    let hostile = Hostile::new(Database::sqlite(), move |asked| {
+        if still.load(Ordering::Relaxed) {
+            asked_for.fetch_add(1, Ordering::Relaxed);
+        }
+        let there = 400 + 19 * asked_for.load(Ordering::Relaxed);
+        let rows: Vec<String> = (0..there)
+            .rev()
+            .skip(asked.offset)
+            .take(asked.limit)
+            .map(good)
+            .collect();
+        format!("[{}]", rows.join(","))
+    });
+    let mut hostile = hostile.await;
+    hostile.account.page_size = 20;
+    let run = hostile.sync(Resource::Contacts, false).await;
+    assert_eq!((run.status, run.verified), (RunStatus::Incomplete, false), "{run:#?}");
+    let said = run.error.unwrap();
+    assert!(said.contains("rows are missing") && said.contains("next run"), "{said}");
+    grows.store(false, Ordering::Relaxed);
+    let run = hostile.sync(Resource::Contacts, false).await;
+    assert_eq!((run.status, run.verified), (RunStatus::Complete, true), "{run:#?}");
+    assert_eq!(hostile.count("contacts").await, run.rows_seen);
+    assert!(run.rows_seen >= 400, "{run:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
