@@ -60,7 +60,7 @@ pub(crate) async fn live(place: &mut Place, scenario: &Scenario, log: Log) -> (V
         random: Random::new(scenario.seed, 300),
         tally: Tally::default(),
     };
-    let lived = AssertUnwindSafe(life.live()).catch_unwind().await;
+    let lived = AssertUnwindSafe(Box::pin(life.live())).catch_unwind().await;
     let verdict = match lived {
         Ok(Ok(())) => {
             life.tally.lives = 1;
