@@ -345,7 +345,7 @@ impl<'a> MessagesRun<'a> {
             return Ok(());
         }
         if self.full {
-            return self.confirm(conversation_id, &sweep, unseen).await;
+            return self.confirm(conversation_id, &sweep, &unseen).await;
         }
         // Only a full run deletes.
         warehouse
@@ -354,25 +354,24 @@ impl<'a> MessagesRun<'a> {
         Ok(())
     }
 
-    /// Of the messages that a verified sweep did not see, those are gone that an earlier one missed too, or that a
-    /// second one misses now.
-    async fn confirm(&self, conversation_id: &str, first: &Sweep, unseen: Vec<UnseenRow>) -> Result<(), Error> {
-        let (gone, unsure) = deletion::split_confirmed(unseen);
-        self.shared().found.gone.extend(gone.iter().map(|row| row.row_num));
-        if unsure.is_empty() {
+    /// Of the messages that a verified sweep did not see, those are gone that a second one misses, which looks twice where the list
+    /// ends.
+    async fn confirm(&self, conversation_id: &str, first: &Sweep, unseen: &[UnseenRow]) -> Result<(), Error> {
+        let second = self.sweep(conversation_id, Some(first)).await?;
+        let missing: RoaringTreemap = deletion::row_nums(unseen).into_iter().collect();
+        let missing = missing - second.seen();
+        if second.proof() == Proof::Verified {
+            self.shared().found.gone |= missing;
             return Ok(());
         }
-        let row_nums: RoaringTreemap = unsure.iter().map(|row| row.row_num).collect();
-        let second = self.sweep(conversation_id, Some(first)).await?;
-        if second.proof() == Proof::Verified {
-            self.shared().found.gone |= row_nums - second.seen();
-        } else {
-            let missing: Vec<u64> = (row_nums - second.seen()).iter().collect();
-            let warehouse = self.run.job.warehouse;
-            warehouse
-                .mark_missing(self.run.account(), Resource::Messages, &missing)
-                .await?;
-        }
+        let warehouse = self.run.job.warehouse;
+        warehouse
+            .mark_missing(
+                self.run.account(),
+                Resource::Messages,
+                &missing.iter().collect::<Vec<_>>(),
+            )
+            .await?;
         Ok(())
     }
 
@@ -386,6 +385,9 @@ impl<'a> MessagesRun<'a> {
             .trusting_total(trusted)
             .knowing_of_pages(largest_page)
             .doubting_offset();
+        if counted.is_none() {
+            sweep = sweep.sparing_requests();
+        }
         let reader = Reader {
             run: self.run,
             listing: Listing::Messages {

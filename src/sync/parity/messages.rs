@@ -137,7 +137,9 @@ async fn read(auditor: &Auditor<'_>, conversation_id: &str) -> Result<Option<Rea
         conversation_id: conversation_id.to_owned(),
     };
     let page_size = auditor.job.account.page_size;
-    let mut sweep = Sweep::new(Mode::Full, page_size, auditor.client.server_now(), u64::MAX).doubting_offset();
+    let mut sweep = Sweep::new(Mode::Full, page_size, auditor.client.server_now(), u64::MAX)
+        .doubting_offset()
+        .sparing_requests();
     let mut rows = Vec::new();
     while let Some(request) = sweep.next() {
         let query = auditor.query(Resource::Messages, request.offset);

@@ -165,7 +165,8 @@ impl Sweep {
         let size = page.items.len() as u64;
         let reach = self.offset + size;
         let is_said = self.claims_to_end(page);
-        let is_whole = found.new == 0 && page.has_more != Some(true) && self.pages_of_this_pass_fit_one(page);
+        let is_whole =
+            self.is_sparing && found.new == 0 && page.has_more != Some(true) && self.pages_of_this_pass_fit_one(page);
         if self.mode != Mode::Full || end == End::Certain || is_said || is_whole {
             return false;
         }

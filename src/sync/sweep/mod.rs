@@ -119,6 +119,8 @@ pub struct Sweep {
     known_page: u64,
     /// Whether the same page from two offsets shows that the offset is ignored; else it takes several.
     offset_doubtful: bool,
+    /// Whether the last rows of a page, alone, are the end of a list that fits it.
+    is_sparing: bool,
     /// By the server's clock: rows created later are not the sweep's business.
     started_at: DateTime<Utc>,
     /// The highest row number when the sweep began: rows numbered later cannot be missing from it.
@@ -243,6 +245,7 @@ impl Sweep {
             trust_total: 0,
             known_page: 0,
             offset_doubtful: false,
+            is_sparing: false,
             started_at,
             highest_row_num,
             phase: Phase::Forward { pass: 1, added: 0 },
@@ -324,6 +327,14 @@ impl Sweep {
     #[must_use]
     pub const fn doubting_offset(mut self) -> Self {
         self.offset_doubtful = true;
+        self
+    }
+
+    /// Takes the last rows of the first page, shown alone by the second request, for the end of a list, where otherwise a third one
+    /// looks behind them: the second page may be cut there. For lists by the thousand.
+    #[must_use]
+    pub const fn sparing_requests(mut self) -> Self {
+        self.is_sparing = true;
         self
     }
 

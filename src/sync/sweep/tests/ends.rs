@@ -420,7 +420,9 @@ fn a_list_that_fits_one_answer_takes_two_requests_or_one_if_the_total_is_trusted
     for (known_page, totals, requests) in [(13, false, 2), (0, true, 2), (12, false, 9)] {
         let mut model = Model::new(3, ListOrder::CreatedAsc, 12, Churn::default());
         model.totals = totals;
-        let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0).knowing_of_pages(known_page);
+        let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0)
+            .knowing_of_pages(known_page)
+            .sparing_requests();
         model.read(&mut sweep, 5_000, |model, request| {
             let (items, total) = model.get(request);
             (items, total)
@@ -648,15 +650,17 @@ fn a_list_that_changes_as_fast_as_it_is_read_is_not_read_for_ever() {
 /// It is cut by its bytes, and whether there is more is told by how many rows it has.
 #[test]
 fn a_page_that_says_there_is_no_more_because_it_was_cut_does_not_end_a_list() {
-    for (rows, first_large) in [(300_usize, 290_usize), (95, 80), (100, 99)] {
+    for (rows, first_large) in [(300_usize, 290_usize), (95, 80), (100, 99), (58, 43)] {
         let mut model = Model::new(7, ListOrder::CreatedDesc, rows as u64, Churn::default());
-        let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0).trusting_total(1_000);
+        let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0)
+            .trusting_total(1_000)
+            .knowing_of_pages(60);
         while let Some(request) = sweep.next() {
             model.requests += 1;
             assert!(model.requests < 100, "does not end");
             let skip = usize::try_from(request.offset).unwrap();
             // Nothing large comes with what is before it.
-            let end = if skip < first_large { first_large } else { skip + 3 };
+            let end = if skip < first_large { first_large } else { skip + 9 };
             let items: Vec<Item> = model.rows[..end.min(rows)]
                 .iter()
                 .skip(skip)
