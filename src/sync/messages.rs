@@ -364,14 +364,10 @@ impl<'a> MessagesRun<'a> {
             self.shared().found.gone |= missing;
             return Ok(());
         }
-        let warehouse = self.run.job.warehouse;
-        warehouse
-            .mark_missing(
-                self.run.account(),
-                Resource::Messages,
-                &missing.iter().collect::<Vec<_>>(),
-            )
-            .await?;
+        self.shared().found.unverified += 1;
+        let missing: Vec<u64> = missing.iter().collect();
+        let (warehouse, account) = (self.run.job.warehouse, self.run.account());
+        warehouse.mark_missing(account, Resource::Messages, &missing).await?;
         Ok(())
     }
 
