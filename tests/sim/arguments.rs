@@ -20,8 +20,8 @@ cargo test --test sim -- [OPTIONS]
   --no-shrink       do not make what fails simpler";
 
 /// What is run without a command line: seeds for each order.
-const SQLITE_SEEDS: u64 = 300;
-const POSTGRES_SEEDS: u64 = 60;
+const SQLITE_SEEDS: u64 = 150;
+const POSTGRES_SEEDS: u64 = 30;
 
 pub(crate) struct Arguments {
     pub(crate) seeds: Option<u64>,
