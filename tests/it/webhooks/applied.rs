@@ -97,6 +97,12 @@ impl Stage {
         differences(&self.simulation.database, "main", &snapshot).await
     }
 
+    /// The API answers this share of the requests for messages with 404, although the conversation exists.
+    fn lose_messages(&self, share: f64) {
+        let sandbox = &self.simulation.sandbox;
+        sandbox.set_options(|options| options.faults.lost_messages_rate = share);
+    }
+
     pub(super) fn pass(&self, seconds: u64) {
         self.simulation.clock.advance(Duration::from_secs(seconds));
     }
@@ -144,10 +150,7 @@ async fn a_burst_for_one_conversation_is_one_fetch(database: Database) {
 async fn an_event_that_cannot_be_applied_is_dead_after_eight_attempts_and_can_be_replayed(database: Database) {
     let mut stage = Stage::new(database).await;
     let id = stage.first_conversation();
-    stage
-        .simulation
-        .sandbox
-        .set_options(|options| options.faults.lost_messages_rate = 1.0);
+    stage.lose_messages(1.0);
     let data = format!(r#"{{"conversation_id":"{id}","score":4}}"#);
     stage.arrives("e1", "satisfaction.rated", &data).await;
     let rated = "SELECT count(*) FROM satisfaction_ratings";
@@ -171,10 +174,7 @@ async fn an_event_that_cannot_be_applied_is_dead_after_eight_attempts_and_can_be
     stage.pass(100_000);
     stage.applying.run_once().await;
     assert_eq!(stage.status("e1").await, "dead");
-    stage
-        .simulation
-        .sandbox
-        .set_options(|options| options.faults.lost_messages_rate = 0.0);
+    stage.lose_messages(0.0);
     assert_eq!(stage.simulation.warehouse.replay_events("main", None).await.unwrap(), 1);
     stage.applying.run_once().await;
     assert_eq!(stage.event("e1").await, ("done".to_owned(), 1, String::new()));
@@ -184,20 +184,14 @@ async fn an_event_that_cannot_be_applied_is_dead_after_eight_attempts_and_can_be
 async fn an_event_that_waits_for_its_next_attempt_can_be_hurried(database: Database) {
     let mut stage = Stage::new(database).await;
     let id = stage.first_conversation();
-    stage
-        .simulation
-        .sandbox
-        .set_options(|options| options.faults.lost_messages_rate = 1.0);
+    stage.lose_messages(1.0);
     stage.message_arrives("e1", &id).await;
     for _ in 0..5 {
         stage.applying.run_once().await;
         stage.pass(400);
     }
     assert_eq!(stage.event("e1").await.1, 5);
-    stage
-        .simulation
-        .sandbox
-        .set_options(|options| options.faults.lost_messages_rate = 0.0);
+    stage.lose_messages(0.0);
     stage.applying.run_once().await;
     assert_eq!(stage.status("e1").await, "pending");
     let ids = ["e1".to_owned()];

@@ -674,10 +674,7 @@ fn a_page_that_says_there_is_no_more_because_it_was_cut_does_not_end_a_list() {
                 has_more: Some(items.len() == 100),
                 is_early: false,
             };
-            if sweep.offer(&page) == Verdict::Anchored {
-                let marks = model.store(&items);
-                sweep.absorb(&page, &marks);
-            }
+            model.offer_page(&mut sweep, &page);
         }
         let lost = model.lost(&sweep);
         assert!(lost.is_empty(), "{rows}: lost {lost:?}, {:?}", sweep.proof());

@@ -194,9 +194,13 @@ impl Model {
             has_more: None,
             is_early: false,
         };
-        if sweep.offer(&page) == Verdict::Anchored {
-            let marks = self.store(items);
-            sweep.absorb(&page, &marks);
+        self.offer_page(sweep, &page);
+    }
+
+    fn offer_page(&mut self, sweep: &mut Sweep, page: &PageView<'_>) {
+        if sweep.offer(page) == Verdict::Anchored {
+            let marks = self.store(page.items);
+            sweep.absorb(page, &marks);
         }
     }
 
