@@ -12,7 +12,11 @@ pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let done = runtime.block_on(work);
+    let done = runtime.block_on(async {
+        // A file that may not grow is a full disk, and is told of like one; by itself, the signal kills.
+        let _too_large = signal(SignalKind::from_raw(libc::SIGXFSZ)).context("cannot listen for signals")?;
+        work.await
+    });
     // Dropped, it would wait for the system's look-up of a name (getaddrinfo(3)), which nothing can interrupt.
     runtime.shutdown_background();
     done

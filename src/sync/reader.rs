@@ -61,7 +61,7 @@ impl Reader<'_> {
             // No transaction waits for the API.
             if !pages.is_here(request) || store.is_full() || self.run.job.cancelled.is_cancelled() {
                 store.commit(sweep, &mut pages).await?;
-                self.ask_again(&mut store, &mut pages).await?;
+                self.ask_again(&mut store, sweep, &mut pages).await?;
             }
             let page = self
                 .run
@@ -110,25 +110,34 @@ impl Reader<'_> {
             }
         }
         store.commit(sweep, &mut pages).await?;
-        self.ask_again(&mut store, &mut pages).await
+        self.ask_again(&mut store, sweep, &mut pages).await
     }
 
     /// Asks again for the rows that others stored otherwise while the pages were on their way.
-    async fn ask_again(&self, store: &mut Store<'_>, pages: &mut Ahead<'_>) -> Result<(), Error> {
+    async fn ask_again(&self, store: &mut Store<'_>, sweep: &mut Sweep, pages: &mut Ahead<'_>) -> Result<(), Error> {
         for Doubtful { row, request, held } in std::mem::take(&mut store.doubtful) {
             // On the heap: it is rarely needed, and would make every reading larger.
             let asking = Box::pin(async {
-                match self.resource {
-                    Resource::Conversations => single::conversation(self.run, row.id(), held, Some(&store.seen)).await,
-                    Resource::Contacts => single::contact(self.run, row.id(), held, &single::searches(&row)).await,
-                    _ => single::listed(self.run, &self.listing, request, row.id(), held).await,
+                let id = row.id();
+                if self.resource == Resource::Conversations {
+                    return single::conversation(self.run, id, held, Some(&store.seen)).await;
                 }
+                if self.resource == Resource::Contacts {
+                    let found = single::contact(self.run, id, held, &single::searches(&row)).await?;
+                    if found != Single::NotThere {
+                        return Ok(found);
+                    }
+                }
+                single::listed(self.run, &self.listing, request, id, held).await
             });
-            if matches!(pages.beside(asking).await?, Single::Doubtful(_)) {
-                tracing::info!(
+            match pages.beside(asking).await? {
+                Single::Stored(_) => {}
+                Single::NotThere if self.resource == Resource::Conversations => {}
+                Single::NotThere => sweep.leaves_doubtful(),
+                Single::Doubtful(_) => tracing::info!(
                     sync.account = self.run.account(), sync.resource = %self.resource,
                     "a row was changed by others as fast as it could be read; it stays as they stored it"
-                );
+                ),
             }
         }
         Ok(())

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
+use sqlx::query::QueryScalar;
+use sqlx::{Database, PgConnection};
 
 use super::error::{Doing as _, Error};
 use super::statement::{Conn, Statement, in_time, on, reading};
@@ -171,11 +173,11 @@ const REQUEST: Statement = Statement::shared(
     "UPDATE jobs SET requested_at = CASE WHEN $4 THEN requested_at ELSE $3 END, \
      requested_full_at = CASE WHEN $4 THEN $3 ELSE requested_full_at END WHERE account = $1 AND resource = $2",
 );
-// In Postgres nobody else can claim the job until what is written is committed; the claim can be renewed meanwhile.
-const IS_STILL_HELD: Statement = Statement {
-    sqlite: "SELECT 1 FROM jobs WHERE account = $1 AND resource = $2 AND holder = $3 AND fence = $4",
-    postgres: "SELECT 1 FROM jobs WHERE account = $1 AND resource = $2 AND holder = $3 AND fence = $4 FOR KEY SHARE",
-};
+// Nobody else can claim the job until what is written is committed; the claim can be renewed meanwhile. SQLite is asked as a
+// transaction begins.
+const IS_STILL_HELD: Statement = Statement::postgres_only(
+    "SELECT 1 FROM jobs WHERE account = $1 AND resource = $2 AND holder = $3 AND fence = $4 FOR KEY SHARE",
+);
 const RETRY: Statement = Statement::shared(
     "UPDATE jobs SET failed_at = NULL, full_failed_at = NULL \
      WHERE account = $1 AND (failed_at IS NOT NULL OR full_failed_at IS NOT NULL)",
@@ -207,17 +209,28 @@ pub(super) struct Fence {
 }
 
 impl Fence {
-    /// Fails unless the job is still this holder's; it stays so until the transaction ends.
-    pub(super) async fn check(&self, conn: &mut Conn<'_>) -> Result<(), Error> {
-        let held: Option<(i32,)> = on!(conn, inner, dialect => sqlx::query_as(IS_STILL_HELD.of(dialect))
-            .bind(&self.account)
-            .bind(self.resource.as_str())
-            .bind(&self.holder)
-            .bind(to_db(self.number))
-            .fetch_optional(inner)
-            .await)
-        .doing("looking whether a job is still one's own")?;
+    /// Fails unless the job is still this holder's; it stays so until the transaction of Postgres ends.
+    pub(super) async fn check(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        let held = self.bind(sqlx::query_scalar::<_, i32>(IS_STILL_HELD.postgres));
+        let held = in_time(held.fetch_optional(conn)).await;
+        let held = held.doing("looking whether a job is still one's own")?;
         held.map(drop).ok_or(Error::TakenOver)
+    }
+
+    /// Binds what tells the claim: `$1` to `$4`.
+    pub(super) fn bind<'q, D: Database, T>(
+        &'q self,
+        query: QueryScalar<'q, D, T, D::Arguments>,
+    ) -> QueryScalar<'q, D, T, D::Arguments>
+    where
+        &'q str: sqlx::Encode<'q, D> + sqlx::Type<D>,
+        i64: sqlx::Encode<'q, D> + sqlx::Type<D>,
+    {
+        query
+            .bind(self.account.as_str())
+            .bind(self.resource.as_str())
+            .bind(self.holder.as_str())
+            .bind(to_db(self.number))
     }
 }
 

@@ -46,6 +46,9 @@ const BEGIN: &str = "BEGIN IMMEDIATE";
 /// Begins, and says which version of the file this is: another one if another connection has written since
 /// (<https://sqlite.org/pragma.html#pragma_data_version>). In one statement: each is handed to a thread and back.
 const BEGIN_AT_VERSION: &str = "BEGIN IMMEDIATE; PRAGMA data_version";
+/// The same, and a second row if a claim is still its holder's.
+const BEGIN_FENCED: &str = "BEGIN IMMEDIATE; PRAGMA data_version; \
+                            SELECT 1 FROM jobs WHERE account = $1 AND resource = $2 AND holder = $3 AND fence = $4";
 /// The same; the commit waits for the disk, rather than only for the system.
 const BEGIN_DURABLY: &str = "PRAGMA synchronous = FULL; BEGIN IMMEDIATE; PRAGMA data_version";
 const NO_SYNC: &str = "PRAGMA synchronous = NORMAL";
@@ -267,16 +270,17 @@ impl Sqlite {
         &self.readers
     }
 
+    /// Begins to write, if what is claimed is still its holder's.
     pub(super) async fn begin(&self) -> Result<Writing, Error> {
-        self.begin_with(false).await
+        self.begin_with(false, self.fence.as_deref()).await
     }
 
-    /// The same; when it is committed, it is on the disk.
+    /// Begins to write, whoever has claimed what; when it is committed, it is on the disk.
     pub(super) async fn begin_durably(&self) -> Result<Writing, Error> {
-        self.begin_with(true).await
+        self.begin_with(true, None).await
     }
 
-    async fn begin_with(&self, durable: bool) -> Result<Writing, Error> {
+    async fn begin_with(&self, durable: bool, fence: Option<&Fence>) -> Result<Writing, Error> {
         let turn = self.turns.wait();
         let conn = self.writer.acquire().await.map_err(|error| self.refused(error))?;
         drop(turn);
@@ -287,9 +291,17 @@ impl Sqlite {
             durable,
             seen: Seen { begun, version: 0 },
         };
-        let statement = if durable { BEGIN_DURABLY } else { BEGIN_AT_VERSION };
-        let version = sqlx::query_scalar(statement).fetch_one(writing.conn()).await;
-        writing.seen.version = version.map_err(|error| self.refused(error))?;
+        let begin = match fence {
+            Some(fence) => fence.bind(sqlx::query_scalar(BEGIN_FENCED)),
+            None if durable => sqlx::query_scalar(BEGIN_DURABLY),
+            None => sqlx::query_scalar(BEGIN_AT_VERSION),
+        };
+        let found = begin.fetch_all(writing.conn()).await;
+        let found = found.map_err(|error| self.refused(error))?;
+        writing.seen.version = found.first().copied().unwrap_or_default();
+        if fence.is_some() && found.len() < 2 {
+            return Err(Error::TakenOver);
+        }
         Ok(writing)
     }
 
@@ -367,8 +379,13 @@ impl Writing {
         &mut self.conn
     }
 
-    pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
-        sqlx::query(COMMIT).execute(self.conn()).await?;
+    pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
+        self.commit_by(sqlx::query(COMMIT)).await
+    }
+
+    /// Commits by a statement that ends with one: what is done last, and the commit, in one step.
+    pub(super) async fn commit_by(mut self, statement: Query<'_>) -> Result<(), sqlx::Error> {
+        statement.execute(self.conn()).await?;
         // One that cannot be set back is closed; what is committed stays so.
         self.committed = !self.durable || sqlx::query(NO_SYNC).execute(self.conn()).await.is_ok();
         Ok(())

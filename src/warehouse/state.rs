@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::Warehouse;
 use super::error::{Doing as _, Error};
-use super::statement::{Conn, Statement, on, reading};
+use super::statement::{Conn, Statement, Tx, on, reading};
 use super::values::{Stamp, from_db, to_db};
 use crate::allai::Resource;
 
@@ -69,10 +69,15 @@ const STATE: Statement = Statement::shared(
     "SELECT learned_order, checkpoint, watermark, settled_at, last_complete_at, last_verified_at, rows, undated_rows FROM \
      sync_state WHERE account = $1 AND resource = $2",
 );
-const SAVE_CHECKPOINT: Statement = Statement::shared(
-    "INSERT INTO sync_state (account, resource, checkpoint) VALUES ($1, $2, $3) \
-     ON CONFLICT (account, resource) DO UPDATE SET checkpoint = excluded.checkpoint",
-);
+macro_rules! save_checkpoint {
+    () => {
+        "INSERT INTO sync_state (account, resource, checkpoint) VALUES ($1, $2, $3) \
+         ON CONFLICT (account, resource) DO UPDATE SET checkpoint = excluded.checkpoint"
+    };
+}
+const SAVE_CHECKPOINT: Statement = Statement::shared(save_checkpoint!());
+/// In one statement: SQLite's are each handed to a thread and back.
+const SAVE_CHECKPOINT_AND_COMMIT: &str = concat!(save_checkpoint!(), "; COMMIT");
 const CLEAR_CHECKPOINT: Statement = Statement::shared(
     "UPDATE sync_state SET checkpoint = NULL WHERE account = $1 AND resource = $2 AND checkpoint IS NOT NULL",
 );
@@ -120,6 +125,29 @@ pub(super) async fn put_checkpoint(
         .await
         .map(drop))
     .doing("saving the checkpoint")
+}
+
+/// Commits what is written, and a checkpoint that claims it.
+pub(super) async fn commit_with_checkpoint(
+    tx: Tx,
+    account: &str,
+    resource: Resource,
+    checkpoint: &str,
+) -> Result<(), Error> {
+    match tx {
+        Tx::Sqlite(tx) => {
+            let statement = sqlx::query(SAVE_CHECKPOINT_AND_COMMIT)
+                .bind(account)
+                .bind(resource.as_str())
+                .bind(checkpoint);
+            tx.commit_by(statement).await.doing("committing")
+        }
+        Tx::Postgres(_) => {
+            let mut tx = tx;
+            put_checkpoint(&mut tx.conn(), account, resource, Some(checkpoint)).await?;
+            tx.commit().await
+        }
+    }
 }
 
 pub(super) async fn apply(

@@ -233,19 +233,18 @@ impl Warehouse {
     /// A commit of Postgres waits for the disk, pages' commits too: a run goes on from what it knows to be stored, also
     /// when the server crashes and is back before the run's next statement.
     pub(super) async fn begin(&self, account: &str, locked: &[Resource]) -> Result<Tx, Error> {
-        let (mut tx, fence) = match self {
-            Self::Sqlite(database) => (Tx::Sqlite(database.begin().await?), &database.fence),
+        Ok(match self {
+            Self::Sqlite(database) => Tx::Sqlite(database.begin().await?),
             Self::Postgres(database) => {
                 let mut tx = database.begin().await?;
                 for resource in locked {
                     postgres::lock(&mut tx, account, *resource).await?;
                 }
-                (Tx::Postgres(tx), &database.fence)
+                if let Some(fence) = &database.fence {
+                    fence.check(&mut tx).await?;
+                }
+                Tx::Postgres(tx)
             }
-        };
-        if let Some(fence) = fence {
-            fence.check(&mut tx.conn()).await?;
-        }
-        Ok(tx)
+        })
     }
 }

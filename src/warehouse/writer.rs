@@ -172,7 +172,7 @@ impl PageWriter {
     pub async fn commit(&mut self, checkpoint: Option<&str>) -> Result<(), Error> {
         self.check_not_lost()?;
         let (account, resource) = (self.account.as_str(), self.resource);
-        let Some(mut open) = self.open.take() else {
+        let Some(open) = self.open.take() else {
             if let Some(text) = checkpoint {
                 self.warehouse.save_checkpoint(account, resource, checkpoint).await?;
                 self.interim.continue_from(text);
@@ -180,15 +180,15 @@ impl PageWriter {
             return Ok(());
         };
         self.lost = true;
-        if checkpoint.is_some() {
-            state::put_checkpoint(&mut open.tx.conn(), account, resource, checkpoint).await?;
-        }
         self.last = open.tx.seen().map(|seen| Last {
             seen,
             highest: open.highest,
             has_written: open.has_written,
         });
-        open.tx.commit().await?;
+        match checkpoint {
+            Some(checkpoint) => state::commit_with_checkpoint(open.tx, account, resource, checkpoint).await?,
+            None => open.tx.commit().await?,
+        }
         self.lost = false;
         if open.has_noted {
             self.warehouse.interests().tell();

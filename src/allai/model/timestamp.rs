@@ -30,6 +30,11 @@ pub(super) fn parse(text: &str) -> Option<DateTime<Utc>> {
     } else {
         civil(text)?
     };
+    // A leap second is the first of the next minute: SQLite knows none.
+    let time = match time.timestamp_subsec_nanos().checked_sub(1_000_000_000) {
+        Some(nanos) => DateTime::from_timestamp(time.timestamp() + 1, nanos)?,
+        None => time,
+    };
     (1..=9999).contains(&time.year()).then(|| time.trunc_subsecs(6))
 }
 
@@ -108,6 +113,8 @@ mod tests {
             ("2026-01-19T10:30:00.5", "2026-01-19T10:30:00.500+00:00"),
             ("2026-01-19T10:30", "2026-01-19T10:30:00+00:00"),
             ("2026-01-19", "2026-01-19T00:00:00+00:00"),
+            ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00+00:00"),
+            ("2026-01-19 10:30:60.25", "2026-01-19T10:31:00.250+00:00"),
             ("1768818600", "2026-01-19T10:30:00+00:00"),
             ("1768818600123", "2026-01-19T10:30:00.123+00:00"),
             ("1768818600.25", "2026-01-19T10:30:00.250+00:00"),

@@ -1,7 +1,6 @@
 //! Where a list ends: what looks like its last page, and what is asked for to know.
 
-use super::{Doubt, Found, Item, Look, Mode, OVERLAP, PageView, Phase, Sweep};
-use crate::sync::order::Order;
+use super::{Doubt, Found, Look, Mode, OVERLAP, PageView, Phase, Sweep};
 
 /// Requests spent on looking behind an apparent end for the rows the server's total promises.
 const MOST_GAPS: u32 = 20;
@@ -15,6 +14,8 @@ const YOUNG_PAGES_TO_END: u32 = 40;
 /// Pages that end with the same row as the one before, each, after which that is the last of a list that moved meanwhile. A server
 /// that began to cut its pages could cut one there.
 const ALIKE: u32 = 2;
+/// How often a page may say that there is more behind it where nothing is.
+const BROKEN_PROMISES: u32 = 3;
 
 /// Whether a page is the list's last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +67,8 @@ impl Sweep {
         }
         if self.offset == 0 && found.new > 0 && self.claims_to_end(page) && size < u64::from(self.limit) {
             self.claimed_end.get_or_insert(size);
-            if size <= self.trust_total {
+            // A total may be capped where pages are.
+            if size <= self.trust_total && size < self.known_page {
                 return End::Certain;
             }
         }
@@ -144,17 +146,22 @@ impl Sweep {
             self.advance(page);
             return true;
         }
-        self.gaps += 1;
+        if page.items.is_empty() {
+            self.gaps += 1;
+        }
         if self.gaps > MOST_GAPS {
             return false;
         }
         self.unproven = Some(Doubt::Unreachable);
         self.bridging = true;
         self.empty_at = None;
-        if !page.items.is_empty() {
+        self.offset = if page.items.is_empty() {
+            reach.max(self.offset + self.largest_page)
+        } else {
+            // The next row may be one that fits no page together with another.
             self.remember(page);
-        }
-        self.offset = reach.max(self.offset + self.largest_page);
+            reach
+        };
         true
     }
 
@@ -164,12 +171,10 @@ impl Sweep {
     pub(super) fn look_behind(&mut self, page: &PageView<'_>, found: &Found, end: End) -> bool {
         let size = page.items.len() as u64;
         let reach = self.offset + size;
-        let is_said = self.claims_to_end(page);
-        let is_whole =
-            self.is_sparing && found.new == 0 && page.has_more != Some(true) && self.pages_of_this_pass_fit_one(page);
-        if self.mode != Mode::Full || end == End::Certain || is_said || is_whole {
+        if self.mode != Mode::Full || end == End::Certain || self.claims_to_end(page) {
             return false;
         }
+        let is_spared = self.is_sparing && found.new == 0 && self.pages_of_this_pass_fit_one(page);
         let behind = (2 * size.max(OVERLAP)) << self.looks_in_vain.min(16);
         // Rows may have been left out of each page there was.
         let is_full_page_known = self.largest_pages > 1 || self.largest_page == self.known_page;
@@ -192,9 +197,12 @@ impl Sweep {
                     _ => reach,
                 },
                 then: [
-                    (size > 0).then_some(a_page_further),
-                    (!is_full_page_known).then_some(a_limit_further),
+                    (size > 0 && !is_spared).then_some(a_page_further),
+                    (!is_full_page_known && !is_spared).then_some(a_limit_further),
                 ],
+                in_one_answer: is_spared,
+                is_promised: page.has_more == Some(true) && size > 0,
+                more_behind: (page.has_more == Some(true) && size == 0).then_some(self.offset),
                 ..Look::default()
             }
         });
@@ -209,11 +217,7 @@ impl Sweep {
     /// Takes in what is behind the apparent end. A server may bring the list's last rows wherever it is over.
     pub(super) fn looked(&mut self, page: &PageView<'_>, look: Look) {
         let known = self.previous.as_ref().map_or(&[][..], |previous| &previous.keys);
-        // Where the list grows, rows that came since are nobody's business.
-        let is_young = |item: &Item| item.created_at.is_some_and(|at| at >= self.started_at);
-        let grows_here = look.unread.is_none() && self.order() == Order::CreatedAsc;
-        let is_nothing = |item: &Item| known.contains(&item.key) || (grows_here && is_young(item));
-        if page.items.iter().all(is_nothing) {
+        if page.items.iter().all(|item| known.contains(&item.key)) {
             self.nothing_at(look, page.has_more == Some(true));
             return;
         }
@@ -234,7 +238,20 @@ impl Sweep {
     pub(super) fn nothing_at(&mut self, look: Look, says_more: bool) {
         match self.look_elsewhere(says_more, look) {
             Some(next) => self.look = Some(next),
+            None if look.is_promised && look.between.is_none() => self.note_broken_promise(look),
             None => self.nothing_stands_at(look),
+        }
+    }
+
+    /// The page with the last rows says that there is more, and what stands behind it says that there is not. The rest may be gone by
+    /// now: then they say so when they are asked for again, with a page of those before them. Or the server shows no more of the list.
+    fn note_broken_promise(&mut self, look: Look) {
+        self.broken_promises += 1;
+        if self.broken_promises >= BROKEN_PROMISES {
+            self.unproven.get_or_insert(Doubt::Holes);
+            self.nothing_stands_at(look);
+        } else if let Some(previous) = &self.previous {
+            self.offset = previous.reach().saturating_sub(self.largest_page);
         }
     }
 
@@ -242,20 +259,23 @@ impl Sweep {
     /// say so of every place, it is in between.
     fn look_elsewhere(&mut self, says_more: bool, look: Look) -> Option<Look> {
         let limit = u64::from(self.limit);
-        if let Some(then) = look.then.into_iter().flatten().find(|then| *then > look.at) {
+        let more_behind = look.more_behind.or(says_more.then_some(look.at));
+        let look = Look { more_behind, ..look };
+        let then = look.then.into_iter().flatten().find(|then| *then > look.at);
+        if let Some(then) = then.filter(|_| look.between.is_none()) {
             return Some(Look { at: then, ..look });
         }
         let (from, to) = match look.between {
-            None if says_more => {
+            None => {
+                let from = look.more_behind?;
                 let far = look.at + FAR * limit;
-                let between = Some((look.at, far));
+                let between = Some((from, far));
                 return Some(Look {
                     at: far,
                     between,
                     ..look
                 });
             }
-            None => return None,
             Some((_, far)) if says_more && look.at == far => return None,
             Some((_, to)) if says_more => (look.at, to),
             Some((from, _)) => (from, look.at),
@@ -276,7 +296,7 @@ impl Sweep {
                 self.unread = look.unread;
                 self.lingering = 0;
             }
-            Phase::Forward { pass, added } => self.end_pass(pass, added, false),
+            Phase::Forward { pass, added } => self.end_pass(pass, added, look.in_one_answer),
             Phase::Head | Phase::Settle { .. } | Phase::Done => {}
         }
     }

@@ -58,7 +58,7 @@ const FRUITLESS_ANSWERS_EACH: u64 = 8;
 const STEPS_SIDE_BY_SIDE: u32 = 8;
 
 /// By how much the server's clock may differ from what is known of it.
-const CLOCKS_APART: TimeDelta = TimeDelta::minutes(10);
+pub const CLOCKS_APART: TimeDelta = TimeDelta::minutes(10);
 
 /// No sweep takes longer, with all its interruptions.
 const LONGEST: TimeDelta = TimeDelta::hours(48);
@@ -121,8 +121,10 @@ pub struct Sweep {
     offset_doubtful: bool,
     /// Whether the last rows of a page, alone, are the end of a list that fits it.
     is_sparing: bool,
-    /// By the server's clock: rows created later are not the sweep's business.
+    /// By the server's clock, as far as it is known.
     started_at: DateTime<Utc>,
+    /// Rows created from then on are not the sweep's business, whatever its clock shows.
+    over_at: DateTime<Utc>,
     /// The highest row number when the sweep began: rows numbered later cannot be missing from it.
     highest_row_num: u64,
     phase: Phase,
@@ -161,6 +163,8 @@ pub struct Sweep {
     /// Looks that found rows, and before which page none is made for the same reason.
     looks_in_vain: u32,
     look_again_at: u64,
+    /// How often a page said that there is more behind it where nothing was.
+    broken_promises: u32,
     /// How often in a row the list seemed to end, by a page without anything new, where it did not.
     stuck: u32,
     /// At most so many rows that are not read yet were there when nothing was found further on.
@@ -233,6 +237,12 @@ struct Look {
     between: Option<(u64, u64)>,
     /// If the list seems to grow: if nothing stands here, at most so many of its rows are not read yet.
     unread: Option<u64>,
+    /// Whether one answer was the whole list, if nothing stands behind.
+    in_one_answer: bool,
+    /// Whether the page with the last rows says that there is more.
+    is_promised: bool,
+    /// Where the server says, with nothing there, that there is more.
+    more_behind: Option<u64>,
 }
 
 impl Sweep {
@@ -247,6 +257,7 @@ impl Sweep {
             offset_doubtful: false,
             is_sparing: false,
             started_at,
+            over_at: started_at,
             highest_row_num,
             phase: Phase::Forward { pass: 1, added: 0 },
             offset: match mode {
@@ -273,6 +284,7 @@ impl Sweep {
             look: None,
             looks_in_vain: 0,
             look_again_at: 0,
+            broken_promises: 0,
             stuck: 0,
             unread: None,
             lingering: 0,
@@ -314,6 +326,13 @@ impl Sweep {
     #[must_use]
     pub const fn knowing_of_pages(mut self, rows: u64) -> Self {
         self.known_page = rows;
+        self
+    }
+
+    /// Says how late it may have been by the server's clock when the sweep began: what it dates later is younger.
+    #[must_use]
+    pub const fn beginning_no_later_than(mut self, at: DateTime<Utc>) -> Self {
+        self.over_at = at;
         self
     }
 
@@ -637,7 +656,7 @@ impl Sweep {
             self.largest_page = size;
         }
         match self.phase {
-            Phase::Forward { pass, added } => self.forward(page, marks, &found, pass, added + found.old),
+            Phase::Forward { pass, added } => self.forward(page, marks, &found, pass, added + found.maybe_old),
             Phase::Head => self.head(page, &found),
             Phase::Settle { pass, quiet, added } => self.settle(page, &found, pass, quiet, added + found.new),
             Phase::Done => {}
@@ -689,10 +708,10 @@ impl Sweep {
         });
     }
 
-    /// Whether the total says that the list ends with this page. That there is no more is also said by servers that cut a page and
-    /// do not know it.
+    /// Whether the total says that the list ends with this page, and nothing says that there is more: totals are capped. That there is
+    /// no more is also said by servers that cut a page and do not know it.
     fn claims_to_end(&self, page: &PageView<'_>) -> bool {
-        page.total == Some(self.offset + page.items.len() as u64)
+        page.has_more != Some(true) && page.total == Some(self.offset + page.items.len() as u64)
     }
 
     fn note_seen(&mut self, items: &[Item], marks: &[Mark]) -> (Vec<bool>, Found) {
@@ -707,6 +726,7 @@ impl Sweep {
             if new && item.named {
                 found.new += 1;
                 found.old += u64::from(item.created_at.is_none_or(|at| at < self.started_at));
+                found.maybe_old += u64::from(item.created_at.is_none_or(|at| at < self.over_at));
                 found.before_reading += u64::from(item.created_at.is_none_or(|at| at < self.reading_since));
             }
             first_seen.push(new);
@@ -731,6 +751,8 @@ struct Found {
     new: u64,
     /// New, and created before the sweep began, as far as is known.
     old: u64,
+    /// Likewise, but not known to be created later.
+    maybe_old: u64,
     /// Likewise before it was begun or gone on with.
     before_reading: u64,
     /// Changed in the warehouse, new to the sweep or not.

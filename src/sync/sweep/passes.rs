@@ -57,7 +57,8 @@ impl Sweep {
             // Likewise: what stood on the page before may have moved here since.
             return;
         }
-        self.bridging = false;
+        // What fits no page together with another row cannot be overlapped.
+        self.bridging &= page.items.len() == 1 && self.largest_page > 1;
         if found.new > 0 {
             self.empty_at = None;
             self.stuck = 0;

@@ -48,6 +48,7 @@ pub(super) enum Doubt {
     FailsBehind,
     Outrun,
     Ties,
+    Doubtful,
 }
 
 impl Doubt {
@@ -77,6 +78,9 @@ impl Doubt {
             Self::Ties => {
                 "rows with the same date stand now in this order, now in that, so that one may have been on no page: the server sorts them by nothing else"
             }
+            Self::Doubtful => {
+                "a row was stored by others, by their clock, after its page was asked for, and is not to be found when it is asked for again"
+            }
             Self::Holes => "the server leaves rows out of its pages, and more of them in a row than a page has",
         }
     }
@@ -100,6 +104,11 @@ impl Sweep {
         } else {
             Proof::Unproven("the total the server states is not the number of rows it returns, each counted once")
         }
+    }
+
+    /// A row may be older than what is stored of it, or younger, and cannot be asked for by itself.
+    pub fn leaves_doubtful(&mut self) {
+        self.unproven.get_or_insert(Doubt::Doubtful);
     }
 
     /// Why the finished sweep is not even complete: nobody knows how much of the list was not read.
@@ -170,7 +179,7 @@ impl Sweep {
         let is_shuffled = shared
             .windows(2)
             .any(|pair| pair[0].1 > pair[1].1 && ties(pair[0].0, pair[1].0));
-        let is_old = |at: usize| items[at].created_at.is_none_or(|created| created < self.started_at);
+        let is_old = |at: usize| items[at].created_at.is_none_or(|created| created < self.over_at);
         let is_between = |at: usize| {
             items[at].named && is_old(at) && place(at).is_none() && shared.iter().any(|&(other, _)| ties(at, other))
         };

@@ -25,6 +25,7 @@ on_both_databases!(
     what_arrives_while_an_incremental_sync_reads_is_brought_by_the_next,
     what_the_order_does_not_show_is_brought_by_a_full_sync,
     after_random_changes_a_full_sync_is_exact_and_keeps_every_version,
+    what_a_clock_that_was_ahead_has_stored_does_not_hide_a_change,
 );
 
 fn account() -> Options {
@@ -339,4 +340,25 @@ async fn check_history(database: &Database, table: &str, versions: &Versions) {
     assert!(table != "contacts" || came_back > 0);
     let in_view = database.value(&format!("SELECT count(*) FROM {table}_versions")).await;
     assert_eq!(in_view, held.values().map(Vec::len).sum::<usize>().to_string());
+}
+
+/// Nor where the search, by which a contact is asked for alone, does not find it.
+async fn what_a_clock_that_was_ahead_has_stored_does_not_hide_a_change(database: Database) {
+    let mirror = Mirror::start(database, Options::for_tests(30, 0)).await;
+    mirror.full_sync().await.verified();
+    let account = mirror.sandbox.account();
+    let id = account.contact_ids()[10].clone();
+    let ahead = chrono::Utc::now() + chrono::TimeDelta::seconds(40);
+    mirror
+        .database
+        .execute(&format!(
+            "UPDATE contacts SET changed_at = '{}' WHERE id = '{id}'",
+            ahead.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
+        ))
+        .await;
+    assert!(account.distort_contact(&id, "name", Some("\"somebody else\"")));
+    let runs = mirror.full_sync().await.verified();
+    assert_eq!(runs.of(Resource::Contacts).updated, 1);
+    let name = format!("SELECT name FROM contacts WHERE id = '{id}'");
+    assert_eq!(mirror.database.value(&name).await, "somebody else");
 }

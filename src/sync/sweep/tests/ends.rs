@@ -416,8 +416,8 @@ fn a_list_without_times_ends_though_all_its_rows_are_others_after_a_few_requests
 }
 
 #[test]
-fn a_list_that_fits_one_answer_takes_two_requests_or_one_if_the_total_is_trusted() {
-    for (known_page, totals, requests) in [(13, false, 2), (0, true, 2), (12, false, 9)] {
+fn a_list_that_fits_one_answer_takes_three_requests_two_if_there_is_a_total_or_one_if_that_is_trusted() {
+    for (known_page, totals, requests) in [(13, false, 3), (0, true, 2), (12, false, 9)] {
         let mut model = Model::new(3, ListOrder::CreatedAsc, 12, Churn::default());
         model.totals = totals;
         let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0)
@@ -444,11 +444,17 @@ fn a_list_that_fits_one_answer_takes_two_requests_or_one_if_the_total_is_trusted
         has_more: None,
         is_early: false,
     };
-    let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0).trusting_total(12);
-    assert_eq!(sweep.offer(&page), Verdict::Anchored);
-    sweep.absorb(&page, &marks);
-    assert_eq!(sweep.next(), None);
-    assert_eq!(sweep.proof(), Proof::Verified);
+    // A total as large as a page may be what the server counts to, and one that is all may not have more behind it.
+    for (known_page, has_more, is_over) in [(13, None, true), (12, None, false), (13, Some(true), false)] {
+        let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0)
+            .knowing_of_pages(known_page)
+            .trusting_total(12);
+        let page = PageView { has_more, ..page };
+        assert_eq!(sweep.offer(&page), Verdict::Anchored);
+        sweep.absorb(&page, &marks);
+        assert_eq!(sweep.next().is_none(), is_over, "{known_page}, {has_more:?}");
+        assert!(!is_over || sweep.proof() == Proof::Verified);
+    }
 }
 
 #[test]
@@ -678,5 +684,104 @@ fn a_page_that_says_there_is_no_more_because_it_was_cut_does_not_end_a_list() {
         }
         let lost = model.lost(&sweep);
         assert!(lost.is_empty(), "{rows}: lost {lost:?}, {:?}", sweep.proof());
+    }
+}
+
+/// Reads a list at rest whose rows at the positions in `large` fit no page with what is before them; `says` is the total and whether
+/// there is more, of so many rows up to the page's end. Says how many rows were lost.
+fn lost_behind_large(
+    model: &mut Model,
+    sweep: &mut Sweep,
+    large: &[usize],
+    says: impl Fn(usize) -> (Option<u64>, Option<bool>),
+) -> usize {
+    while let Some(request) = sweep.next() {
+        model.requests += 1;
+        assert!(model.requests < 300, "does not end");
+        let skip = usize::try_from(request.offset).unwrap();
+        let large = large.iter().find(|at| **at > skip).copied();
+        let end = large.unwrap_or(usize::MAX).min(skip + 100).min(model.rows.len());
+        let items: Vec<Item> = model.rows[skip.min(end)..end].iter().map(item).collect();
+        let (total, has_more) = says(skip + items.len());
+        let page = PageView {
+            items: &items,
+            version: &|at| version(&items[at]),
+            total,
+            has_more,
+            is_early: false,
+        };
+        model.offer_page(sweep, &page);
+    }
+    model.lost(sweep).len()
+}
+
+#[test]
+fn a_short_list_does_not_end_before_a_large_row() {
+    for large in [1, 2, 20, 30, 48, 49] {
+        let mut model = Model::new(7, ListOrder::CreatedAsc, 50, Churn::default());
+        let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0)
+            .knowing_of_pages(60)
+            .sparing_requests();
+        let lost = lost_behind_large(&mut model, &mut sweep, &[large], |_| (None, None));
+        assert_eq!(lost, 0, "behind {large} rows");
+    }
+}
+
+#[test]
+fn rows_behind_large_ones_are_read_where_a_total_tells_of_them() {
+    let two_dozen: Vec<usize> = (301..325).collect();
+    for large in [&[301][..], &[300], &[95, 96, 190], &[999], &two_dozen] {
+        for order in ORDERS {
+            let mut model = Model::new(7, order, 1_000, Churn::default());
+            let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
+            let lost = lost_behind_large(&mut model, &mut sweep, large, |end| (Some(1_000), Some(end < 1_000)));
+            assert_eq!(lost, 0, "{order:?}, {} large rows from {}", large.len(), large[0]);
+        }
+    }
+}
+
+/// What they say of when they were created may be by a clock that is ahead.
+#[test]
+fn rows_behind_a_large_one_that_seem_to_be_younger_than_the_sweep_do_not_end_a_list() {
+    for rows in [300, 1_000] {
+        let mut model = Model::new(7, ListOrder::CreatedAsc, rows, Churn::default());
+        let large = usize::try_from(rows - 40).unwrap();
+        let mut sweep = Sweep::new(Mode::Full, 100, time(model.rows[large].created), 0);
+        let lost = lost_behind_large(&mut model, &mut sweep, &[large], |_| (None, None));
+        assert_eq!(lost, 0, "of {rows}");
+    }
+}
+
+/// As search engines do: there is more, but no offset leads there.
+#[test]
+fn a_server_that_shows_a_part_of_a_list_and_says_that_there_is_more_proves_nothing() {
+    for order in ORDERS {
+        for (is_capped, refuses) in [(false, false), (false, true), (true, false), (true, true)] {
+            let mut model = Model::new(7, order, 1_015, Churn::default());
+            let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
+            while let Some(request) = sweep.next() {
+                model.requests += 1;
+                assert!(model.requests < 200, "does not end");
+                let skip = usize::try_from(request.offset).unwrap();
+                if refuses && skip >= 1_000 {
+                    assert!(sweep.looks_behind(), "asks for {skip}");
+                    sweep.nothing_behind();
+                    continue;
+                }
+                let end = (skip + 100).min(1_000);
+                let items: Vec<Item> = model.rows[skip.min(end)..end].iter().map(item).collect();
+                let page = PageView {
+                    items: &items,
+                    version: &|at| version(&items[at]),
+                    total: is_capped.then_some(1_000),
+                    has_more: Some(skip + items.len() < 1_015),
+                    is_early: false,
+                };
+                model.offer_page(&mut sweep, &page);
+            }
+            let case = format!("{order:?}, total capped: {is_capped}, refuses: {refuses}");
+            assert_eq!(sweep.rows_seen(), 1_000, "{case}");
+            assert_ne!(sweep.proof(), Proof::Verified, "{case}");
+        }
     }
 }
