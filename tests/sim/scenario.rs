@@ -179,6 +179,10 @@ pub(crate) struct Oddities {
     pub(crate) falls_to: u32,
     /// One contact in so many (0: none) takes a place in its list and is not shown.
     pub(crate) hides: u32,
+    /// One row in so many (0: none) is so large that no page holds it with one before it.
+    pub(crate) large: u32,
+    /// Totals are stated up to this (0: all of them).
+    pub(crate) caps: u32,
     /// Dates are ahead of the server's clock by so many seconds.
     pub(crate) ahead: u32,
     /// At this request of the whole life (0: never) …
@@ -289,6 +293,7 @@ impl Scenario {
             _ => random.between(most / 4, most),
         };
         let mut oddities = Oddities::draw(&mut Random::new(seed, 11 + order as u64), effective);
+        oddities.draw_what_hides_rows(&mut Random::new(seed, 31 + order as u64), effective);
         let total = random.pick(&[Figure::Absent, Figure::Beside, Figure::Meta]);
         if total != Figure::Absent {
             // More than is shown: whoever says so is believed, and nothing is proven.
@@ -345,9 +350,10 @@ impl Scenario {
 }
 
 impl Scenario {
-    /// Pages of one row share none with the next: they are read, and prove nothing, not even that a row is gone.
-    pub(crate) const fn pages_overlap(&self) -> bool {
-        self.clamp != 1
+    /// Pages of one row share none with the next, nor do those between which a large one begins: they are read, and prove nothing,
+    /// not even that a row is gone. Nor does a list with more rows than its total says.
+    pub(crate) const fn is_provable(&self) -> bool {
+        self.clamp != 1 && self.oddities.large == 0 && self.oddities.caps == 0
     }
 
     /// What a run that reads the growing end alone finds, where one knows that everything else is in the mirror: nothing
@@ -357,8 +363,13 @@ impl Scenario {
             return None;
         }
         // A page that is cut to a few rows says little of those behind.
-        let Oddities { wavers, falls_at, .. } = self.oddities;
-        if wavers > 0 || falls_at > 0 {
+        let Oddities {
+            wavers,
+            falls_at,
+            large,
+            ..
+        } = self.oddities;
+        if wavers > 0 || falls_at > 0 || large > 0 {
             return None;
         }
         match self.order {
@@ -403,6 +414,8 @@ impl Oddities {
         falls_at: 0,
         falls_to: 0,
         hides: 0,
+        large: 0,
+        caps: 0,
         ahead: 0,
         purge_at: 0,
         purged: 0,
@@ -446,6 +459,21 @@ impl Oddities {
             oddities.purged = random.between(1, 60);
         }
         oddities
+    }
+}
+
+impl Oddities {
+    /// With nothing else that hides rows.
+    fn draw_what_hides_rows(&mut self, random: &mut Random, effective: u32) {
+        if self.hides > 0 || random.chance(85) {
+            return;
+        }
+        if random.chance(60) {
+            self.large = random.pick(&[7, 20, 60]);
+        }
+        if random.chance(60) {
+            self.caps = effective * random.pick(&[1, 1, 2, 3]);
+        }
     }
 }
 

@@ -72,6 +72,9 @@ impl Sweep {
                 return End::Certain;
             }
         }
+        if self.may_be_whole(page) {
+            return End::Apparent;
+        }
         // At a tail that grows as fast as it is read every page is short and has news: rows that are young, claim to be old or
         // move there. Pages that are full are so, too, where the sweep has to step back for each of them.
         let brings_young_alone = found.new > 0 && found.old == 0;
@@ -98,6 +101,12 @@ impl Sweep {
         } else {
             End::No
         }
+    }
+
+    /// Whether the first page of a list, as no total says, may be all of it, so that it is enough to look right behind.
+    fn may_be_whole(&self, page: &PageView<'_>) -> bool {
+        let size = page.items.len() as u64;
+        self.is_sparing && self.offset == 0 && self.pages == 1 && size < self.known_page && !self.claims_to_end(page)
     }
 
     /// Whether the list may be found to grow as fast as it is read by the `nth` full page from here.
@@ -174,7 +183,8 @@ impl Sweep {
         if self.mode != Mode::Full || end == End::Certain || self.claims_to_end(page) {
             return false;
         }
-        let is_spared = self.is_sparing && found.new == 0 && self.pages_of_this_pass_fit_one(page);
+        let is_confirmed = self.is_sparing && found.new == 0 && self.pages_of_this_pass_fit_one(page);
+        let is_spared = is_confirmed || self.may_be_whole(page);
         let behind = (2 * size.max(OVERLAP)) << self.looks_in_vain.min(16);
         // Rows may have been left out of each page there was.
         let is_full_page_known = self.largest_pages > 1 || self.largest_page == self.known_page;

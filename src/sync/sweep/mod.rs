@@ -7,8 +7,9 @@
 //! seen at the end, as long as the surviving rows keep their relative order. Where rows move (ordered by last change),
 //! or where the order is not known, parts are read again until nothing new turns up.
 //!
-//! A list ends where its total says so, or where nothing stands right behind its last row, nor a page further: servers that cut pages
-//! shorter as they go, or leave rows out of them, have pages in mid-list that look like the last, and say that there is no more. What tells the end was asked for when
+//! A list ends where its total says so and nothing says that there is more, or where nothing stands right behind its last row, nor a
+//! page further: servers that cut pages shorter as they go, or leave rows out of them, have pages in mid-list that look like the last,
+//! and say that there is no more. What tells the end was asked for when
 //! all before it had been answered, since rows may move there meanwhile. Of a list that grows as fast as it is read what
 //! was there at one moment is read: as many rows as there were up to a place where nothing stood. What nobody can tell is a list whose server leaves
 //! out more rows in a row than a page has, and does not say that there is more. Where most answers bring nothing that was there when
@@ -50,6 +51,8 @@ const FEWEST_NAMELESS: usize = 2;
 /// Steps back without progress after which pages are taken as they come and the sweep gives up being verified. Nobody's
 /// list changes that fast; a server whose pages can never be anchored must not hold the sweep for ever.
 const STEPS_TO_GIVE_UP: u32 = 40;
+/// How often it steps back from a page that does not begin with the one row of the page before.
+const STEPS_AT_A_WALL: u32 = 2;
 /// So many answers that bring no row which was there when the reading began, and so many for each one that does, show that a list
 /// changes as fast as it is read. A list of unknown order is read over a few times, which brings nothing either.
 const FRUITLESS_ANSWERS: u64 = 400;
@@ -119,7 +122,7 @@ pub struct Sweep {
     known_page: u64,
     /// Whether the same page from two offsets shows that the offset is ignored; else it takes several.
     offset_doubtful: bool,
-    /// Whether the last rows of a page, alone, are the end of a list that fits it.
+    /// Whether a list that fits one page is looked behind once only.
     is_sparing: bool,
     /// By the server's clock, as far as it is known.
     started_at: DateTime<Utc>,
@@ -133,6 +136,8 @@ pub struct Sweep {
     step_back: u64,
     /// Steps back since the last page that brought something new or reached further.
     breaks: u32,
+    /// How many of them were right behind a page of one row.
+    walls: u32,
     /// When it began or was gone on with, by the server's clock.
     reading_since: DateTime<Utc>,
     /// Answers since then that brought a row which was there and had not been seen, and others.
@@ -267,6 +272,7 @@ impl Sweep {
             previous: None,
             step_back: 0,
             breaks: 0,
+            walls: 0,
             reading_since: started_at,
             fruitful_answers: 0,
             fruitless_answers: 0,
@@ -349,8 +355,8 @@ impl Sweep {
         self
     }
 
-    /// Takes the last rows of the first page, shown alone by the second request, for the end of a list, where otherwise a third one
-    /// looks behind them: the second page may be cut there. For lists by the thousand.
+    /// Where the first page is shorter than others, looks right behind it and nowhere else, and if nothing stands there takes that one
+    /// answer for the whole list. For lists by the thousand.
     #[must_use]
     pub const fn sparing_requests(mut self) -> Self {
         self.is_sparing = true;
@@ -516,6 +522,11 @@ impl Sweep {
             self.empty_at = Some(self.empty_at.map_or(self.offset, |at| at.min(self.offset)));
         }
         self.breaks += 1;
+        if self.stands_at_a_wall(page) {
+            self.unproven.get_or_insert(Doubt::Walled);
+            self.bridging = true;
+            return Verdict::Broken;
+        }
         if self.breaks > STEPS_TO_GIVE_UP {
             let nameless = page.items.iter().filter(|item| !item.named).count();
             self.unproven = Some(if nameless > page.items.len() / 2 {
@@ -534,6 +545,15 @@ impl Sweep {
         }
         self.offset = self.offset.saturating_sub(self.step_back);
         Verdict::Broken
+    }
+
+    /// Whether the page begins, time and again, right behind one that shows one row alone: then no page holds both, and stepping
+    /// back leads there again.
+    fn stands_at_a_wall(&mut self, page: &PageView<'_>) -> bool {
+        let is_alone = |previous: &Slice| previous.keys.len() == 1 && previous.reach() == self.offset;
+        let is_wall = self.largest_page > 1 && self.previous.as_ref().is_some_and(is_alone);
+        self.walls += u32::from(is_wall && !page.items.is_empty());
+        self.walls > STEPS_AT_A_WALL
     }
 
     fn is_anchored(&self, page: &PageView<'_>) -> bool {
@@ -643,6 +663,7 @@ impl Sweep {
         found.further = reach > self.furthest;
         if found.new > 0 || found.further {
             self.breaks = 0;
+            self.walls = 0;
         }
         self.furthest = self.furthest.max(reach);
         self.furthest_ever = self.furthest_ever.max(reach);

@@ -247,6 +247,7 @@ impl Sweep {
         self.unread = None;
         self.furthest = 0;
         self.breaks = 0;
+        self.walls = 0;
         self.fruitless_pages = 0;
     }
 }

@@ -49,6 +49,7 @@ pub(super) enum Doubt {
     Outrun,
     Ties,
     Doubtful,
+    Walled,
 }
 
 impl Doubt {
@@ -77,6 +78,9 @@ impl Doubt {
             Self::FailsBehind => "the API fails when it is asked whether there is more behind the list's last row",
             Self::Ties => {
                 "rows with the same date stand now in this order, now in that, so that one may have been on no page: the server sorts them by nothing else"
+            }
+            Self::Walled => {
+                "a row came on no page together with the one before it, so that what stands between them is not known: it is too large for the server's pages"
             }
             Self::Doubtful => {
                 "a row was stored by others, by their clock, after its page was asked for, and is not to be found when it is asked for again"

@@ -121,14 +121,26 @@ fn page(list: &List, name: &str, limit: usize, offset: usize, active: bool, scen
         list.listed.len()
     };
     let mut items = String::from("[");
-    let is_last = offset + limit >= total;
-    for row in filtered.skip(offset).take(limit).filter(|row| !row.hidden) {
+    let mut end = offset;
+    for row in filtered.skip(offset).take(limit) {
+        if row.large && end > offset {
+            break;
+        }
+        end += 1;
+        if row.hidden {
+            continue;
+        }
         if items.len() > 1 {
             items.push(',');
         }
         items.push_str(&row.json);
     }
     items.push(']');
+    let is_last = end >= total;
+    let total = match scenario.oddities.caps {
+        0 => total,
+        caps => total.min(caps as usize),
+    };
     let figures = [
         (scenario.total, "total", total.to_string()),
         (scenario.has_more, "has_more", (!is_last).to_string()),

@@ -102,6 +102,7 @@ impl List {
             updated,
             active,
             hidden: self.kind == Kind::Contact && style.hides > 0 && number % style.hides as usize == 1,
+            large: style.large > 0 && number % style.large as usize == 3,
             json: String::new(),
         };
         row.render(style);

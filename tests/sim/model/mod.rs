@@ -49,6 +49,7 @@ impl Account {
                 dates: scenario.dates,
                 stamp: scenario.stamp,
                 hides: scenario.oddities.hides,
+                large: scenario.oddities.large,
                 nulls: scenario.order.has_nulls(),
             },
             contacts: List::new(Kind::Contact, scenario.order),

@@ -21,6 +21,8 @@ pub(crate) struct Style {
     pub(crate) stamp: Stamp,
     /// One contact in so many is hidden; 0: none.
     pub(crate) hides: u32,
+    /// One row in so many is large; 0: none.
+    pub(crate) large: u32,
     /// Whether rows that never changed have null for when they last did.
     pub(crate) nulls: bool,
 }
@@ -56,6 +58,8 @@ pub(crate) struct Row {
     pub(crate) active: bool,
     /// Takes a place in its list and is not shown.
     pub(crate) hidden: bool,
+    /// Fits no page with a row before it.
+    pub(crate) large: bool,
     pub(crate) json: String,
 }
 

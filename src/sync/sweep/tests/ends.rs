@@ -416,8 +416,8 @@ fn a_list_without_times_ends_though_all_its_rows_are_others_after_a_few_requests
 }
 
 #[test]
-fn a_list_that_fits_one_answer_takes_three_requests_two_if_there_is_a_total_or_one_if_that_is_trusted() {
-    for (known_page, totals, requests) in [(13, false, 3), (0, true, 2), (12, false, 9)] {
+fn a_list_that_fits_one_answer_takes_two_requests_or_one_if_the_total_is_trusted() {
+    for (known_page, totals, requests) in [(13, false, 2), (0, true, 2), (12, false, 9)] {
         let mut model = Model::new(3, ListOrder::CreatedAsc, 12, Churn::default());
         model.totals = totals;
         let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0)
@@ -717,13 +717,16 @@ fn lost_behind_large(
 
 #[test]
 fn a_short_list_does_not_end_before_a_large_row() {
-    for large in [1, 2, 20, 30, 48, 49] {
-        let mut model = Model::new(7, ListOrder::CreatedAsc, 50, Churn::default());
-        let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0)
-            .knowing_of_pages(60)
-            .sparing_requests();
-        let lost = lost_behind_large(&mut model, &mut sweep, &[large], |_| (None, None));
-        assert_eq!(lost, 0, "behind {large} rows");
+    for large in [&[1][..], &[2], &[20], &[30], &[48], &[49], &[3, 10], &[1, 2, 3]] {
+        for (rows, known_page) in [(50, 60), (50, 0), (14, 60), (14, 0)] {
+            let mut model = Model::new(7, ListOrder::CreatedAsc, rows, Churn::default());
+            let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0)
+                .knowing_of_pages(known_page)
+                .doubting_offset()
+                .sparing_requests();
+            let lost = lost_behind_large(&mut model, &mut sweep, large, |_| (None, None));
+            assert_eq!(lost, 0, "of {rows}, large ones: {large:?}, pages of {known_page}");
+        }
     }
 }
 
