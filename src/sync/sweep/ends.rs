@@ -1,6 +1,7 @@
 //! Where a list ends: what looks like its last page, and what is asked for to know.
 
-use super::{Doubt, Found, Look, Mode, OVERLAP, PageView, Phase, Sweep};
+use super::anchor::OVERLAP;
+use super::{Doubt, Found, Look, Mode, PageView, Phase, Sweep};
 
 /// Requests spent on looking behind an apparent end for the rows the server's total promises.
 const MOST_GAPS: u32 = 20;
@@ -212,7 +213,6 @@ impl Sweep {
                 ],
                 in_one_answer: is_spared,
                 is_promised: page.has_more == Some(true) && size > 0,
-                more_behind: (page.has_more == Some(true) && size == 0).then_some(self.offset),
                 ..Look::default()
             }
         });
@@ -269,23 +269,20 @@ impl Sweep {
     /// say so of every place, it is in between.
     fn look_elsewhere(&mut self, says_more: bool, look: Look) -> Option<Look> {
         let limit = u64::from(self.limit);
-        let more_behind = look.more_behind.or(says_more.then_some(look.at));
-        let look = Look { more_behind, ..look };
-        let then = look.then.into_iter().flatten().find(|then| *then > look.at);
-        if let Some(then) = then.filter(|_| look.between.is_none()) {
+        if let Some(then) = look.then.into_iter().flatten().find(|then| *then > look.at) {
             return Some(Look { at: then, ..look });
         }
         let (from, to) = match look.between {
-            None => {
-                let from = look.more_behind?;
+            None if says_more => {
                 let far = look.at + FAR * limit;
-                let between = Some((from, far));
+                let between = Some((look.at, far));
                 return Some(Look {
                     at: far,
                     between,
                     ..look
                 });
             }
+            None => return None,
             Some((_, far)) if says_more && look.at == far => return None,
             Some((_, to)) if says_more => (look.at, to),
             Some((from, _)) => (from, look.at),
