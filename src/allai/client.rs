@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::future::{Either, select};
 use http::header::LOCATION;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -265,11 +265,6 @@ impl Client {
     /// The server's clock, as well as it is known from the `Date` of its answers.
     pub fn server_now(&self) -> DateTime<Utc> {
         self.inner.budget.server_now()
-    }
-
-    /// The latest that clock may show, if it is not `otherwise` ahead of ours as long as none of its answers was dated.
-    pub fn server_now_at_most(&self, otherwise: TimeDelta) -> DateTime<Utc> {
-        self.inner.budget.server_now_at_most(otherwise)
     }
 
     /// One page of a list, as the server sent it.

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::deletion::{self, Candidates};
 use super::order::Order;
 use super::reader::Reader;
-use super::sweep::{CLOCKS_APART, Mode, Proof, Sweep};
+use super::sweep::{Mode, Proof, Sweep};
 use super::{Error, Finding, Run};
 use crate::allai::{Listing, Resource};
 use crate::warehouse::{StateUpdate, SyncState};
@@ -62,9 +62,12 @@ impl<'a> ListRun<'a> {
     pub(super) async fn sweep(&self, mode: Mode) -> Result<Sweep, Error> {
         let job = self.run.job;
         let highest = job.warehouse.highest_row_num(self.run.account(), self.resource).await?;
-        let client = &self.run.client;
-        let sweep = Sweep::new(mode, job.account.page_size, client.server_now(), highest);
-        Ok(sweep.beginning_no_later_than(client.server_now_at_most(CLOCKS_APART)))
+        Ok(Sweep::new(
+            mode,
+            job.account.page_size,
+            self.run.client.server_now(),
+            highest,
+        ))
     }
 
     /// Reads the whole list, going on where an interrupted run stopped.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::deletion::{self, brake};
 use super::listed::WORTH_RESUMING;
 use super::reader::{CHECKPOINT_EVERY, Reader};
-use super::sweep::{CLOCKS_APART, Mode, Proof, Sweep, bitmap};
+use super::sweep::{Mode, Proof, Sweep, bitmap};
 use super::{Error, Finding, Run};
 use crate::allai::model::ContentHash;
 use crate::allai::{self, Listing, Resource};
@@ -378,7 +378,6 @@ impl<'a> MessagesRun<'a> {
         };
         let started_at = self.run.client.server_now();
         let mut sweep = Sweep::new(Mode::Full, self.run.job.account.page_size, started_at, u64::MAX)
-            .beginning_no_later_than(self.run.client.server_now_at_most(CLOCKS_APART))
             .trusting_total(trusted)
             .knowing_of_pages(largest_page)
             .doubting_offset();

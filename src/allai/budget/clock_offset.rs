@@ -51,12 +51,6 @@ impl ClockOffset {
         Some((known.low - drift, known.high + drift))
     }
 
-    /// The latest that the server's clock may show at a monotonic time; `None` as long as no answer was dated.
-    pub(super) fn server_time_at_most(&self, now: Duration) -> Option<DateTime<Utc>> {
-        let (_, high) = self.bounds(now)?;
-        DateTime::from_timestamp_micros(micros(now) + high)
-    }
-
     /// The server's clock at a monotonic time; `None` as long as no answer was dated.
     pub(super) fn server_time(&self, now: Duration) -> Option<DateTime<Utc>> {
         let (low, high) = self.bounds(now)?;

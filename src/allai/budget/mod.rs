@@ -27,7 +27,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::future::{Either, select};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -165,13 +165,6 @@ impl Budget {
         let now = self.shared.clock.monotonic();
         let learned = self.shared.lock().offset.server_time(now);
         learned.unwrap_or_else(|| self.shared.clock.now())
-    }
-
-    /// The latest that the server's clock may show, if it is not `otherwise` ahead of ours as long as none of its answers was dated.
-    pub fn server_now_at_most(&self, otherwise: TimeDelta) -> DateTime<Utc> {
-        let now = self.shared.clock.monotonic();
-        let learned = self.shared.lock().offset.server_time_at_most(now);
-        learned.unwrap_or_else(|| self.shared.clock.now() + otherwise)
     }
 
     /// Takes another program's word that the key's window is spent until then, as long as nothing is known here.

@@ -50,7 +50,7 @@ const FRUITLESS_ANSWERS: u64 = 400;
 const FRUITLESS_ANSWERS_EACH: u64 = 8;
 
 /// By how much the server's clock may differ from what is known of it.
-pub const CLOCKS_APART: TimeDelta = TimeDelta::minutes(10);
+const CLOCKS_APART: TimeDelta = TimeDelta::minutes(10);
 
 /// No sweep takes longer, with all its interruptions.
 const LONGEST: TimeDelta = TimeDelta::hours(48);
@@ -113,10 +113,8 @@ pub struct Sweep {
     offset_doubtful: bool,
     /// Whether a list that fits one page is looked behind once only.
     is_sparing: bool,
-    /// By the server's clock, as far as it is known.
+    /// By the server's clock: rows created later are not the sweep's business.
     started_at: DateTime<Utc>,
-    /// Rows created from then on are not the sweep's business, whatever its clock shows.
-    over_at: DateTime<Utc>,
     /// The highest row number when the sweep began: rows numbered later cannot be missing from it.
     highest_row_num: u64,
     phase: Phase,
@@ -249,7 +247,6 @@ impl Sweep {
             offset_doubtful: false,
             is_sparing: false,
             started_at,
-            over_at: started_at,
             highest_row_num,
             phase: Phase::Forward { pass: 1, added: 0 },
             offset: match mode {
@@ -319,13 +316,6 @@ impl Sweep {
     #[must_use]
     pub const fn knowing_of_pages(mut self, rows: u64) -> Self {
         self.known_page = rows;
-        self
-    }
-
-    /// Says how late it may have been by the server's clock when the sweep began: what it dates later is younger.
-    #[must_use]
-    pub const fn beginning_no_later_than(mut self, at: DateTime<Utc>) -> Self {
-        self.over_at = at;
         self
     }
 
@@ -579,7 +569,7 @@ impl Sweep {
             self.largest_page = size;
         }
         match self.phase {
-            Phase::Forward { pass, added } => self.forward(page, marks, &found, pass, added + found.maybe_old),
+            Phase::Forward { pass, added } => self.forward(page, marks, &found, pass, added + found.old),
             Phase::Head => self.head(page, &found),
             Phase::Settle { pass, quiet, added } => self.settle(page, &found, pass, quiet, added + found.new),
             Phase::Done => {}
@@ -621,7 +611,6 @@ impl Sweep {
             if new && item.named {
                 found.new += 1;
                 found.old += u64::from(item.created_at.is_none_or(|at| at < self.started_at));
-                found.maybe_old += u64::from(item.created_at.is_none_or(|at| at < self.over_at));
                 found.before_reading += u64::from(item.created_at.is_none_or(|at| at < self.reading_since));
             }
             first_seen.push(new);
@@ -636,8 +625,6 @@ struct Found {
     new: u64,
     /// New, and created before the sweep began, as far as is known.
     old: u64,
-    /// Likewise, but not known to be created later.
-    maybe_old: u64,
     /// Likewise before it was begun or gone on with.
     before_reading: u64,
     /// Changed in the warehouse, new to the sweep or not.

@@ -183,7 +183,7 @@ impl Sweep {
         let is_shuffled = shared
             .windows(2)
             .any(|pair| pair[0].1 > pair[1].1 && ties(pair[0].0, pair[1].0));
-        let is_old = |at: usize| items[at].created_at.is_none_or(|created| created < self.over_at);
+        let is_old = |at: usize| items[at].created_at.is_none_or(|created| created < self.started_at);
         let is_between = |at: usize| {
             items[at].named && is_old(at) && place(at).is_none() && shared.iter().any(|&(other, _)| ties(at, other))
         };

@@ -62,31 +62,6 @@ fn no_row_alive_throughout_is_lost_whatever_changes() {
     );
 }
 
-/// They are there before, and say that they were created after it began.
-#[test]
-fn rows_dated_by_a_clock_that_is_ahead_are_not_lost() {
-    let churn = Churn {
-        inserts: 0,
-        deletes: 20,
-        touches: 5,
-    };
-    for order in ORDERS {
-        for seed in 0..40 {
-            let mut model = Model::new(seed, order, 1_000, churn);
-            let now = time(model.now);
-            let started_at = now - TimeDelta::minutes(5);
-            let mut sweep = Sweep::new(Mode::Full, 100, started_at, 0).beginning_no_later_than(now);
-            // What it finds in a second pass is what the first has lost, however young it seems to be.
-            model.read(&mut sweep, 2_000, Model::get);
-            let lost = model.lost(&sweep);
-            assert!(
-                lost.is_empty() || sweep.proof() != Proof::Verified,
-                "seed {seed}, {order:?}: {lost:?}"
-            );
-        }
-    }
-}
-
 #[test]
 fn a_list_at_rest_is_read_in_little_more_than_its_pages() {
     for (order, most) in [
