@@ -131,9 +131,9 @@ impl Reader<'_> {
                 single::listed(self.run, &self.listing, request, id, held).await
             });
             match pages.beside(asking).await? {
-                Single::Stored(_) => {}
-                Single::NotThere if self.resource == Resource::Conversations => {}
-                Single::NotThere => sweep.leaves_doubtful(),
+                Single::Stored(_) => sweep.settles_doubt(),
+                Single::NotThere if self.resource == Resource::Conversations => sweep.settles_doubt(),
+                Single::NotThere => {}
                 Single::Doubtful(_) => tracing::info!(
                     sync.account = self.run.account(), sync.resource = %self.resource,
                     "a row was changed by others as fast as it could be read; it stays as they stored it"
@@ -311,6 +311,7 @@ impl<'a> Store<'a> {
                 if outcome.change == Change::Doubtful {
                     let (row, request, held) = (row.clone(), page.request, outcome.changed_at);
                     self.doubtful.push(Doubtful { row, request, held });
+                    sweep.doubts();
                     self.seen.extend(outcome.num);
                 }
             }

@@ -291,12 +291,12 @@ impl Sqlite {
             durable,
             seen: Seen { begun, version: 0 },
         };
-        let begin = match fence {
+        let statement = match fence {
             Some(fence) => fence.bind(sqlx::query_scalar(BEGIN_FENCED)),
             None if durable => sqlx::query_scalar(BEGIN_DURABLY),
             None => sqlx::query_scalar(BEGIN_AT_VERSION),
         };
-        let found = begin.fetch_all(writing.conn()).await;
+        let found = statement.fetch_all(writing.conn()).await;
         let found = found.map_err(|error| self.refused(error))?;
         writing.seen.version = found.first().copied().unwrap_or_default();
         if fence.is_some() && found.len() < 2 {

@@ -463,15 +463,14 @@ impl Oddities {
 }
 
 impl Oddities {
-    /// With nothing else that hides rows.
+    /// With nothing else that hides rows: of a page that is cut where the total ends as well nobody can tell that it is not the last.
     fn draw_what_hides_rows(&mut self, random: &mut Random, effective: u32) {
-        if self.hides > 0 || random.chance(85) {
+        if self.hides > 0 || random.chance(80) {
             return;
         }
-        if random.chance(60) {
+        if random.chance(50) {
             self.large = random.pick(&[7, 20, 60]);
-        }
-        if random.chance(60) {
+        } else {
             self.caps = effective * random.pick(&[1, 1, 2, 3]);
         }
     }

@@ -107,7 +107,16 @@ impl Sweep {
     fn stands_at_a_wall(&mut self, page: &PageView<'_>) -> bool {
         let is_alone = |previous: &Slice| previous.keys.len() == 1 && previous.reach() == self.offset;
         let is_wall = self.largest_page > 1 && self.previous.as_ref().is_some_and(is_alone);
-        self.walls += u32::from(is_wall && !page.items.is_empty());
+        if is_wall && !page.items.is_empty() {
+            if self.unproven == Some(Doubt::Walled) {
+                return true;
+            }
+            self.walls += 1;
+            if self.evidence.order().rows_may_move() {
+                // While they do, nobody knows what stands behind a wall.
+                self.unproven.get_or_insert(Doubt::Walled);
+            }
+        }
         self.walls > STEPS_AT_A_WALL
     }
 

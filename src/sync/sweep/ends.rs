@@ -15,6 +15,8 @@ const YOUNG_PAGES_TO_END: u32 = 40;
 /// Pages that end with the same row as the one before, each, after which that is the last of a list that moved meanwhile. A server
 /// that began to cut its pages could cut one there.
 const ALIKE: u32 = 2;
+/// How often it is looked further, twice as far each time, where the last rows stand again behind themselves.
+const SHIFTS: u32 = 4;
 /// How often a page may say that there is more behind it where nothing is.
 const BROKEN_PROMISES: u32 = 3;
 
@@ -184,8 +186,12 @@ impl Sweep {
         if self.mode != Mode::Full || end == End::Certain || self.claims_to_end(page) {
             return false;
         }
-        let is_confirmed = self.is_sparing && found.new == 0 && self.pages_of_this_pass_fit_one(page);
-        let is_spared = is_confirmed || self.may_be_whole(page);
+        // The last rows stand where they stood before it was looked behind them.
+        let is_whole = self.whole_at == Some(reach) && found.new == 0 && self.pages_of_this_pass_fit_one(page);
+        if is_whole {
+            return false;
+        }
+        let is_spared = self.may_be_whole(page);
         let behind = (2 * size.max(OVERLAP)) << self.looks_in_vain.min(16);
         // Rows may have been left out of each page there was.
         let is_full_page_known = self.largest_pages > 1 || self.largest_page == self.known_page;
@@ -211,8 +217,8 @@ impl Sweep {
                     (size > 0 && !is_spared).then_some(a_page_further),
                     (!is_full_page_known && !is_spared).then_some(a_limit_further),
                 ],
-                in_one_answer: is_spared,
-                is_promised: page.has_more == Some(true) && size > 0,
+                is_spared,
+                is_promised: page.has_more == Some(true),
                 ..Look::default()
             }
         });
@@ -227,8 +233,33 @@ impl Sweep {
     /// Takes in what is behind the apparent end. A server may bring the list's last rows wherever it is over.
     pub(super) fn looked(&mut self, page: &PageView<'_>, look: Look) {
         let known = self.previous.as_ref().map_or(&[][..], |previous| &previous.keys);
-        if page.items.iter().all(|item| known.contains(&item.key)) {
-            self.nothing_at(look, page.has_more == Some(true));
+        let is_known = page.items.iter().all(|item| known.contains(&item.key));
+        if is_known && look.is_spared && !page.items.is_empty() {
+            // The offset is ignored, or rows are left out: no page is the whole list.
+            return;
+        }
+        if is_known {
+            let size = page.items.len() as u64;
+            let is_right_behind = self
+                .previous
+                .as_ref()
+                .is_some_and(|previous| previous.reach() == look.at);
+            // The very place that was said to have more says that it has not.
+            let is_taken_back = is_right_behind && page.has_more == Some(false) && size == 0;
+            let look = Look {
+                is_promised: look.is_promised && !is_taken_back,
+                ..look
+            };
+            if size > 0 && look.unread.is_none() && look.shifts < SHIFTS {
+                // Or they moved down meanwhile, and the page was cut behind them.
+                self.look = Some(Look {
+                    at: look.at + (size << look.shifts),
+                    shifts: look.shifts + 1,
+                    ..look
+                });
+            } else {
+                self.nothing_at(look, page.has_more == Some(true));
+            }
             return;
         }
         self.looks_in_vain += 1;
@@ -303,7 +334,8 @@ impl Sweep {
                 self.unread = look.unread;
                 self.lingering = 0;
             }
-            Phase::Forward { pass, added } => self.end_pass(pass, added, look.in_one_answer),
+            _ if look.is_spared => self.whole_at = Some(look.at),
+            Phase::Forward { pass, added } => self.end_pass(pass, added, false),
             Phase::Head | Phase::Settle { .. } | Phase::Done => {}
         }
     }

@@ -149,12 +149,17 @@ impl Sweep {
         } else if pass == SETTLING_PASSES {
             self.give_up_settling();
         } else {
+            let is_read = is_down || size == 0 || self.claims_to_end(page);
             self.restart(Phase::Settle {
                 pass: pass + 1,
                 quiet: 0,
                 added: 0,
             });
-            self.heads.was_quiet = added == 0;
+            self.heads.was_quiet = is_read && added == 0;
+            if !is_read {
+                // The page was cut: what this pass was to read, the next one has to.
+                self.heads.now = self.heads.before;
+            }
         }
     }
 
@@ -174,7 +179,13 @@ impl Sweep {
 
     /// A look at the head for what arrived meanwhile, as far as it goes.
     pub(super) fn head(&mut self, page: &PageView<'_>, found: &Found) {
-        let is_over = found.new == 0 && self.reaches_further(page);
+        // What comes while a list is read that grows at its tail stands here if the list is short.
+        let is_news = if self.tail.is_some() {
+            found.old > 0
+        } else {
+            found.new > 0
+        };
+        let is_over = !is_news && self.reaches_further(page);
         if is_over || page.items.is_empty() || self.fruitless_pages > FRUITLESS_PAGES_TO_SETTLE {
             self.finish_head();
         } else {

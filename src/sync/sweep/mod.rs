@@ -155,6 +155,8 @@ pub struct Sweep {
     /// Looks that found rows, and before which page none is made for the same reason.
     looks_in_vain: u32,
     look_again_at: u64,
+    /// Where the list ends if the first page is all of it.
+    whole_at: Option<u64>,
     /// How often a page said that there is more behind it where nothing was.
     broken_promises: u32,
     /// How often in a row the list seemed to end, by a page without anything new, where it did not.
@@ -184,6 +186,8 @@ pub struct Sweep {
     /// Whether the total stated with the list's last page was where that page ended.
     total_met: bool,
     unproven: Option<Doubt>,
+    /// Rows that are stored otherwise than their pages show them, and were not asked for again yet.
+    doubtful: u64,
     evidence: Evidence,
     heads: Heads,
     /// While the head of a list is looked at that grows at its tail: where reading it goes on, should that be necessary.
@@ -229,8 +233,10 @@ struct Look {
     between: Option<(u64, u64)>,
     /// If the list seems to grow: if nothing stands here, at most so many of its rows are not read yet.
     unread: Option<u64>,
-    /// Whether one answer was the whole list, if nothing stands behind.
-    in_one_answer: bool,
+    /// How often the last rows stood where it was looked behind them.
+    shifts: u32,
+    /// Whether the first page is the whole list, if nothing stands right behind it and it is still there then.
+    is_spared: bool,
     /// Whether the page with the last rows says that there is more.
     is_promised: bool,
 }
@@ -274,6 +280,7 @@ impl Sweep {
             look: None,
             looks_in_vain: 0,
             look_again_at: 0,
+            whole_at: None,
             broken_promises: 0,
             stuck: 0,
             unread: None,
@@ -290,6 +297,7 @@ impl Sweep {
             more: true,
             total_met: true,
             unproven: None,
+            doubtful: 0,
             evidence: Evidence::default(),
             heads: Heads::default(),
             tail: None,
@@ -332,8 +340,8 @@ impl Sweep {
         self
     }
 
-    /// Where the first page is shorter than others, looks right behind it and nowhere else, and if nothing stands there takes that one
-    /// answer for the whole list. For lists by the thousand.
+    /// Where the first page is shorter than others, looks right behind it and nowhere else, and if nothing stands there, and its last rows
+    /// still stand where they stood, takes that one answer for the whole list. For lists by the thousand.
     #[must_use]
     pub const fn sparing_requests(mut self) -> Self {
         self.is_sparing = true;

@@ -240,6 +240,7 @@ impl Sweep {
         self.ends_with_news = false;
         self.changes_before = std::mem::take(&mut self.changes);
         self.heads.begin_pass();
+        self.whole_at = None;
         self.stuck = 0;
         self.short_pages = 0;
         self.young_pages = 0;

@@ -93,7 +93,8 @@ impl Doubt {
 impl Sweep {
     /// Whether the finished sweep is a proof.
     pub fn proof(&self) -> Proof {
-        if let Some(doubt) = self.unproven {
+        let doubtful = (self.doubtful > 0).then_some(Doubt::Doubtful);
+        if let Some(doubt) = self.unproven.or(doubtful) {
             return Proof::Unproven(doubt.reason());
         }
         // Rows that were deleted meanwhile may have been seen on top of the total.
@@ -110,9 +111,14 @@ impl Sweep {
         }
     }
 
-    /// A row may be older than what is stored of it, or younger, and cannot be asked for by itself.
-    pub fn leaves_doubtful(&mut self) {
-        self.unproven.get_or_insert(Doubt::Doubtful);
+    /// A row may be older than what is stored of it, or younger, and is to be asked for by itself.
+    pub const fn doubts(&mut self) {
+        self.doubtful += 1;
+    }
+
+    /// Such a row was asked for, and is in no doubt.
+    pub const fn settles_doubt(&mut self) {
+        self.doubtful -= 1;
     }
 
     /// Why the finished sweep is not even complete: nobody knows how much of the list was not read.

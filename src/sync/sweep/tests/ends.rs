@@ -416,8 +416,8 @@ fn a_list_without_times_ends_though_all_its_rows_are_others_after_a_few_requests
 }
 
 #[test]
-fn a_list_that_fits_one_answer_takes_two_requests_or_one_if_the_total_is_trusted() {
-    for (known_page, totals, requests) in [(13, false, 2), (0, true, 2), (12, false, 9)] {
+fn a_list_that_fits_one_answer_takes_three_requests_two_if_there_is_a_total_or_one_if_that_is_trusted() {
+    for (known_page, totals, requests) in [(13, false, 3), (0, true, 2), (12, false, 9)] {
         let mut model = Model::new(3, ListOrder::CreatedAsc, 12, Churn::default());
         model.totals = totals;
         let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0)
@@ -786,5 +786,80 @@ fn a_server_that_shows_a_part_of_a_list_and_says_that_there_is_more_proves_nothi
             assert_eq!(sweep.rows_seen(), 1_000, "{case}");
             assert_ne!(sweep.proof(), Proof::Verified, "{case}");
         }
+    }
+}
+
+#[test]
+fn a_short_page_is_not_all_of_a_list_whose_first_rows_went_before_it_was_looked_behind() {
+    for purged_at in 2..6 {
+        let mut model = Model::new(7, ListOrder::CreatedAsc, 10, Churn::default());
+        let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0)
+            .knowing_of_pages(60)
+            .sparing_requests();
+        model.read(&mut sweep, 100, |model, request| {
+            if model.requests + 1 == purged_at {
+                for row in model.rows.drain(..4) {
+                    model.throughout.remove(&row.id);
+                }
+            }
+            let (mut items, _) = model.get(request);
+            let large = items.iter().skip(1).position(|item| item.key == 6);
+            items.truncate(large.map_or(items.len(), |at| at + 1));
+            (items, None)
+        });
+        let lost = model.lost(&sweep);
+        assert!(
+            lost.is_empty() || sweep.proof() != Proof::Verified,
+            "at request {purged_at}: lost {lost:?}"
+        );
+    }
+}
+
+#[test]
+fn a_short_page_that_stands_right_behind_itself_is_not_all_of_a_list() {
+    let mut model = Model::new(7, ListOrder::CreatedAsc, 120, Churn::default());
+    let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0)
+        .knowing_of_pages(60)
+        .sparing_requests();
+    model.read(&mut sweep, 100, |model, request| {
+        let (mut items, _) = model.get(request);
+        // It leaves them out after slicing.
+        items.retain(|item| (90..100).contains(&item.key) || item.key >= 110);
+        (items, None)
+    });
+    model.throughout.retain(|id| (90..100).contains(id) || *id >= 110);
+    let lost = model.lost(&sweep);
+    assert!(lost.is_empty() || sweep.proof() != Proof::Verified, "lost {lost:?}");
+}
+
+/// As where a limit is clamped and rows are left out after slicing.
+#[test]
+fn a_list_that_begins_with_an_empty_page_that_promises_more_is_no_proof() {
+    for (hidden, size) in [(50, 50), (80, 20), (99, 50)] {
+        let mut model = Model::new(7, ListOrder::CreatedDesc, 100, Churn::default());
+        let mut sweep = Sweep::new(Mode::Full, 100, time(model.now), 0);
+        while let Some(request) = sweep.next() {
+            model.requests += 1;
+            assert!(model.requests < 100, "does not end");
+            let skip = usize::try_from(request.offset).unwrap();
+            let slice = model.rows.iter().zip(0..).skip(skip).take(size);
+            let items: Vec<Item> = slice
+                .filter(|(_, at)| *at >= hidden)
+                .map(|(row, _)| item(row))
+                .collect();
+            let page = PageView {
+                items: &items,
+                version: &|at| version(&items[at]),
+                total: None,
+                has_more: Some(skip + size < 100),
+                is_early: false,
+            };
+            model.offer_page(&mut sweep, &page);
+        }
+        assert!(
+            sweep.rows_seen() == 100 - hidden || sweep.proof() != Proof::Verified,
+            "{hidden} hidden, {size} a page: {} seen",
+            sweep.rows_seen()
+        );
     }
 }
