@@ -54,6 +54,11 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     /// Reads until the sweep is finished.
     pub(super) async fn read(&self, sweep: &mut Sweep) -> Result<(), Error> {
+        // On the heap: it is large, and in every future that waits for a run.
+        Box::pin(self.read_on(sweep)).await
+    }
+
+    async fn read_on(&self, sweep: &mut Sweep) -> Result<(), Error> {
         let mut pages = Ahead::new(self);
         let mut store = Store::new(self).await?;
         let mut is_known_to_end = false;

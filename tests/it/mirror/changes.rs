@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use allai_sync::allai::Resource;
+use allai_sync::clock::SystemClock;
 use allai_sync::sandbox::{
     AccountHandle, ChurnKind, ContactDraft, ConversationDraft, LogEntry, MessageDraft, MutationKinds, Options, Order,
     Snapshot, SnapshotRow,
 };
+use chrono::{SecondsFormat, TimeDelta};
 use serde_json::json;
 
 use crate::support::comparison::{differences, is_version};
@@ -348,14 +350,10 @@ async fn what_a_clock_that_was_ahead_has_stored_does_not_hide_a_change(database:
     mirror.full_sync().await.verified();
     let account = mirror.sandbox.account();
     let id = account.contact_ids()[10].clone();
-    let ahead = chrono::Utc::now() + chrono::TimeDelta::seconds(40);
-    mirror
-        .database
-        .execute(&format!(
-            "UPDATE contacts SET changed_at = '{}' WHERE id = '{id}'",
-            ahead.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
-        ))
-        .await;
+    let ahead = SystemClock::shared().now() + TimeDelta::seconds(40);
+    let ahead = ahead.to_rfc3339_opts(SecondsFormat::Micros, true);
+    let set = format!("UPDATE contacts SET changed_at = '{ahead}' WHERE id = '{id}'");
+    mirror.database.execute(&set).await;
     assert!(account.distort_contact(&id, "name", Some("\"somebody else\"")));
     let runs = mirror.full_sync().await.verified();
     assert_eq!(runs.of(Resource::Contacts).updated, 1);

@@ -40,6 +40,10 @@ pub(crate) enum Value {
 }
 
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "separate facts: none of them follows from or excludes another"
+)]
 pub(crate) struct Row {
     pub(crate) kind: Kind,
     /// Its number in the list's memory.
