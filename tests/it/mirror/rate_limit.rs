@@ -89,7 +89,6 @@ async fn however_the_limit_is_stated_it_is_kept() {
     ];
     for (window_kind, reset_format, rate_headers, skew) in forms {
         let mut options = Options::for_tests(150, 120);
-        options.account.messages_per_conversation = Some(1);
         (options.limits.limit, options.limits.window) = (100, Duration::from_mins(1));
         let limits = &mut options.limits;
         (limits.window_kind, limits.reset_format, limits.rate_headers) = (window_kind, reset_format, rate_headers);
