@@ -41,7 +41,7 @@ fn write(raw: &RawValue, depth: usize, out: &mut String) {
             write_members(&members, depth, out);
         }
         // Without members to sort and texts to escape otherwise, white space is all that may differ.
-        Kind::Array if !holds(raw.get(), |byte| matches!(byte, b'{' | b'\\')) => push_compact(raw.get(), out),
+        Kind::Array if !raw.get().bytes().any(|byte| matches!(byte, b'{' | b'\\')) => push_compact(raw.get(), out),
         Kind::Array if depth < DEEPEST => {
             let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(raw.get()) else {
                 return out.push_str(raw.get());
@@ -83,7 +83,7 @@ fn write_members(members: &Members<'_>, depth: usize, out: &mut String) {
 }
 
 fn write_text(text: &str, out: &mut String) {
-    if holds(text, |byte| matches!(byte, b'"' | b'\\' | 0..0x20)) {
+    if text.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)) {
         out.push_str(&serde_json::Value::from(text).to_string());
     } else {
         out.push('"');
@@ -109,21 +109,13 @@ pub(super) fn object(members: &[(&str, &RawValue)]) -> Json {
 
 /// The same value without insignificant white space.
 pub(super) fn compact(raw: &RawValue) -> Json {
-    // Most servers write none.
-    if !holds(raw.get(), is_space) {
-        return raw.to_owned();
-    }
-    let mut out = String::with_capacity(raw.get().len());
+    let mut out = String::new();
     push_compact(raw.get(), &mut out);
+    // Most servers write none.
     if out.len() == raw.get().len() {
         return raw.to_owned();
     }
     raw_value(out)
-}
-
-/// Whether there is such a byte. Unlike `any`, it looks at many at once, and at all.
-fn holds(text: &str, is_such: impl Fn(u8) -> bool) -> bool {
-    text.bytes().fold(false, |found, byte| found | is_such(byte))
 }
 
 const fn is_space(byte: u8) -> bool {
@@ -131,9 +123,6 @@ const fn is_space(byte: u8) -> bool {
 }
 
 fn push_compact(json: &str, out: &mut String) {
-    if !holds(json, is_space) {
-        return out.push_str(json);
-    }
     let (mut quoted, mut escaped, mut copied) = (false, false, 0);
     for (position, byte) in json.bytes().enumerate() {
         match byte {
