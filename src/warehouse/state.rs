@@ -142,8 +142,7 @@ pub(super) async fn commit_with_checkpoint(
                 .bind(checkpoint);
             tx.commit_by(statement).await.doing("committing")
         }
-        Tx::Postgres(_) => {
-            let mut tx = tx;
+        mut tx @ Tx::Postgres(_) => {
             put_checkpoint(&mut tx.conn(), account, resource, Some(checkpoint)).await?;
             tx.commit().await
         }

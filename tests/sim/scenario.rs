@@ -460,9 +460,7 @@ impl Oddities {
         }
         oddities
     }
-}
 
-impl Oddities {
     /// With nothing else that hides rows: of a page that is cut where the total ends as well nobody can tell that it is not the last.
     fn draw_what_hides_rows(&mut self, random: &mut Random, effective: u32) {
         if self.hides > 0 || random.chance(80) {

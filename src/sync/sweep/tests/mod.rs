@@ -9,6 +9,7 @@ use super::*;
 
 mod complete;
 mod ends;
+mod large;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum ListOrder {
@@ -243,10 +244,25 @@ impl Model {
         sweep
     }
 
+    /// A sweep that says that it is a proof has lost nothing.
+    fn assert_no_false_proof(&self, sweep: &Sweep, case: &str) {
+        let lost = self.lost(sweep);
+        assert!(
+            lost.is_empty() || sweep.proof() != Proof::Verified,
+            "{case}: lost {lost:?}"
+        );
+    }
+
     fn lost(&self, sweep: &Sweep) -> Vec<u64> {
         let seen = |id: &u64| self.mirror.get(id).is_some_and(|(num, ..)| sweep.seen().contains(*num));
         self.throughout.iter().filter(|id| !seen(id)).copied().collect()
     }
+}
+
+/// Cuts a page before a row that fits no page with one before it.
+fn cut_before(items: &mut Vec<Item>, large: u64) {
+    let at = items.iter().skip(1).position(|item| item.key == large);
+    items.truncate(at.map_or(items.len(), |at| at + 1));
 }
 
 fn time(second: i64) -> DateTime<Utc> {
